@@ -1,0 +1,10 @@
+//! The pure heart of driftless: ids, keys, commits, the graph, the clock, operators, the fold, rules and verdicts.
+//!
+//! Nothing here reads a file, a clock, a socket or a random number: `now` and randomness are arguments. The crate
+//! builds for `wasm32-unknown-unknown`. Modules are listed low to high; a module uses only those above it.
+
+pub mod cbor;
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod sign;

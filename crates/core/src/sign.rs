@@ -1,0 +1,142 @@
+//! Hashes and signatures, each under a domain string, so that bytes made for one purpose prove nothing elsewhere.
+//!
+//! One rule for Ed25519, everywhere: strict single verification. Batch verification accepts, depending on the batch,
+//! what single verification refuses, and would let one crafted signature split the replicas for ever.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+
+use crate::id::{AuthorId, CommitId};
+
+/// What a hash or a signature is for. The registry of all domain strings is in docs/format.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// The hash of a header: the commit's id.
+    CommitId,
+    /// The hash of a body.
+    Body,
+    /// An author's signature over a commit id.
+    CommitSignature,
+    /// An invite key's signature for one joiner.
+    Redeem,
+    /// The hash of one visible document, a summand of a space's `digest`.
+    DocumentDigest,
+    /// The running digest over a log.
+    LogDigest,
+    /// The hash under which refused bytes are remembered.
+    Refused,
+}
+
+impl Domain {
+    /// The domain string, which ends in a zero byte and so is never a prefix of another.
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::CommitId => b"driftless/commit-id/1\0",
+            Self::Body => b"driftless/body/1\0",
+            Self::CommitSignature => b"driftless/commit-signature/1\0",
+            Self::Redeem => b"driftless/redeem/1\0",
+            Self::DocumentDigest => b"driftless/document-digest/1\0",
+            Self::LogDigest => b"driftless/log-digest/1\0",
+            Self::Refused => b"driftless/refused/1\0",
+        }
+    }
+
+    /// BLAKE3 of the domain string and the parts, one after the other.
+    pub fn hash(self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.bytes());
+        for part in parts {
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// A 64-byte Ed25519 signature, not yet verified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature(pub [u8; 64]);
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({:02x}{:02x}..)", self.0[0], self.0[1])
+    }
+}
+
+/// The secret half of an author's key. `Debug` never shows it; it is zeroed when dropped.
+#[derive(Clone)]
+pub struct AuthorKey(SigningKey);
+
+impl AuthorKey {
+    /// The key made from 32 random bytes.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The 32 secret bytes, for storage.
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// The public half.
+    pub fn id(&self) -> AuthorId {
+        AuthorId(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs `parts` under `domain`.
+    pub fn sign(&self, domain: Domain, parts: &[&[u8]]) -> Signature {
+        Signature(self.0.sign(&message(domain, parts)).to_bytes())
+    }
+
+    /// Signs a commit id.
+    pub fn sign_commit(&self, id: &CommitId) -> Signature {
+        self.sign(Domain::CommitSignature, &[id.as_bytes()])
+    }
+}
+
+impl fmt::Debug for AuthorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthorKey({})", self.id().short())
+    }
+}
+
+/// Whether `signature` over `parts` under `domain` is `author`'s: strict, one at a time.
+pub fn verify(author: &AuthorId, domain: Domain, parts: &[&[u8]], signature: &Signature) -> bool {
+    let Ok(key) = VerifyingKey::from_bytes(author.as_bytes()) else { return false };
+    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+    key.verify_strict(&message(domain, parts), &signature).is_ok()
+}
+
+/// Whether `signature` vouches for the commit `id` of `author`.
+pub fn verify_commit(author: &AuthorId, id: &CommitId, signature: &Signature) -> bool {
+    verify(author, Domain::CommitSignature, &[id.as_bytes()], signature)
+}
+
+fn message(domain: Domain, parts: &[&[u8]]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(160);
+    message.extend_from_slice(domain.bytes());
+    for part in parts {
+        message.extend_from_slice(part);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_of_one_domain_proves_nothing_in_another() {
+        let key = AuthorKey::from_seed(&[1; 32]);
+        let signature = key.sign(Domain::Redeem, &[b"x"]);
+        assert!(verify(&key.id(), Domain::Redeem, &[b"x"], &signature));
+        assert!(!verify(&key.id(), Domain::CommitSignature, &[b"x"], &signature));
+        assert!(!verify(&key.id(), Domain::Redeem, &[b"y"], &signature));
+    }
+
+    #[test]
+    fn debug_does_not_show_the_secret() {
+        let text = format!("{:?}", AuthorKey::from_seed(&[0xab; 32]));
+        assert!(!text.contains("ab, ab") && !text.contains("171"));
+    }
+}
