@@ -1,0 +1,34 @@
+# Short names for what is done often. Each line can be typed without `just`.
+
+# What there is.
+default:
+    @just --list
+
+# All tests.
+test:
+    cargo test --workspace
+
+# Everything that must hold before a change lands; `just ci lint tests` runs only these steps.
+ci *steps:
+    .ci/run {{steps}}
+
+# Two databases, edited apart, brought together.
+demo:
+    cargo run --release -p driftless-cli -- demo
+
+# The benches; their numbers hold for this machine and this run only.
+bench *arguments:
+    cargo run --release -p driftless-bench -- {{arguments}}
+
+# The documentation of all crates, in the browser.
+doc:
+    cargo doc --workspace --no-deps --open
+
+# The rules of the house: layers, names, pages, purity, licences.
+tidy:
+    cargo test -p xtask
+
+# Format, then lint as strictly as CI does.
+lint:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets -- -D warnings
