@@ -3,8 +3,27 @@
 
 use serde_json::Value;
 
+use crate::tree::{Finding, Tree};
+
 /// The one place that packages come from.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// No crate takes in the tables of `examples/data`: they are under another licence than the programs built here.
+pub fn embedded(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.with_extension("rs").filter(|(path, _)| path.starts_with("crates/")) {
+        for (at, line) in text.lines().enumerate() {
+            if line.contains("include_") && line.contains("examples/data") {
+                findings.push(Finding::new(
+                    path,
+                    at + 1,
+                    "read the table at run time; built in, its licence (LGPL) would bind the program",
+                ));
+            }
+        }
+    }
+    findings
+}
 
 /// The licences listed under `[licenses]` as `allow = [..]` in the text of a `deny.toml`.
 pub fn allowed(deny: &str) -> Vec<String> {
@@ -97,6 +116,16 @@ mod tests {
         allowed(
             "[graph]\n[licenses]\nallow = [\n  \"MIT\", # plain\n  # \"GPL-3.0\"\n  \"Apache-2.0 WITH LLVM-exception\",\n]\n",
         )
+    }
+
+    #[test]
+    fn a_table_that_is_built_into_a_crate_is_found() {
+        let line = "//! a\nconst T: &str = include_str!(\"../../../examples/data/countries.jsonl\");\n";
+        let tree = Tree::of(&[("crates/cli/src/demo.rs", line), ("xtask/src/a.rs", line)]);
+        assert_eq!(embedded(&tree).len(), 1);
+        assert!(
+            embedded(&Tree::of(&[("crates/cli/src/demo.rs", "open(\"examples/data/a.jsonl\")")])).is_empty()
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use xtask::tree::{Finding, Tree};
-use xtask::{files, layers, links, purity};
+use xtask::{files, layers, licences, links, purity};
 
 /// Findings of the module rule that wait for a change elsewhere: a file and the start of the advice. One that no
 /// longer occurs fails the test as well, so that this list only shrinks. `limits` belongs first in the core's list.
@@ -57,6 +57,11 @@ fn crates_depend_only_on_crates_below_them() {
 #[test]
 fn the_core_is_pure() {
     hold(purity::core);
+}
+
+#[test]
+fn tables_of_another_licence_are_not_built_in() {
+    hold(licences::embedded);
 }
 
 #[test]
