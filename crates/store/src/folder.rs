@@ -97,7 +97,7 @@ impl Folder {
         match name {
             DATABASE_FILE => Err(StorageError::Exists(path)),
             LOCK_FILE => Ok(()),
-            _ if name.starts_with(DATABASE_FILE) && name[DATABASE_FILE.len()..].starts_with(".new") => Ok(()),
+            _ if name.strip_prefix(DATABASE_FILE).is_some_and(|end| end.starts_with(".new")) => Ok(()),
             _ => Err(StorageError::Occupied(path)),
         }
     }

@@ -391,7 +391,7 @@ fn failure(error: rusqlite::Error) -> StorageError {
         }
         (_, Some(ErrorCode::DiskFull)) => StorageError::Full,
         (_, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => {
-            StorageError::Locked("its file".into())
+            StorageError::Locked("its file is locked".into())
         }
         // The one constraint that a caller can run into: everything else is bound with the right type.
         (_, Some(ErrorCode::ConstraintViolation)) => ID_TAKEN,

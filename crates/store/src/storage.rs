@@ -282,3 +282,35 @@ pub trait Storage: Send {
     /// Bytes the database takes on disk, without its log of recent writes; 0 for one that is in memory.
     fn size(&self) -> Result<u64, StorageError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn table(position: usize, name: &'static str) -> Table {
+        Table { position, name, key: KeyKind::U64 }
+    }
+
+    #[test]
+    fn a_mistake_in_a_schema_is_told_when_it_is_opened() {
+        const GOOD: Schema = Schema { version: 1, tables: &[table(0, "log"), table(1, "commit_2")] };
+        assert_eq!(GOOD.check(), Ok(()));
+        const BAD: [&[Table]; 6] = [
+            &[table(1, "log")],
+            &[table(0, "log"), table(1, "log")],
+            &[table(0, "")],
+            &[table(0, "Log\"")],
+            &[table(0, "documents")],
+            &[table(0, "sqlite_schema")],
+        ];
+        for tables in BAD {
+            assert!(
+                matches!(Schema { version: 1, tables }.check(), Err(StorageError::Key { .. })),
+                "{tables:?}"
+            );
+        }
+        for version in [0, u32::MAX] {
+            assert!(Schema { version, ..GOOD }.check().is_err());
+        }
+    }
+}
