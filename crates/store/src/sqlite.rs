@@ -1,0 +1,470 @@
+//! The SQLite adapter: one file that anyone can open.
+//!
+//! **Layout.** Each table of the schema is a table of that name: `key INTEGER PRIMARY KEY, value BLOB`, or
+//! `key BLOB PRIMARY KEY, value BLOB` without rowid. The view is `document (number, collection, id, deleted, json,
+//! state)` and `collection (number, space, name)`; for people there is an SQL view `documents (space, collection, id,
+//! json)` of what is not deleted. `application_id` is "drft", `user_version` the version of the schema.
+//!
+//! **Durability.** Write-ahead log, `synchronous=FULL`: `commit` returns after the log is flushed. One writer, guarded
+//! above by `Folder::lock_writer`; readers hold a snapshot and never wait for the writer, nor it for them. A snapshot
+//! held for long keeps the write-ahead log from starting over: refresh, or drop the handle.
+//!
+//! **What a crash leaves.** Every transaction whose `commit` returned, whole; of the one that was being committed all or
+//! nothing. SQLite replays the log when the file is next opened. A new database is built in a draft beside it and
+//! renamed into place, so the file is either absent or complete.
+//!
+//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, or holds values of
+//! another type than we write is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
+//! somebody truncates would end the process with a signal instead of an error.
+
+mod open;
+mod sql;
+
+use std::cell::Cell;
+use std::ops::Bound;
+use std::path::Path;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Params, Row, ToSql};
+
+use crate::storage::{
+    Document, DocumentVisitor, ID_TAKEN, Key, KeyKind, MAX_NUMBER, Order, RowVisitor, Schema, Storage,
+    StorageError, Table, number,
+};
+use sql::TableSql;
+
+/// How to open a database file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Make a new one and write to it. Hold the writer lock of the folder.
+    Create,
+    /// Write to one that is there. Hold the writer lock of the folder.
+    Open,
+    /// Read one that is there, also while another process writes to it.
+    Read,
+}
+
+/// A database in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStorage {
+    connection: Connection,
+    schema: Schema,
+    tables: Vec<TableSql>,
+    phase: Cell<Phase>,
+    // SQLite's counter of changes by other connections, as of our snapshot.
+    seen: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    // Writes: no transaction.
+    Idle,
+    // Writes: in a transaction.
+    Writing,
+    // Reads only: in a transaction that holds the snapshot.
+    Reading,
+    // A write failed. SQLite may have undone the transaction by itself, so that the next write would stand alone in one
+    // of its own: nothing more is answered until it is undone for certain.
+    Failed { reader: bool },
+}
+
+impl SqliteStorage {
+    /// Opens the file at `path`. `Create` refuses a file that is there (`Exists`), the others one that is not
+    /// (`NotFound`).
+    pub fn open(path: impl AsRef<Path>, schema: &Schema, access: Access) -> Result<Self, StorageError> {
+        let path = path.as_ref();
+        schema.check()?;
+        if access == Access::Create {
+            open::create(path, schema)?;
+        }
+        let connection = open::open(path, schema, access)?;
+        connection.set_prepared_statement_cache_capacity(sql::statements(schema));
+        let reader = access == Access::Read;
+        let mut storage = Self {
+            connection,
+            schema: *schema,
+            tables: schema.tables.iter().map(TableSql::new).collect(),
+            phase: Cell::new(if reader { Phase::Reading } else { Phase::Idle }),
+            seen: 0,
+        };
+        if reader {
+            storage.seen = storage.data_version()?;
+        }
+        Ok(storage)
+    }
+
+    fn table(&self, table: &Table, key: Option<Key<'_>>) -> Result<&TableSql, StorageError> {
+        let position = self.schema.position(table, key)?;
+        self.tables.get(position).ok_or(StorageError::Key { table: table.name, why: "the table is not open" })
+    }
+
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, StorageError> {
+        self.connection.prepare_cached(sql).map_err(failure)
+    }
+
+    // Every read starts here.
+    fn reading(&self, sql: &str) -> Result<CachedStatement<'_>, StorageError> {
+        if matches!(self.phase.get(), Phase::Failed { .. }) {
+            return Err(given_up());
+        }
+        self.prepare(sql)
+    }
+
+    // Every write goes through here. It says how many rows were written.
+    fn write(&self, sql: &str, params: impl Params) -> Result<usize, StorageError> {
+        match self.phase.get() {
+            Phase::Writing => {}
+            Phase::Reading => return Err(StorageError::ReadOnly),
+            Phase::Failed { .. } => return Err(given_up()),
+            Phase::Idle => {
+                // IMMEDIATE: whoever else writes is met here, and not when there is something to lose.
+                self.prepare(sql::BEGIN)?.execute([]).map_err(failure)?;
+                self.phase.set(Phase::Writing);
+            }
+        }
+        let written = self.prepare(sql).and_then(|mut statement| statement.execute(params).map_err(failure));
+        written.inspect_err(|error| {
+            // A refused key undoes its own statement only.
+            if !matches!(error, StorageError::Key { .. }) {
+                self.phase.set(Phase::Failed { reader: false });
+            }
+        })
+    }
+
+    fn data_version(&self) -> Result<i64, StorageError> {
+        self.prepare(sql::DATA_VERSION)?.query_row([], |row| row.get(0)).map_err(failure)
+    }
+
+    fn snapshot(&self) -> Result<i64, StorageError> {
+        if !self.connection.is_autocommit() {
+            self.prepare(sql::ROLLBACK)?.execute([]).map_err(failure)?;
+        }
+        self.prepare(sql::BEGIN_READ)?.execute([]).map_err(failure)?;
+        // The first read takes the snapshot, and this is one.
+        self.data_version()
+    }
+}
+
+impl Storage for SqliteStorage {
+    fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut statement = self.reading(&self.table(table, Some(key))?.get)?;
+        statement.query_row([Bind(key)], |row| Ok(blob(row, 0)?.to_vec())).optional().map_err(failure)
+    }
+
+    fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError> {
+        self.write(&self.table(table, Some(key))?.put, (Bind(key), value)).map(|_| ())
+    }
+
+    fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
+        self.write(&self.table(table, Some(key))?.remove, [Bind(key)]).map(|_| ())
+    }
+
+    fn range(
+        &self,
+        table: &Table,
+        from: Bound<Key<'_>>,
+        to: Bound<Key<'_>>,
+        order: Order,
+        visit: &mut RowVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        let sql = self.table(table, inner(from))?;
+        self.table(table, inner(to))?;
+        match table.key {
+            KeyKind::U64 => {
+                let Some((first, last)) = numbers(from, to) else { return Ok(()) };
+                let mut statement = self.reading(sql.range(order, true))?;
+                let mut rows = statement.query([first, last]).map_err(failure)?;
+                while let Some(row) = rows.next().map_err(failure)? {
+                    let number = unsigned(row, 0).map_err(failure)?;
+                    if visit(Key::U64(number), blob(row, 1).map_err(failure)?).is_break() {
+                        break;
+                    }
+                }
+            }
+            KeyKind::Bytes => {
+                let (first, end) = (first_key(from), end_key(to));
+                let mut statement = self.reading(sql.range(order, end.is_some()))?;
+                let mut rows = match end {
+                    Some(end) => statement.query([first, end]),
+                    None => statement.query([first]),
+                }
+                .map_err(failure)?;
+                while let Some(row) = rows.next().map_err(failure)? {
+                    let key = blob(row, 0).map_err(failure)?;
+                    if visit(Key::Bytes(key), blob(row, 1).map_err(failure)?).is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn declare_collection(&mut self, collection: u64, space: &str, name: &str) -> Result<(), StorageError> {
+        self.write(sql::DECLARE_COLLECTION, (number(collection)?, space, name)).map(|_| ())
+    }
+
+    fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError> {
+        let Document { id, deleted, json, state, .. } = *document;
+        let row = (number(document.number)?, number(document.collection)?, id, deleted, json, state);
+        if self.write(sql::UPSERT_DOCUMENT, row)? == 0 {
+            // Rare: the number is there with another id. The usual statement leaves the two indexes alone.
+            self.write(sql::MOVE_DOCUMENT, row)?;
+        }
+        Ok(())
+    }
+
+    fn remove_document(&mut self, document: u64) -> Result<(), StorageError> {
+        self.write(sql::REMOVE_DOCUMENT, [number(document)?]).map(|_| ())
+    }
+
+    fn document(&self, document: u64, visit: &mut dyn FnMut(&Document<'_>)) -> Result<bool, StorageError> {
+        let mut statement = self.reading(sql::DOCUMENT)?;
+        let visited = statement.query_row([number(document)?], |row| visit_document(row, visit));
+        visited.optional().map_err(failure).map(|found| found.is_some())
+    }
+
+    fn document_by_id(
+        &self,
+        collection: u64,
+        id: &str,
+        visit: &mut dyn FnMut(&Document<'_>),
+    ) -> Result<bool, StorageError> {
+        let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
+        let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, visit));
+        visited.optional().map_err(failure).map(|found| found.is_some())
+    }
+
+    fn scan(
+        &self,
+        collection: u64,
+        after: Option<u64>,
+        visit: &mut DocumentVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        let after = after.map_or(Ok(-1), number)?;
+        let mut statement = self.reading(sql::SCAN)?;
+        let mut rows = statement.query([number(collection)?, after]).map_err(failure)?;
+        while let Some(row) = rows.next().map_err(failure)? {
+            if visit_document(row, visit).map_err(failure)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        match self.phase.get() {
+            Phase::Idle | Phase::Reading => Ok(()),
+            Phase::Failed { .. } => Err(given_up()),
+            Phase::Writing => {
+                let ended = self
+                    .prepare(sql::COMMIT)
+                    .and_then(|mut statement| statement.execute([]).map_err(failure));
+                self.phase.set(if ended.is_ok() { Phase::Idle } else { Phase::Failed { reader: false } });
+                ended.map(|_| ())
+            }
+        }
+    }
+
+    fn rollback(&mut self) -> Result<(), StorageError> {
+        match self.phase.get() {
+            Phase::Idle | Phase::Reading | Phase::Failed { reader: true } => return Ok(()),
+            Phase::Writing | Phase::Failed { reader: false } => {}
+        }
+        self.phase.set(Phase::Failed { reader: false });
+        // After some errors SQLite has rolled back by itself.
+        if !self.connection.is_autocommit() {
+            self.prepare(sql::ROLLBACK)?.execute([]).map_err(failure)?;
+        }
+        self.phase.set(Phase::Idle);
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<bool, StorageError> {
+        match self.phase.get() {
+            Phase::Idle | Phase::Writing => return Ok(false),
+            Phase::Failed { reader: false } => return Err(given_up()),
+            Phase::Reading | Phase::Failed { reader: true } => {}
+        }
+        self.phase.set(Phase::Failed { reader: true });
+        let version = self.snapshot()?;
+        self.phase.set(Phase::Reading);
+        Ok(std::mem::replace(&mut self.seen, version) != version)
+    }
+
+    fn size(&self) -> Result<u64, StorageError> {
+        self.reading(sql::SIZE)?.query_row([], |row| unsigned(row, 0)).map_err(failure)
+    }
+}
+
+// A key as a parameter. The schema has checked its range.
+struct Bind<'a>(Key<'a>);
+
+impl ToSql for Bind<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self.0 {
+            Key::U64(key) => match i64::try_from(key) {
+                Ok(key) => Ok(ToSqlOutput::from(key)),
+                Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
+            },
+            Key::Bytes(bytes) => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(bytes))),
+        }
+    }
+}
+
+fn inner(bound: Bound<Key<'_>>) -> Option<Key<'_>> {
+    match bound {
+        Bound::Included(key) | Bound::Excluded(key) => Some(key),
+        Bound::Unbounded => None,
+    }
+}
+
+// The first and the last number of a range, both included; `None` if nothing can be between its bounds. The kind of the
+// keys has been checked.
+fn numbers(from: Bound<Key<'_>>, to: Bound<Key<'_>>) -> Option<(i64, i64)> {
+    let first = match from {
+        Bound::Included(Key::U64(number)) => number,
+        Bound::Excluded(Key::U64(number)) => number.checked_add(1)?,
+        _ => 0,
+    };
+    let last = match to {
+        Bound::Included(Key::U64(number)) => number,
+        Bound::Excluded(Key::U64(number)) => number.checked_sub(1)?,
+        _ => MAX_NUMBER,
+    };
+    if first > last { None } else { Some((first.try_into().ok()?, last.try_into().ok()?)) }
+}
+
+// The smallest key of a range of bytes. The key right after another is that key and a zero byte.
+fn first_key(from: Bound<Key<'_>>) -> Vec<u8> {
+    match from {
+        Bound::Included(Key::Bytes(key)) => key.to_vec(),
+        Bound::Excluded(Key::Bytes(key)) => [key, &[0]].concat(),
+        _ => Vec::new(),
+    }
+}
+
+// The smallest key after a range of bytes, if it ends.
+fn end_key(to: Bound<Key<'_>>) -> Option<Vec<u8>> {
+    match to {
+        Bound::Included(Key::Bytes(key)) => Some([key, &[0]].concat()),
+        Bound::Excluded(Key::Bytes(key)) => Some(key.to_vec()),
+        _ => None,
+    }
+}
+
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r [u8]> {
+    Ok(row.get_ref(column)?.as_blob()?)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number = row.get_ref(column)?.as_i64()?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+// Columns in the order of `sql`'s selects.
+fn visit_document<T>(
+    row: &Row<'_>,
+    visit: &mut (impl FnMut(&Document<'_>) -> T + ?Sized),
+) -> rusqlite::Result<T> {
+    Ok(visit(&Document {
+        number: unsigned(row, 0)?,
+        collection: unsigned(row, 1)?,
+        id: row.get_ref(2)?.as_str()?,
+        deleted: row.get(3)?,
+        json: row.get_ref(4)?.as_str()?,
+        state: blob(row, 5)?,
+    }))
+}
+
+fn given_up() -> StorageError {
+    StorageError::Io("an earlier write of this transaction failed".into())
+}
+
+// What an error of SQLite means to a caller.
+fn failure(error: rusqlite::Error) -> StorageError {
+    use rusqlite::Error as E;
+    let code = error.sqlite_error_code();
+    match (&error, code) {
+        (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => {
+            StorageError::Damaged(error.to_string())
+        }
+        (_, Some(ErrorCode::DiskFull)) => StorageError::Full,
+        (_, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => {
+            StorageError::Locked("its file is locked".into())
+        }
+        // The one constraint that a caller can run into: everything else is bound with the right type.
+        (_, Some(ErrorCode::ConstraintViolation)) => ID_TAKEN,
+        // A value of another type than we write, or a table that somebody took away.
+        (
+            E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..)
+            | E::Utf8Error(..)
+            | E::SqlInputError { .. },
+            _,
+        ) => StorageError::Damaged(error.to_string()),
+        _ => StorageError::Io(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: Table = Table { position: 0, name: "rows", key: KeyKind::U64 };
+    const SCHEMA: Schema = Schema { version: 1, tables: &[ROWS] };
+
+    // A largest number of pages stands in for a full disk: SQLite answers both with the same error.
+    #[test]
+    fn a_full_disk_is_said_and_nothing_of_the_transaction_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("test.sqlite");
+        let mut storage = SqliteStorage::open(&path, &SCHEMA, Access::Create).unwrap();
+        storage.put(&ROWS, 1.into(), b"kept").unwrap();
+        storage.commit().unwrap();
+        storage.connection.pragma(None, "max_page_count", 20, |_| Ok(())).unwrap();
+        let error = (2..100u64).find_map(|key| storage.put(&ROWS, key.into(), &[0; 4000]).err());
+        assert_eq!(error, Some(StorageError::Full));
+        // Now it would be a transaction of its own, and look committed with the rest.
+        assert!(storage.put(&ROWS, 200.into(), b"alone").is_err());
+        assert!(storage.commit().is_err());
+        assert!(storage.get(&ROWS, 1.into()).is_err());
+        storage.rollback().unwrap();
+        let rows = |storage: &SqliteStorage| {
+            let mut rows = Vec::new();
+            let mut visit = |key: Key<'_>, value: &[u8]| {
+                rows.push((key == Key::U64(1), value.to_vec()));
+                std::ops::ControlFlow::Continue(())
+            };
+            storage.range(&ROWS, Bound::Unbounded, Bound::Unbounded, Order::Ascending, &mut visit).unwrap();
+            rows
+        };
+        assert_eq!(rows(&storage), [(true, b"kept".to_vec())]);
+        drop(storage);
+        let storage = SqliteStorage::open(&path, &SCHEMA, Access::Open).unwrap();
+        assert_eq!(rows(&storage), [(true, b"kept".to_vec())]);
+    }
+
+    // An index that is not used is a scan that sorts, or that reads every other collection.
+    #[test]
+    fn no_question_makes_sqlite_sort_or_read_a_whole_table() {
+        let home = tempfile::tempdir().unwrap();
+        let storage = SqliteStorage::open(home.path().join("test.sqlite"), &SCHEMA, Access::Create).unwrap();
+        let rows = &storage.tables[0];
+        for question in [
+            sql::SCAN,
+            sql::DOCUMENT,
+            sql::DOCUMENT_BY_ID,
+            &rows.get,
+            rows.range(Order::Ascending, true),
+            rows.range(Order::Descending, true),
+        ] {
+            let mut plan = storage.connection.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+            let unbound = rusqlite::params_from_iter(vec![0i64; plan.parameter_count()]);
+            let steps = plan.query_map(unbound, |row| row.get::<_, String>(3)).unwrap();
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            assert!(steps.len() == 1 && steps[0].starts_with("SEARCH"), "{question}: {steps:?}");
+        }
+    }
+}
