@@ -5,6 +5,8 @@
 
 pub mod cbor;
 pub mod clock;
+pub mod document_id;
 pub mod id;
 pub mod limits;
 pub mod sign;
+pub mod value;

@@ -1,0 +1,5 @@
+//! What documents promise: values and ids. One file for each.
+
+mod ids;
+mod samples;
+mod values;
