@@ -5,8 +5,11 @@
 
 pub mod cbor;
 pub mod clock;
+pub mod document;
 pub mod document_id;
+pub mod fold;
 pub mod id;
 pub mod limits;
+pub mod operator;
 pub mod sign;
 pub mod value;

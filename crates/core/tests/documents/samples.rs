@@ -1,7 +1,8 @@
-//! Random values and ids, with the awkward ones often.
+//! Random values, ids and operators, with the awkward ones often.
 
 use driftless_core::document_id::DocumentId;
-use driftless_core::value::{Float, Map, Path, Value};
+use driftless_core::operator::Operator;
+use driftless_core::value::{Float, Map, Number, Path, Value};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -85,4 +86,24 @@ pub(crate) fn id() -> impl Strategy<Value = DocumentId> {
 
 pub(crate) fn path() -> impl Strategy<Value = Path> {
     vec(key(), 1..4).prop_map(|keys| Path::new(keys).unwrap())
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Number> {
+    number().prop_map(|value| value.as_number().unwrap())
+}
+
+pub(crate) fn operator() -> impl Strategy<Value = Operator> {
+    let values = || vec(value(), 0..3);
+    prop_oneof![
+        1 => (fields(), proptest::option::of(id())).prop_map(|(fields, parent)| Operator::Insert { fields, parent }),
+        4 => (path(), value()).prop_map(|(path, value)| Operator::Set { path, value }),
+        1 => path().prop_map(|path| Operator::Unset { path }),
+        2 => (path(), step()).prop_map(|(path, by)| Operator::Increment { path, by }),
+        2 => (path(), values()).prop_map(|(path, values)| Operator::Push { path, values }),
+        2 => (path(), values()).prop_map(|(path, values)| Operator::Pull { path, values }),
+        2 => (path(), values()).prop_map(|(path, values)| Operator::AddToSet { path, values }),
+        1 => Just(Operator::Delete),
+        1 => Just(Operator::Restore),
+        1 => Just(Operator::Unknown(vec![0x82, 9, 0xa1, 0x61, b'x', 1])),
+    ]
 }
