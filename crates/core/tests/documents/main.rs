@@ -1,5 +1,6 @@
-//! What documents promise: values, ids, operators and the fold. One file for each.
+//! What documents promise: values, ids, operators, the fold, filters. One file for each.
 
+mod filters;
 mod folding;
 mod ids;
 mod operators;
