@@ -5,6 +5,13 @@
 
 pub mod cbor;
 pub mod clock;
+pub mod document;
+pub mod document_id;
+pub mod filter;
+pub mod fold;
 pub mod id;
 pub mod limits;
+pub mod operator;
+pub mod query;
 pub mod sign;
+pub mod value;

@@ -27,3 +27,22 @@ pub const MAX_COLLECTION_NAME: usize = 256;
 pub const MAX_SPACE_NAME: usize = 256;
 /// Milliseconds a commit may be ahead of our clock before it is held.
 pub const MAX_AHEAD_MS: u64 = 10 * 60 * 1000;
+/// Lists and maps inside each other in a whole document, its fields being one level: what one value may be,
+/// so that every document can be read back and saved whole.
+pub const MAX_DOCUMENT_DEPTH: usize = MAX_VALUE_DEPTH;
+/// Weight of the fields of one document (16 per value and key, and the bytes of texts; above the encoded size).
+/// A stream of `$push` must not grow what every replica holds in memory to fold it.
+pub const MAX_DOCUMENT_WEIGHT: u64 = 16 * 1024 * 1024;
+
+// The limits below are local: they bound what a query may cost and never change what is stored.
+
+/// Bytes of a key in a secondary index; longer ones are cut, and the index then narrows less.
+pub const MAX_INDEX_KEY: usize = 256;
+/// Operators in one filter, nested ones included: each is tried on every candidate.
+pub const MAX_FILTER_OPERATORS: usize = 1024;
+/// Regular expressions in one filter: each may take `MAX_REGEX_COMPILED`.
+pub const MAX_FILTER_REGEXES: usize = 16;
+/// Bytes of a regular expression in a filter.
+pub const MAX_REGEX: usize = 4 * 1024;
+/// Bytes of a compiled regular expression: small patterns can compile into large programs.
+pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
