@@ -102,7 +102,7 @@ impl DocumentState {
         if effect.changed {
             (self.updated, self.updated_by) = (time, author);
         }
-        self.edits += 1;
+        self.edits = self.edits.saturating_add(1);
         self.warnings = self.warnings.saturating_add(effect.warnings);
         effect
     }

@@ -235,6 +235,8 @@ fn what_each_operator_does() {
             (result, warnings),
             "{before} {operators}"
         );
+        // A state that is read back weighs its fields anew: the weight was kept up to date.
+        assert_eq!(DocumentState::from_bytes(&state.to_bytes()), Ok(state), "{before} {operators}");
     }
 }
 

@@ -138,6 +138,29 @@ fn integers_and_doubles_compare_by_exact_value() {
 }
 
 #[test]
+fn index_keys_keep_the_order_of_all_awkward_numbers() {
+    let integers =
+        [0, 1, -1, 2, 1 << 53, (1 << 53) + 1, (1 << 53) - 1, (1 << 62) + 1, i64::MAX, i64::MAX - 1, i64::MIN];
+    let mut numbers: Vec<Value> = Vec::new();
+    for integer in integers {
+        for integer in [integer, integer.saturating_neg()] {
+            let float = integer as f64;
+            numbers.push(Value::I64(integer));
+            numbers.extend(
+                [float, float.next_up(), float.next_down()].map(|float| Value::float(float).unwrap()),
+            );
+        }
+    }
+    numbers
+        .extend([f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 0.5].map(|float| Value::float(float).unwrap()));
+    for a in &numbers {
+        for b in &numbers {
+            assert_eq!(index_key(a).cmp(&index_key(b)), a.compare(b), "{a} {b}");
+        }
+    }
+}
+
+#[test]
 fn the_order_of_types() {
     let ascending = [
         "null",
