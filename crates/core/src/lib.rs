@@ -8,3 +8,5 @@ pub mod clock;
 pub mod id;
 pub mod limits;
 pub mod sign;
+
+pub mod graph;
