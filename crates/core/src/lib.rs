@@ -10,3 +10,4 @@ pub mod limits;
 pub mod sign;
 
 pub mod graph;
+pub mod rules;
