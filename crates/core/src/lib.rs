@@ -11,3 +11,4 @@ pub mod sign;
 
 pub mod graph;
 pub mod rules;
+pub mod verdict;
