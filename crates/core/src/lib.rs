@@ -3,15 +3,20 @@
 //! Nothing here reads a file, a clock, a socket or a random number: `now` and randomness are arguments. The crate
 //! builds for `wasm32-unknown-unknown`. Modules are listed low to high; a module uses only those above it.
 
-pub mod cbor;
-pub mod clock;
-pub mod document;
-pub mod document_id;
-pub mod filter;
-pub mod fold;
-pub mod id;
 pub mod limits;
-pub mod operator;
-pub mod query;
+pub mod cbor;
+pub mod id;
 pub mod sign;
+pub mod clock;
+
 pub mod value;
+pub mod document_id;
+pub mod operator;
+pub mod fold;
+pub mod document;
+pub mod filter;
+pub mod query;
+
+pub mod graph;
+pub mod rules;
+pub mod verdict;
