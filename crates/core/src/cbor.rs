@@ -218,6 +218,79 @@ impl<'b> Reader<'b> {
     }
 }
 
+/// Writes canonical items: shortest integers, definite lengths. The caller keeps map keys in order.
+#[derive(Debug)]
+pub struct Writer {
+    encoder: minicbor::Encoder<Vec<u8>>,
+}
+
+// The encoder's only error is that of its sink, and a vector has none.
+const MEMORY: &str = "writing to memory does not fail";
+
+impl Writer {
+    /// A writer of nothing yet, with room for `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { encoder: minicbor::Encoder::new(Vec::with_capacity(capacity)) }
+    }
+
+    /// The head of a list of `length` elements, which follow.
+    pub fn array(&mut self, length: u64) -> &mut Self {
+        self.encoder.array(length).expect(MEMORY);
+        self
+    }
+
+    /// The head of a map of `length` pairs, which follow in the order of their encoded keys.
+    pub fn map(&mut self, length: u64) -> &mut Self {
+        self.encoder.map(length).expect(MEMORY);
+        self
+    }
+
+    /// An unsigned integer.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.encoder.u64(value).expect(MEMORY);
+        self
+    }
+
+    /// A byte string.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.encoder.bytes(value).expect(MEMORY);
+        self
+    }
+
+    /// A byte string, or null.
+    pub fn bytes_or_null(&mut self, value: Option<&[u8]>) -> &mut Self {
+        match value {
+            Some(value) => self.bytes(value),
+            None => {
+                self.encoder.null().expect(MEMORY);
+                self
+            }
+        }
+    }
+
+    /// A text string.
+    pub fn str(&mut self, value: &str) -> &mut Self {
+        self.encoder.str(value).expect(MEMORY);
+        self
+    }
+
+    /// Bytes that are canonical items already.
+    pub fn raw(&mut self, items: &[u8]) -> &mut Self {
+        self.encoder.writer_mut().extend_from_slice(items);
+        self
+    }
+
+    /// The encoder below, for what knows how to write itself to one.
+    pub fn encoder(&mut self) -> &mut minicbor::Encoder<Vec<u8>> {
+        &mut self.encoder
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Vec<u8> {
+        self.encoder.into_writer()
+    }
+}
+
 /// What an item is, without its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -20,3 +20,5 @@ pub mod query;
 pub mod graph;
 pub mod rules;
 pub mod verdict;
+
+pub mod commit;

@@ -46,3 +46,5 @@ pub const MAX_FILTER_REGEXES: usize = 16;
 pub const MAX_REGEX: usize = 4 * 1024;
 /// Bytes of a compiled regular expression: small patterns can compile into large programs.
 pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
+/// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
+pub const MAX_RUN: u32 = 1024;

@@ -1,1 +1,77 @@
-//! A local-first document database.
+//! A local-first document database: documents that never drift apart.
+//!
+//! Every device holds its own copy and works offline. Every change is a signed commit; replicas that have the same
+//! commits, in whatever order they came, have the same documents and agree on who may change them.
+//!
+//! ```
+//! use driftless::{Database, Filter, Map};
+//!
+//! # fn main() -> Result<(), driftless::Error> {
+//! let db = Database::memory()?;
+//! let notes = db.create_space("home")?.collection("notes")?;
+//! let written = notes.insert(Map::from_json(r#"{"title": "milk", "done": false}"#)?)?;
+//! notes.edit(&written.id, driftless::operators_from_json(r#"{"$set": {"done": true}}"#)?)?;
+//! assert_eq!(notes.count(Filter::parse(r#"{"done": true}"#)?)?, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Modules are listed low to high; a module uses only those above it.
+
+mod error;
+mod layout;
+mod digest;
+mod log;
+mod stored;
+mod collections;
+mod view;
+mod refused;
+mod user;
+mod replica;
+mod changes;
+mod engine;
+mod judge;
+mod commit;
+mod write;
+mod database;
+mod builder;
+mod space;
+mod collection;
+mod transaction;
+mod typed;
+mod query;
+mod watch;
+mod status;
+mod history;
+mod rebuild;
+mod bundle;
+
+pub use driftless_core::clock::Timestamp;
+pub use driftless_core::commit::Kind;
+pub use driftless_core::document::{Document, Subject as DocumentSubject};
+pub use driftless_core::document_id::{DocumentId, DocumentIdError};
+pub use driftless_core::filter::{FieldPath, FieldPathError, Filter, FilterError};
+pub use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
+pub use driftless_core::operator::{Operator, OperatorError, operators_from_json, operators_to_value};
+pub use driftless_core::query::{Sort, SortError};
+pub use driftless_core::rules::{Permission, Strength, Subject};
+pub use driftless_core::value::{Float, JsonError, Map, Path, Value};
+
+pub use builder::{Access, Builder, OpenMode};
+pub use bundle::{Exported, Imported};
+pub use changes::{Change, Changes, DocumentChange, Event};
+pub use collection::Collection;
+pub use database::{Database, Durability};
+pub use digest::Sum;
+pub use error::Error;
+pub use history::{LogLine, LogQuery};
+pub use layout::LogSeq;
+pub use query::{Plan, Query};
+pub use refused::RefusedLine;
+pub use replica::Counts;
+pub use space::{Digest, Member, Space, SpaceSummary};
+pub use status::{Pending, SpaceStatus, Status};
+pub use transaction::{Insert, Transaction, Written};
+pub use typed::TypedCollection;
+pub use view::{ChangeKind, Source};
+pub use watch::{Watch, WatchEvent, WatchKind};
