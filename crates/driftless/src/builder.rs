@@ -1,0 +1,181 @@
+//! How to open a database: every choice, with its default.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use driftless_store::{Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
+
+use crate::database::{Database, Durability};
+use crate::engine::{Engine, Now, Random};
+use crate::error::Error;
+use crate::layout::SCHEMA;
+
+/// Whether opening may make a new database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OpenMode {
+    /// Open what is there, or make a new one.
+    #[default]
+    CreateOrOpen,
+    /// Only make a new one: an error if there is one.
+    Create,
+    /// Only open: an error if there is none.
+    Open,
+}
+
+/// Who may change the database through this handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Reads and writes; one process at a time.
+    #[default]
+    Write,
+    /// Reads beside a writing process, and sees what that made durable.
+    Read,
+}
+
+/// Chooses how to open a database; ends with `open` or `memory`.
+#[derive(Default)]
+pub struct Builder {
+    mode: OpenMode,
+    access: Access,
+    durability: Durability,
+    user: Option<String>,
+    now: Option<Now>,
+    seed: Option<[u8; 32]>,
+    patience: Option<Duration>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("mode", &self.mode)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens the database in a folder; makes one there if there is none.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().open(folder)
+    }
+
+    /// A database in memory, gone with its last handle.
+    pub fn memory() -> Result<Self, Error> {
+        Self::builder().memory()
+    }
+
+    /// Everything that can be chosen when opening.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl Builder {
+    /// Whether to make a new database. If left unset, one is made where there is none.
+    pub fn open_mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Reading or writing. If left unset, writing.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// When writes are on the disk. If left unset, before each call returns.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The user: the first user's name when making a database, else the one whose key signs. If left unset, `me` or the first.
+    pub fn user_name(mut self, name: impl Into<String>) -> Self {
+        self.user = Some(name.into());
+        self
+    }
+
+    /// Where Unix milliseconds come from. If left unset, the system clock.
+    pub fn clock(mut self, now: impl Fn() -> u64 + Send + 'static) -> Self {
+        self.now = Some(Box::new(now));
+        self
+    }
+
+    /// Where randomness comes from: for simulations that must repeat, never for real keys. If left unset, the system.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How long to wait for another writing process to end. If left unset, 2 seconds.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Opens the database in `folder`.
+    pub fn open(mut self, folder: impl AsRef<Path>) -> Result<Database, Error> {
+        let path = folder.as_ref();
+        let folder = match Folder::open(path) {
+            Ok(folder) => folder,
+            Err(StorageError::NotFound(_)) if self.mode == OpenMode::Open || self.access == Access::Read => {
+                return Err(Error::not_found("database", format!("in {}", path.display())));
+            }
+            Err(StorageError::NotFound(_)) => Folder::create(path)?,
+            Err(error) => return Err(error.into()),
+        };
+        if self.access == Access::Read {
+            let storage =
+                SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Read)?;
+            let engine = self.engine(Box::new(storage))?;
+            return Ok(Database::start(engine, self.durability, Some(path.to_owned()), None));
+        }
+        let lock = folder.lock_writer(self.patience.unwrap_or(driftless_store::LOCK_PATIENCE))?;
+        let made = SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Create);
+        let storage = match made {
+            Err(StorageError::Exists(_)) => {
+                SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Open)
+            }
+            made => made,
+        }?;
+        // A crash may have left the file of a database that was never handed out: that one may be made again.
+        if self.mode == OpenMode::Create && Engine::is_made(&storage)? {
+            return Err(Error::Exists(format!("a database in {}", path.display())));
+        }
+        let engine = self.engine(Box::new(storage))?;
+        Ok(Database::start(engine, self.durability, Some(path.to_owned()), Some(lock)))
+    }
+
+    /// Makes a database in memory.
+    pub fn memory(mut self) -> Result<Database, Error> {
+        let engine = self.engine(Box::new(MemoryStorage::new(&SCHEMA)?))?;
+        Ok(Database::start(engine, self.durability, None, None))
+    }
+
+    fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
+        let now = self.now.take().unwrap_or_else(|| Box::new(system_ms));
+        let random = match self.seed {
+            Some(seed) => seeded(seed),
+            None => seeded(system_random()?),
+        };
+        Engine::open(storage, self.access == Access::Write, self.user.as_deref(), now, random)
+    }
+}
+
+fn system_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn system_random() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Error::Io(format!("the system gives no random bytes: {error}")))?;
+    Ok(seed)
+}
+
+// BLAKE3 in its extendable-output mode, keyed with the seed: one system call at open instead of one per id.
+fn seeded(seed: [u8; 32]) -> Random {
+    let mut reader = blake3::Hasher::new_keyed(&seed).finalize_xof();
+    Box::new(move |bytes| reader.fill(bytes))
+}

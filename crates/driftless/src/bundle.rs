@@ -1,0 +1,471 @@
+//! Bundles: a space in a file, so that two databases can exchange commits by any means that moves files.
+//!
+//! A sequence of records, each behind a marker, so that a damaged place costs only what it touches. Commits come in
+//! causal order, in frames that vouch for themselves. Nothing in a bundle is believed before it went through the door.
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Read, Write};
+
+use driftless_core::cbor::{self, Reader, Writer};
+use driftless_core::commit::{Header, Received, Vouched, vouch};
+use driftless_core::id::{CommitId, SpaceId};
+use driftless_core::limits::{MAX_BODY, MAX_HEADER};
+use driftless_core::sign::{Domain, Signature, verify_commit};
+
+use crate::commit::Entered;
+use crate::database::Database;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout::State;
+use crate::log;
+use crate::refused::{self, Claims, Reason};
+use crate::space::Space;
+use crate::view::Source;
+
+const MAGIC: &[u8; 16] = b"driftless-bundle";
+const VERSION: u8 = 1;
+// Stands before every record. A reader that lost its way looks for the next one.
+const MARKER: [u8; 4] = [0xd7, b'd', b'l', 0x1a];
+const COMMIT: u8 = 1;
+const END_OF_FRAME: u8 = 2;
+const END: u8 = 3;
+const RECORD_HEAD: usize = 9;
+/// Bytes of one record: a header, a body, a signature and their CBOR.
+const MAX_RECORD: usize = MAX_HEADER + MAX_BODY + 256;
+/// Bytes at which a frame ends: one durable write per frame on the other side.
+const FRAME: usize = 256 * 1024;
+/// Bytes of one frame at most. Longer runs without a signature do not exist: nobody could have received them.
+const MAX_FRAME: usize = 2 * MAX_RECORD;
+/// Commits that wait for their parents while a bundle is read, and their bytes.
+const MAX_WAITING: usize = 1000;
+const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+
+/// What an export wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exported {
+    /// Commits.
+    pub commits: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What became of the commits in a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// The spaces it had commits of.
+    pub spaces: Vec<SpaceId>,
+    /// Commits seen.
+    pub commits: u64,
+    /// Were here already.
+    pub known: u64,
+    /// New, and have their effect.
+    pub applied: u64,
+    /// New, ahead of our clock.
+    pub held: u64,
+    /// New, without effect: not permitted any more.
+    pub void: u64,
+    /// New, waiting for a body or the rest of a transaction.
+    pub wanted: u64,
+    /// Not taken, each with a reason in `status`.
+    pub refused: u64,
+    /// Put off: written by a newer driftless.
+    pub declined: u64,
+    /// Signatures verified.
+    pub signatures: u64,
+}
+
+impl Space {
+    /// Writes all commits of the space as a bundle, which `Database::import` takes anywhere.
+    pub fn export(&self, to: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> Result<Exported, Error> {
+        export(self.database(), &self.id(), to, progress)
+    }
+}
+
+impl Database {
+    /// Takes what a bundle holds. What is damaged or not permitted in it is noted in `status`; the rest is taken.
+    pub fn import(
+        &self,
+        from: &mut dyn Read,
+        progress: &mut dyn FnMut(&Imported),
+    ) -> Result<Imported, Error> {
+        import(self, from, progress)
+    }
+}
+
+fn export(
+    database: &Database,
+    space: &SpaceId,
+    to: &mut dyn Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Exported, Error> {
+    let mut done = Exported::default();
+    let mut put = |bytes: &[u8], done: &mut Exported| -> Result<(), Error> {
+        to.write_all(bytes)?;
+        done.bytes += bytes.len() as u64;
+        Ok(())
+    };
+    put(MAGIC, &mut done)?;
+    put(&[VERSION], &mut done)?;
+    let (mut frame, mut unvouched) = (0, HashSet::new());
+    let mut next = 1;
+    loop {
+        // The lock is taken once per batch, so that others can work meanwhile.
+        let batch = database.read(|engine| batch(engine, space, next))?;
+        if batch.is_empty() {
+            break;
+        }
+        next += batch.len() as u64;
+        for (id, previous, received) in batch {
+            let bytes = commit_record(&received);
+            put(&record(COMMIT, &bytes), &mut done)?;
+            done.commits += 1;
+            progress(done.commits);
+            frame += bytes.len();
+            if let Some(previous) = previous {
+                unvouched.remove(&previous);
+            }
+            if received.signature.is_none() {
+                unvouched.insert(id);
+            }
+            // A frame ends only where every commit in it is vouched for.
+            if frame >= FRAME && unvouched.is_empty() {
+                put(&record(END_OF_FRAME, &[]), &mut done)?;
+                frame = 0;
+            }
+        }
+    }
+    put(&record(END_OF_FRAME, &[]), &mut done)?;
+    put(&record(END, &[]), &mut done)?;
+    to.flush()?;
+    Ok(done)
+}
+
+type Exportable = (CommitId, Option<CommitId>, Received);
+
+fn batch(engine: &mut Engine, space: &SpaceId, first: u64) -> Result<Vec<Exportable>, Error> {
+    let last = engine.present(space)?.next;
+    let (storage, replica) = engine.parts(space)?;
+    let (mut batch, mut size) = (Vec::new(), 0);
+    for at in first..last {
+        let mut received = log::received(storage, space, replica.key(at))?;
+        let header = Header::decode(&received.header)
+            .map_err(|error| Error::damaged(format!("commit {at} does not decode: {error}")))?;
+        let id = driftless_core::commit::commit_id(&received.header);
+        // A signature that came inside a run was not needed then; it is sent only if it is good.
+        if !log::row(storage, replica.key(at))?.signature.is_some_and(|(_, verified)| verified) {
+            received.signature =
+                received.signature.filter(|signature| verify_commit(&header.author, &id, signature));
+        }
+        size += received.header.len() + received.body.as_ref().map_or(0, Vec::len);
+        batch.push((id, header.previous, received));
+        if size > FRAME {
+            break;
+        }
+    }
+    Ok(batch)
+}
+
+fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(RECORD_HEAD + payload.len());
+    record.extend_from_slice(&MARKER);
+    record.push(kind);
+    record.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    record.extend_from_slice(payload);
+    record
+}
+
+fn commit_record(received: &Received) -> Vec<u8> {
+    let body = received.body.as_deref();
+    let mut writer = Writer::with_capacity(received.header.len() + body.map_or(0, <[u8]>::len) + 80);
+    writer.array(3).bytes(&received.header);
+    writer.bytes_or_null(received.signature.as_ref().map(|signature| &signature.0[..])).bytes_or_null(body);
+    writer.finish()
+}
+
+fn read_commit(bytes: &[u8]) -> Result<Received, cbor::CborError> {
+    cbor::check(bytes, 2)?;
+    let mut reader = Reader::new(bytes);
+    reader.array_of(3)?;
+    let header = reader.bytes()?.to_vec();
+    let signature = if reader.take_null()? { None } else { Some(Signature(reader.array_bytes()?)) };
+    let body = if reader.take_null()? { None } else { Some(reader.bytes()?.to_vec()) };
+    Ok(Received { header, signature, body })
+}
+
+fn import(
+    database: &Database,
+    from: &mut dyn Read,
+    progress: &mut dyn FnMut(&Imported),
+) -> Result<Imported, Error> {
+    let mut window = Window::new(from);
+    let head = window.fill(MAGIC.len() + 1)?;
+    match head.strip_prefix(MAGIC) {
+        Some([VERSION, ..]) => window.consume(MAGIC.len() + 1),
+        Some([newer, ..]) if *newer > VERSION => {
+            return Err(Error::Newer {
+                what: "the bundle",
+                found: u64::from(*newer),
+                known: u64::from(VERSION),
+            });
+        }
+        _ => return Err(Error::Invalid("this is not a driftless bundle".into())),
+    }
+    let mut import = Import::default();
+    let (mut frame, mut size, mut ended) = (Vec::new(), 0, false);
+    while let Some(piece) = window.next()? {
+        match piece {
+            Piece::Record(COMMIT, payload) => {
+                import.done.commits += 1;
+                size += payload.len();
+                frame.push(payload);
+            }
+            Piece::Record(END, _) => ended = true,
+            Piece::Record(_, _) => size = usize::MAX,
+            Piece::Damage { hash, bytes } => import.unreadable.push((hash, bytes)),
+        }
+        if size >= MAX_FRAME || !import.unreadable.is_empty() {
+            database.write(|engine| import.take(engine, std::mem::take(&mut frame)))?;
+            size = 0;
+            progress(&import.done);
+        }
+    }
+    database.write(|engine| {
+        import.take(engine, frame)?;
+        if !ended {
+            let hash = Domain::Refused.hash(&[b"truncated bundle"]);
+            import.refuse(engine, hash, &Reason::Unreadable("the bundle ends early"), &Claims::default())?;
+        }
+        import.finish(engine)
+    })?;
+    progress(&import.done);
+    Ok(import.done)
+}
+
+#[derive(Default)]
+struct Import {
+    done: Imported,
+    spaces: HashSet<SpaceId>,
+    unreadable: Vec<([u8; 32], u64)>,
+    waiting: Vec<Vouched>,
+    waiting_bytes: usize,
+}
+
+impl Import {
+    // One frame: sorted out, then through the door, in one storage transaction.
+    fn take(&mut self, engine: &mut Engine, payloads: Vec<Vec<u8>>) -> Result<(), Error> {
+        engine.source(Source::Bundle);
+        for (hash, bytes) in std::mem::take(&mut self.unreadable) {
+            let claims = Claims { bytes, ..Claims::default() };
+            self.refuse(engine, hash, &Reason::Unreadable("a damaged place in a bundle"), &claims)?;
+        }
+        let mut received = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            match read_commit(&payload) {
+                Ok(commit) => received.push(commit),
+                Err(error) => {
+                    let claims = Claims { bytes: payload.len() as u64, ..Claims::default() };
+                    let why = Reason::Vouch(driftless_core::commit::HeaderError::from(error).into());
+                    self.refuse(engine, Domain::Refused.hash(&[&payload]), &why, &claims)?;
+                }
+            }
+        }
+        let claims: Vec<([u8; 32], Claims)> =
+            received.iter().map(|item| (item.hash(), claims(item))).collect();
+        let frame = vouch(received);
+        self.done.signatures += frame.verified;
+        for unusable in frame.unusable {
+            let claims =
+                claims.iter().find(|(hash, _)| *hash == unusable.hash).map(|(_, claims)| claims.clone());
+            self.refuse(engine, unusable.hash, &Reason::Vouch(unusable.why), &claims.unwrap_or_default())?;
+        }
+        for commit in frame.vouched {
+            self.enter(engine, commit)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, engine: &mut Engine, commit: Vouched) -> Result<(), Error> {
+        if self.spaces.insert(commit.space()) {
+            self.done.spaces.push(commit.space());
+        }
+        match engine.enter(&commit)? {
+            Entered::Known => self.done.known += 1,
+            Entered::New(state) | Entered::Completed(state) => match state {
+                None => self.done.applied += 1,
+                Some(State::Held) => self.done.held += 1,
+                Some(State::Void | State::Retracted) => self.done.void += 1,
+                Some(State::Wanted | State::Incomplete) => self.done.wanted += 1,
+            },
+            Entered::Refused(reason) => self.refuse_commit(engine, &commit, &reason)?,
+            Entered::Early(_) => {
+                let size = commit.body().map_or(0, <[u8]>::len) + MAX_HEADER;
+                if self.waiting.len() < MAX_WAITING && self.waiting_bytes + size <= MAX_WAITING_BYTES {
+                    self.waiting_bytes += size;
+                    self.waiting.push(commit);
+                } else {
+                    self.refuse_commit(engine, &commit, &Reason::MissingParent)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // Commits that came before their parents, as long as that gets one of them in.
+    fn finish(&mut self, engine: &mut Engine) -> Result<(), Error> {
+        loop {
+            let waiting = std::mem::take(&mut self.waiting);
+            let before = waiting.len();
+            self.waiting_bytes = 0;
+            for commit in waiting {
+                self.enter(engine, commit)?;
+            }
+            if self.waiting.len() == before || self.waiting.is_empty() {
+                break;
+            }
+        }
+        for commit in std::mem::take(&mut self.waiting) {
+            self.refuse_commit(engine, &commit, &Reason::MissingParent)?;
+        }
+        // A transaction that came in two frames is whole now.
+        self.recount(engine)?;
+        refused::trim(engine.storage.as_mut())
+    }
+
+    // States settle while later commits of the bundle arrive: what was incomplete may be applied now.
+    fn recount(&mut self, engine: &mut Engine) -> Result<(), Error> {
+        let mut wanted = 0;
+        for space in &self.done.spaces {
+            if engine.load(space)? {
+                wanted += engine.parts(space)?.1.counts.wanted;
+            }
+        }
+        let settled = self.done.wanted.saturating_sub(wanted);
+        self.done.wanted -= settled;
+        self.done.applied += settled;
+        Ok(())
+    }
+
+    fn refuse_commit(&mut self, engine: &mut Engine, commit: &Vouched, reason: &Reason) -> Result<(), Error> {
+        let received = commit.to_received();
+        self.refuse(engine, received.hash(), reason, &claims(&received))
+    }
+
+    fn refuse(
+        &mut self,
+        engine: &mut Engine,
+        hash: [u8; 32],
+        reason: &Reason,
+        claims: &Claims,
+    ) -> Result<(), Error> {
+        if reason.is_declined() {
+            self.done.declined += 1;
+        } else {
+            self.done.refused += 1;
+        }
+        let now = engine.now();
+        refused::note(engine.storage.as_mut(), hash, reason, claims, now)?;
+        engine.staged();
+        Ok(())
+    }
+}
+
+// What received bytes say of themselves; nothing of it is proven.
+fn claims(received: &Received) -> Claims {
+    let header = Header::decode(&received.header).ok();
+    let size = received.header.len() + received.body.as_ref().map_or(0, Vec::len);
+    Claims {
+        space: header.as_ref().and_then(|header| header.space),
+        author: header.as_ref().map(|header| header.author),
+        bytes: size as u64,
+    }
+}
+
+enum Piece {
+    Record(u8, Vec<u8>),
+    Damage { hash: [u8; 32], bytes: u64 },
+}
+
+// A piece of a file in memory: never more than one record, and what is needed to see where it ends.
+struct Window<'r> {
+    from: &'r mut dyn Read,
+    buffer: Vec<u8>,
+    start: usize,
+    ended: bool,
+}
+
+impl<'r> Window<'r> {
+    fn new(from: &'r mut dyn Read) -> Self {
+        Self { from, buffer: Vec::new(), start: 0, ended: false }
+    }
+
+    // At least `wanted` bytes, or all that are left.
+    fn fill(&mut self, wanted: usize) -> Result<&[u8], Error> {
+        while !self.ended && self.buffer.len() - self.start < wanted {
+            if self.start > FRAME {
+                self.buffer.drain(..self.start);
+                self.start = 0;
+            }
+            let old = self.buffer.len();
+            self.buffer.resize(old + FRAME, 0);
+            let tail = self.buffer.get_mut(old..).unwrap_or_default();
+            let count = match self.from.read(tail) {
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    self.buffer.truncate(old);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.buffer.truncate(old + count);
+            self.ended = count == 0;
+        }
+        Ok(self.buffer.get(self.start..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.buffer.len());
+    }
+
+    // The next record, or the damage before it. `None` at the end.
+    fn next(&mut self) -> Result<Option<Piece>, Error> {
+        let mut damage = blake3::Hasher::new();
+        damage.update(Domain::Refused.bytes());
+        let mut skipped = 0;
+        loop {
+            if self.fill(RECORD_HEAD)?.is_empty() {
+                break;
+            }
+            if let Some((kind, length)) = self.record_here()? {
+                if skipped > 0 {
+                    break;
+                }
+                let payload = self.fill(RECORD_HEAD + length)?;
+                let payload = payload.get(RECORD_HEAD..RECORD_HEAD + length).unwrap_or_default().to_vec();
+                self.consume(RECORD_HEAD + length);
+                return Ok(Some(Piece::Record(kind, payload)));
+            }
+            let lost = self.fill(1)?.first().copied();
+            damage.update(lost.as_slice());
+            skipped += 1;
+            self.consume(1);
+        }
+        Ok((skipped > 0).then(|| Piece::Damage { hash: *damage.finalize().as_bytes(), bytes: skipped }))
+    }
+
+    // Whether a whole record begins here: a marker, a length that fits, and after it another marker or the end.
+    fn record_here(&mut self) -> Result<Option<(u8, usize)>, Error> {
+        let Some(rest) = self.fill(RECORD_HEAD)?.strip_prefix(&MARKER) else { return Ok(None) };
+        let Some(([kind, a, b, c, d], _)) = rest.split_first_chunk() else { return Ok(None) };
+        let (kind, length) = (*kind, u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        if length > MAX_RECORD {
+            return Ok(None);
+        }
+        let end = RECORD_HEAD + length;
+        let window = self.fill(end + MARKER.len())?;
+        let whole = match window.get(end..) {
+            None => false,
+            Some(after) => after.is_empty() || after.starts_with(&MARKER),
+        };
+        Ok(whole.then_some((kind, length)))
+    }
+}

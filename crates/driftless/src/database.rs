@@ -1,0 +1,206 @@
+//! A handle to an open database: one lock, group commit, publishing. Clones share everything.
+//!
+//! A write stages under the lock; the last writer in line flushes for all who staged before it. Nobody hears of a
+//! change, and no call returns, before what it tells of is durable (with `Durability::Batched` calls return earlier).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use driftless_core::id::{AuthorId, PeerId};
+use driftless_store::WriterLock;
+
+use crate::changes::{Changes, Listeners};
+use crate::engine::Engine;
+use crate::error::Error;
+
+// Commits that one flush makes durable at most: bounds what waits for one fsync.
+const GROUP: usize = 1000;
+
+/// When a write is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Before the call returns. Concurrent writers share one flush.
+    #[default]
+    Each,
+    /// At most this long after the call returned. Readable here at once; published, sent and acknowledged only after.
+    Batched(Duration),
+}
+
+/// An open database. Cheap to clone; all clones are the same database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Mutex<Engine>,
+    flushed: Condvar,
+    // Writers that wait for the lock: whoever holds it leaves the flush to them.
+    in_line: AtomicUsize,
+    listeners: Listeners,
+    durability: Durability,
+    folder: Option<PathBuf>,
+    // Freed with the last handle, or by the kernel with the process.
+    _lock: Option<WriterLock>,
+}
+
+impl Database {
+    pub(crate) fn start(
+        engine: Engine,
+        durability: Durability,
+        folder: Option<PathBuf>,
+        lock: Option<WriterLock>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            engine: Mutex::new(engine),
+            flushed: Condvar::new(),
+            in_line: AtomicUsize::new(0),
+            listeners: Listeners::default(),
+            durability,
+            folder,
+            _lock: lock,
+        });
+        if let Durability::Batched(interval) = durability {
+            let shared = Arc::downgrade(&shared);
+            // Ends by itself when the last handle is gone.
+            std::thread::spawn(move || flush_every(&shared, interval));
+        }
+        Self { shared }
+    }
+
+    /// The name of the user whose key signs local commits.
+    pub fn user(&self) -> Result<String, Error> {
+        Ok(self.engine()?.user.name.clone())
+    }
+
+    /// The key that signs local commits: what others `grant` permissions to.
+    pub fn author(&self) -> Result<AuthorId, Error> {
+        Ok(self.engine()?.author())
+    }
+
+    /// The public half of this database's node key.
+    pub fn peer(&self) -> Result<PeerId, Error> {
+        Ok(self.engine()?.peer)
+    }
+
+    /// The folder, unless the database is in memory.
+    pub fn folder(&self) -> Option<&Path> {
+        self.shared.folder.as_deref()
+    }
+
+    /// Hears of every change from now on.
+    pub fn changes(&self) -> Changes {
+        self.shared.listeners.listen()
+    }
+
+    /// Makes everything durable that `Durability::Batched` has not flushed yet.
+    pub fn flush(&self) -> Result<(), Error> {
+        let mut engine = self.engine()?;
+        let done = engine.flush();
+        self.finish(engine);
+        done
+    }
+
+    /// Bytes of the database file.
+    pub fn bytes_on_disk(&self) -> Result<u64, Error> {
+        self.read(|engine| Ok(engine.storage.size()?))
+    }
+
+    /// Reading handles: moves to the newest durable state; `true` if something changed.
+    pub fn refresh(&self) -> Result<bool, Error> {
+        self.engine()?.refresh()
+    }
+
+    pub(crate) fn is_writable(&self) -> Result<bool, Error> {
+        Ok(self.engine()?.writable)
+    }
+
+    /// Runs `stage` under the lock, and returns when what it staged is durable.
+    pub(crate) fn write<T>(&self, stage: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
+        let shared = &*self.shared;
+        shared.in_line.fetch_add(1, Ordering::SeqCst);
+        let locked = self.engine();
+        shared.in_line.fetch_sub(1, Ordering::SeqCst);
+        let mut engine = locked?;
+        engine.check()?;
+        if !engine.writable {
+            return Err(Error::ReadOnly);
+        }
+        let before = engine.staged;
+        let result = stage(&mut engine);
+        if let Err(error) = &result
+            && engine.staged > before
+        {
+            // Something was staged and then storage failed: neither the disk nor we know where we are.
+            engine.poison(error);
+            shared.flushed.notify_all();
+            return result;
+        }
+        if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
+            return result;
+        }
+        let mine = engine.flushes;
+        if engine.staged > 0 && (shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP) {
+            let flushed = engine.flush();
+            shared.flushed.notify_all();
+            self.finish(engine);
+            return flushed.and(result);
+        }
+        // Somebody behind us flushes for us: the last in line always does.
+        while result.is_ok() && engine.staged > 0 && engine.flushes == mine && engine.poisoned.is_none() {
+            engine = shared.flushed.wait(engine).map_err(|_| panicked())?;
+        }
+        let checked = engine.check();
+        drop(engine);
+        checked.and(result)
+    }
+
+    /// Runs `look` under the lock. Readers see what is staged here, which others do not see before it is durable.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
+        let mut engine = self.engine()?;
+        engine.check()?;
+        look(&mut engine)
+    }
+
+    fn engine(&self) -> Result<MutexGuard<'_, Engine>, Error> {
+        self.shared.engine.lock().map_err(|_| panicked())
+    }
+
+    // Publishes what is durable, after the lock is gone.
+    fn finish(&self, mut engine: MutexGuard<'_, Engine>) {
+        let changes = engine.take_outbox();
+        drop(engine);
+        self.shared.listeners.publish(changes);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Ok(engine) = self.engine.get_mut() {
+            // What a batched handle has not flushed yet; an error here has nobody left to hear it.
+            let _ = engine.flush();
+            let changes = engine.take_outbox();
+            self.listeners.publish(changes);
+        }
+        self.listeners.close();
+    }
+}
+
+fn panicked() -> Error {
+    Error::Poisoned("a thread that was writing stopped".into())
+}
+
+fn flush_every(shared: &Weak<Shared>, interval: Duration) {
+    loop {
+        std::thread::sleep(interval);
+        let Some(shared) = shared.upgrade() else { return };
+        let database = Database { shared };
+        // A failed flush has poisoned the database; the next call says so.
+        if database.flush().is_err() {
+            return;
+        }
+    }
+}

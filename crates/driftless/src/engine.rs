@@ -1,0 +1,300 @@
+//! The state of an open database behind its lock: storage, spaces in memory, the clock, the keys, what waits for a flush.
+//!
+//! Single-threaded. It stages; `flush` makes durable; publishing is done by `database` after the lock is gone.
+
+use std::collections::HashMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use driftless_core::clock::Clock;
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::sign::AuthorKey;
+use driftless_store::{Key, Order, Storage};
+
+use crate::changes::{Change, DocumentChange};
+use crate::collections::Collections;
+use crate::error::Error;
+use crate::layout;
+use crate::replica::{Replica, Summary};
+use crate::user::User;
+use crate::view::{Source, View};
+
+/// Wall-clock milliseconds, from the system or from a simulator.
+pub(crate) type Now = Box<dyn Fn() -> u64 + Send>;
+/// Random bytes, from the system or from a seed.
+pub(crate) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
+// Spaces kept in memory at once; the least useful go when there are more and nothing is staged.
+const LOADED: usize = 1024;
+
+pub(crate) struct Engine {
+    pub(crate) storage: Box<dyn Storage>,
+    pub(crate) writable: bool,
+    pub(crate) clock: Clock,
+    pub(crate) view: View,
+    pub(crate) collections: Collections,
+    pub(crate) replicas: HashMap<SpaceId, Replica>,
+    pub(crate) user: User,
+    pub(crate) peer: PeerId,
+    pub(crate) poisoned: Option<String>,
+    /// Commits staged since the last flush.
+    pub(crate) staged: usize,
+    /// How many flushes there were: a writer knows by it that its commit is durable.
+    pub(crate) flushes: u64,
+    outbox: Vec<Change>,
+    now: Now,
+    random: Random,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("peer", &self.peer)
+            .field("staged", &self.staged)
+            .finish_non_exhaustive()
+    }
+}
+
+const NODE_KEY: &[u8] = b"node_key";
+const STORE_ID: &[u8] = b"store_id";
+const NUMBERS: &[u8] = b"next_numbers";
+
+impl Engine {
+    /// Opens what `storage` holds; makes a node key, a store id and a first user where there is nothing yet.
+    pub(crate) fn open(
+        storage: Box<dyn Storage>,
+        writable: bool,
+        user: Option<&str>,
+        now: Now,
+        mut random: Random,
+    ) -> Result<Self, Error> {
+        let mut storage = storage;
+        let node = match storage.get(&layout::META, NODE_KEY.into())? {
+            Some(seed) => seed.try_into().map_err(|_| Error::damaged("the node key does not decode"))?,
+            None if !writable => return Err(Error::not_found("database", "")),
+            None => {
+                let (mut node, mut store) = ([0; 32], [0; 16]);
+                random(&mut node);
+                random(&mut store);
+                storage.put(&layout::META, NODE_KEY.into(), &node)?;
+                storage.put(&layout::META, STORE_ID.into(), &store)?;
+                let mut seed = [0; 32];
+                random(&mut seed);
+                User::create(storage.as_mut(), user.unwrap_or("me"), seed)?;
+                storage.commit()?;
+                node
+            }
+        };
+        let user = User::load(storage.as_ref(), user)?;
+        let numbers = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
+        let mut next = [1; 3];
+        for (next, bytes) in next.iter_mut().zip(numbers.as_chunks::<8>().0) {
+            *next = u64::from_be_bytes(*bytes);
+        }
+        Ok(Self {
+            storage,
+            writable,
+            clock: Clock::default(),
+            view: View::new(next[0]),
+            collections: Collections::new(next[1], next[2]),
+            replicas: HashMap::new(),
+            user,
+            peer: PeerId(AuthorKey::from_seed(&node).id().0),
+            poisoned: None,
+            staged: 0,
+            flushes: 0,
+            outbox: Vec::new(),
+            now,
+            random,
+        })
+    }
+
+    /// Whether somebody has made a database in this storage.
+    pub(crate) fn is_made(storage: &dyn Storage) -> Result<bool, Error> {
+        Ok(storage.get(&layout::META, NODE_KEY.into())?.is_some())
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        (self.now)()
+    }
+
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.random)(&mut bytes);
+        bytes
+    }
+
+    /// Something was staged that the next flush must write.
+    pub(crate) fn staged(&mut self) {
+        self.staged += 1;
+    }
+
+    /// Loads a space into memory; `false` if it is not here.
+    pub(crate) fn load(&mut self, space: &SpaceId) -> Result<bool, Error> {
+        if self.replicas.contains_key(space) {
+            return Ok(true);
+        }
+        let Some(number) = self.storage.get(&layout::SPACE_ID, space.0.as_slice().into())? else {
+            return Ok(false);
+        };
+        let number = number.try_into().map_err(|_| Error::damaged("a space number does not decode"))?;
+        if self.replicas.len() >= LOADED && self.staged == 0 {
+            self.replicas.clear();
+        }
+        let replica = Replica::load(self.storage.as_ref(), u32::from_be_bytes(number))?;
+        self.clock.observe(replica.time);
+        self.replicas.insert(*space, replica);
+        Ok(true)
+    }
+
+    /// Storage and a loaded space, side by side.
+    pub(crate) fn parts(&mut self, space: &SpaceId) -> Result<(&mut dyn Storage, &mut Replica), Error> {
+        let replica = self.replicas.get_mut(space).ok_or_else(|| Error::not_found("space", space))?;
+        Ok((self.storage.as_mut(), replica))
+    }
+
+    /// A loaded space, with everything that is due in it released.
+    pub(crate) fn present(&mut self, space: &SpaceId) -> Result<&mut Replica, Error> {
+        if !self.load(space)? {
+            return Err(Error::not_found("space", space));
+        }
+        if self.writable {
+            self.release_due(space)?;
+        }
+        Ok(self.parts(space)?.1)
+    }
+
+    /// The summaries of all spaces, as of the last flush or newer.
+    pub(crate) fn summaries(&self) -> Result<Vec<Summary>, Error> {
+        let (mut found, mut failed) = (Vec::new(), None);
+        self.storage.range(
+            &layout::SPACE,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            Order::Ascending,
+            &mut |_, value| match Summary::decode(value) {
+                Ok(summary) => {
+                    found.push(self.replicas.get(&summary.id).map_or(summary, Replica::summary));
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        failed.map_or(Ok(found), Err)
+    }
+
+    pub(crate) fn next_space(&self) -> Result<u32, Error> {
+        let mut last = 0;
+        let visit = &mut |key: Key<'_>, _: &[u8]| {
+            if let Key::U64(number) = key {
+                last = number;
+            }
+            ControlFlow::Break(())
+        };
+        self.storage.range(&layout::SPACE, Bound::Unbounded, Bound::Unbounded, Order::Descending, visit)?;
+        Ok(last as u32 + 1)
+    }
+
+    /// Folds what is stale and writes documents, tallies and spaces; not yet durable.
+    pub(crate) fn write_view(&mut self) -> Result<(), Error> {
+        if !self.view.is_dirty() {
+            return Ok(());
+        }
+        let differences = self.view.flush(self.storage.as_mut())?;
+        let spaces: HashMap<u32, SpaceId> = self.replicas.values().map(|r| (r.number, r.id)).collect();
+        for difference in differences {
+            let Some(space) = spaces.get(&difference.collection.space) else { continue };
+            let Some(replica) = self.replicas.get_mut(space) else { continue };
+            replica.view.subtract(difference.removed);
+            replica.view.add(difference.added);
+            match difference.kind {
+                crate::view::ChangeKind::Insert => replica.documents += 1,
+                crate::view::ChangeKind::Delete => replica.documents -= 1,
+                crate::view::ChangeKind::Update => {}
+            }
+            replica.changed = true;
+            let change = DocumentChange {
+                collection: difference.collection.name.clone(),
+                id: difference.id,
+                kind: difference.kind,
+                source: difference.source,
+            };
+            match self.outbox.last_mut() {
+                Some(last) if last.space == *space => Arc::make_mut(&mut last.documents).push(change),
+                _ => self.outbox.push(Change { space: *space, documents: Arc::new(vec![change]) }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything staged durable. An error poisons the database: nothing of it was acknowledged.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.staged == 0 && !self.view.is_dirty() {
+            return Ok(());
+        }
+        let done = self.write_all();
+        if let Err(error) = &done {
+            self.poison(error);
+        }
+        done
+    }
+
+    fn write_all(&mut self) -> Result<(), Error> {
+        self.write_view()?;
+        for replica in self.replicas.values_mut() {
+            replica.flush(self.storage.as_mut())?;
+        }
+        let [collection, index] = self.collections.next_numbers();
+        let numbers = layout::key([self.view.next_number(), collection, index]);
+        self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;
+        self.storage.commit()?;
+        self.staged = 0;
+        self.flushes += 1;
+        Ok(())
+    }
+
+    /// Stops the database: what is in memory may be ahead of the disk.
+    pub(crate) fn poison(&mut self, error: &Error) {
+        if self.poisoned.is_none() {
+            self.poisoned = Some(error.to_string());
+            self.outbox.clear();
+            // A transaction that cannot even be rolled back ends with the handle.
+            let _ = self.storage.rollback();
+        }
+    }
+
+    /// Whether the database still accepts calls.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.poisoned.as_ref().map_or(Ok(()), |why| Err(Error::Poisoned(why.clone())))
+    }
+
+    /// What became durable and was not published yet.
+    pub(crate) fn take_outbox(&mut self) -> Vec<Change> {
+        if self.staged == 0 { std::mem::take(&mut self.outbox) } else { Vec::new() }
+    }
+
+    /// Names who causes what happens from now on.
+    pub(crate) fn source(&mut self, source: Source) {
+        self.view.source = source;
+    }
+
+    /// The key that signs local commits.
+    pub(crate) fn author(&self) -> AuthorId {
+        self.user.key.id()
+    }
+
+    /// Reading handles: moves to the newest durable state; `true` if it changed.
+    pub(crate) fn refresh(&mut self) -> Result<bool, Error> {
+        let changed = self.storage.refresh()?;
+        if changed {
+            self.replicas.clear();
+            self.collections.clear();
+            self.view.clear();
+        }
+        Ok(changed)
+    }
+}

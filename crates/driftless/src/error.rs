@@ -1,0 +1,172 @@
+//! What can go wrong, in the user's words: one enum, with a stable code and a next step for each.
+
+use driftless_core::document_id::DocumentIdError;
+use driftless_core::filter::{FieldPathError, FilterError};
+use driftless_core::operator::OperatorError;
+use driftless_core::query::SortError;
+use driftless_core::value::{JsonError, TypedError};
+use driftless_store::StorageError;
+
+/// Why a call did not do what it was asked. `code` is stable; `hint` says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such space, document, user or index here.
+    #[error("{what} {name} is not here")]
+    NotFound {
+        /// What was looked for: "space", "document", ..
+        what: &'static str,
+        /// By which name.
+        name: String,
+    },
+    /// A prefix or name that stands for several.
+    #[error("{name} stands for more than one {what}")]
+    Ambiguous {
+        /// What was looked for.
+        what: &'static str,
+        /// By which name.
+        name: String,
+    },
+    /// The rules of the space do not let this user do that.
+    #[error("not permitted: {0}")]
+    NotPermitted(String),
+    /// The input is not what it should be; nothing was changed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The filter does not parse.
+    #[error("the filter is not valid: {0}")]
+    Filter(#[from] FilterError),
+    /// The operators do not parse.
+    #[error("the edit is not valid: {0}")]
+    Operators(#[from] OperatorError),
+    /// There is a database here already, or a document or a space of that name.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// Another process writes to this database.
+    #[error("another process is writing to this database")]
+    Locked,
+    /// The database was opened for reading.
+    #[error("this database was opened for reading only")]
+    ReadOnly,
+    /// Written by a newer driftless.
+    #[error("{what} was written by a newer driftless (version {found}, this one knows {known})")]
+    Newer {
+        /// What: "the database", "the bundle".
+        what: &'static str,
+        /// The version found.
+        found: u64,
+        /// The newest version known here.
+        known: u64,
+    },
+    /// Written by an older driftless whose files this one does not read.
+    #[error("the database was written by an older driftless (version {found}, this one knows {known})")]
+    Older {
+        /// The version found.
+        found: u64,
+        /// The version known here.
+        known: u64,
+    },
+    /// Stored bytes are not what was written.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// A durable write failed; this handle accepts nothing more.
+    #[error("a write to the disk failed ({0}); this handle of the database stopped")]
+    Poisoned(String),
+    /// The disk or the file system said no.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl Error {
+    /// A stable snake_case word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::NotPermitted(_) => "not_permitted",
+            Self::Invalid(_) => "invalid",
+            Self::Filter(_) => "invalid_filter",
+            Self::Operators(_) => "invalid_operators",
+            Self::Exists(_) => "exists",
+            Self::Locked => "locked",
+            Self::ReadOnly => "read_only",
+            Self::Newer { .. } => "newer_version",
+            Self::Older { .. } => "older_version",
+            Self::Damaged(_) => "damaged",
+            Self::Poisoned(_) => "poisoned",
+            Self::Io(_) => "io",
+        }
+    }
+
+    /// What the user can do now.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { what: "space", .. } => "`driftless space list` shows the spaces that are here",
+            Self::NotFound { what: "document", .. } => {
+                "`driftless find SPACE COLLECTION` lists the documents"
+            }
+            Self::NotFound { what: "database", .. } => {
+                "`driftless init` makes one; `--dir` names another folder"
+            }
+            Self::NotFound { .. } => "check the name",
+            Self::Ambiguous { .. } => "give more characters of the id",
+            Self::NotPermitted(_) => "`driftless members SPACE` shows who may do what; an admin can `grant`",
+            Self::Invalid(_) => "correct the input and try again; nothing was changed",
+            Self::Filter(_) => "filters look like '{\"country\": \"FI\", \"population\": {\"$gt\": 1000}}'",
+            Self::Operators(_) => "edits look like '{\"$set\": {\"name\": \"x\"}, \"$inc\": {\"n\": 1}}'",
+            Self::Exists(_) => "choose another name, or use what is there",
+            Self::Locked => "wait for it to end, or end it; reading commands work meanwhile",
+            Self::ReadOnly => "open the database for writing",
+            Self::Newer { .. } => "install the newer driftless; nothing was changed",
+            Self::Older { .. } => {
+                "export bundles with the older driftless and import them into a new database"
+            }
+            Self::Damaged(_) => "restore a backup, or import a bundle of the same spaces into a new database",
+            Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
+            Self::Io(_) => "check the path, the permissions and the free space",
+        }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(what.into())
+    }
+
+    pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
+        Self::NotFound { what, name: name.to_string() }
+    }
+}
+
+macro_rules! invalid {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::Invalid(error.to_string())
+            }
+        }
+    )*};
+}
+
+invalid!(JsonError, DocumentIdError, FieldPathError, SortError, TypedError);
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Newer { found, known } => {
+                Self::Newer { what: "the database", found: found.into(), known: known.into() }
+            }
+            StorageError::Older { found, known } => Self::Older { found: found.into(), known: known.into() },
+            StorageError::Damaged(what) => Self::Damaged(what),
+            StorageError::Locked(_) => Self::Locked,
+            StorageError::ReadOnly => Self::ReadOnly,
+            StorageError::Exists(what) | StorageError::Occupied(what) => Self::Exists(what),
+            StorageError::NotFound(what) => Self::NotFound { what: "database", name: what },
+            other => Self::Io(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Which commits have their effect: steps 6 and 7 of the walk. A commit's state follows from the rules, the clock, the
+//! retractions and the bodies that are here; when it changes, documents are folded with or without the commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::commit::Kind;
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
+use driftless_core::limits::MAX_RUN;
+use driftless_core::verdict::{Change, FrontierId, Verdict};
+use driftless_store::{Key, Order, Storage};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout::{self, LogKey, Row, State, key};
+use crate::log;
+use crate::replica::{self, Facts, Replica};
+use crate::view::Origin;
+
+impl Engine {
+    /// Gives a commit that was just appended its first state.
+    pub(crate) fn settle_new(&mut self, space: &SpaceId, facts: Facts) -> Result<Option<State>, Error> {
+        let at = LogKey::new(self.parts(space)?.1.number, facts.at);
+        if facts.continues || facts.run > 0 {
+            // Until its transaction is complete, as if it were not there.
+            self.move_to(space, at, None, Some(State::Incomplete), true)?;
+        }
+        let state = self.settle_from(space, at, facts.continues || facts.run > 0)?;
+        Ok(state)
+    }
+
+    /// Judges a commit again and makes the difference.
+    pub(crate) fn settle(&mut self, space: &SpaceId, at: LogKey) -> Result<Option<State>, Error> {
+        self.settle_from(space, at, true)
+    }
+
+    // `written`: whether the commit has had a state before this.
+    fn settle_from(&mut self, space: &SpaceId, at: LogKey, written: bool) -> Result<Option<State>, Error> {
+        let (storage, replica) = self.parts(space)?;
+        let row = log::row(storage, at)?;
+        let old = if written { log::state(storage, at)? } else { None };
+        let judged = judge(storage, replica, at, &row)?;
+        if row.continues || row.run > 0 {
+            // Whether it is complete is decided for the whole transaction at once.
+            let eligible = judged.is_none();
+            if eligible == matches!(old, None | Some(State::Incomplete)) && (row.continues || !eligible) {
+                if !eligible && old != judged {
+                    self.move_to(space, at, old, judged, false)?;
+                }
+                return Ok(if eligible { old } else { judged });
+            }
+            let interim = if eligible { Some(State::Incomplete) } else { judged };
+            if old != interim {
+                self.move_to(space, at, old, interim, false)?;
+            }
+            self.settle_run(space, at)?;
+            let (storage, _) = self.parts(space)?;
+            return log::state(storage, at);
+        }
+        if !written || old != judged {
+            self.move_to(space, at, old, judged, !written)?;
+        }
+        Ok(judged)
+    }
+
+    // Every commit of a transaction has its effect exactly if there is a way through it, from its first commit to a
+    // last one, on which all are here and count. (An author who forked inside a transaction made several ways.)
+    fn settle_run(&mut self, space: &SpaceId, at: LogKey) -> Result<(), Error> {
+        let (storage, replica) = self.parts(space)?;
+        let number = replica.number;
+        let mut first = at;
+        for _ in 0..MAX_RUN {
+            let row = log::row(storage, first)?;
+            match row.previous.filter(|_| row.run > 0) {
+                Some(previous) => first = LogKey::new(number, previous),
+                None => break,
+            }
+        }
+        let mut members: BTreeMap<LogKey, Member> = BTreeMap::new();
+        let mut open = vec![(first, None)];
+        while let Some((at, before)) = open.pop() {
+            let row = log::row(storage, at)?;
+            let state = log::state(storage, at)?;
+            let eligible = matches!(state, None | Some(State::Incomplete));
+            let reached =
+                eligible && before.is_none_or(|before| members.get(&before).is_some_and(|m| m.reached));
+            members.insert(at, Member { before, state, reached, ends: reached && !row.continues });
+            if row.continues {
+                open.extend(next_of_run(storage, at)?.into_iter().map(|next| (next, Some(at))));
+            }
+        }
+        // Children stand after their parents in the log.
+        let keys: Vec<LogKey> = members.keys().rev().copied().collect();
+        for at in &keys {
+            let Some(member) = members.get(at).copied() else { continue };
+            if let Some(before) =
+                member.before.filter(|_| member.ends).and_then(|before| members.get_mut(&before))
+            {
+                before.ends = true;
+            }
+        }
+        for (at, member) in members {
+            let new = if member.ends { None } else { Some(State::Incomplete) };
+            if matches!(member.state, None | Some(State::Incomplete)) && member.state != new {
+                self.move_to(space, at, member.state, new, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    // The one place where a state changes: the row, the tallies, the documents, the retractions.
+    fn move_to(
+        &mut self,
+        space: &SpaceId,
+        at: LogKey,
+        old: Option<State>,
+        new: Option<State>,
+        first: bool,
+    ) -> Result<(), Error> {
+        let (storage, replica) = self.parts(space)?;
+        match new {
+            Some(state) => storage.put(&layout::STATE, at.0.into(), &state.encode())?,
+            None if first => {}
+            None => storage.remove(&layout::STATE, at.0.into())?,
+        }
+        replica.count(old, new);
+        let row = log::row(storage, at)?;
+        let had_effect = old.is_none() && !first;
+        if row.kind == Kind::Rules || had_effect == new.is_none() {
+            return Ok(());
+        }
+        let author = replica.author(storage, row.author)?;
+        let origin = Origin { key: at, time: row.time, author };
+        let Some(body) = self.view.body(self.storage.as_ref(), at)? else { return Ok(()) };
+        self.staged();
+        if new.is_none() {
+            self.view.apply(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
+        } else {
+            self.view.withdraw(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
+        }
+        for target in &body.retracts {
+            self.retract(space, at, target, new.is_none())?;
+        }
+        Ok(())
+    }
+
+    // A retraction takes effect or loses it: its target is judged again, if it is here.
+    fn retract(&mut self, space: &SpaceId, by: LogKey, target: &CommitId, on: bool) -> Result<(), Error> {
+        let (storage, replica) = self.parts(space)?;
+        let row = retract_key(replica.number, target, by);
+        if on {
+            storage.put(&layout::RETRACT, row.as_slice().into(), &[])?;
+        } else {
+            storage.remove(&layout::RETRACT, row.as_slice().into())?;
+        }
+        if let Some(facts) = replica.facts(storage, target)? {
+            let at = replica.key(facts.at);
+            self.settle(space, at)?;
+        }
+        Ok(())
+    }
+
+    /// A rule commit is in the log: document commits whose verdict may have changed are judged again.
+    pub(crate) fn rule_appended(
+        &mut self,
+        space: &SpaceId,
+        facts: Facts,
+        change: Change,
+    ) -> Result<Option<State>, Error> {
+        let (storage, replica) = self.parts(space)?;
+        storage.put(&layout::RULE, replica.key(facts.at).0.into(), &[])?;
+        let mut again = Vec::new();
+        for (seq, index) in &replica.rule_at {
+            let at = LogKey::new(replica.number, *seq);
+            let counts = replica.rules.rule_verdict(*index) == Some(Verdict::Counts);
+            let new = (!counts).then_some(State::Void);
+            let first = *seq == facts.at;
+            let old = if first { None } else { log::state(storage, at)? };
+            if old != new {
+                again.push((at, old, new, first));
+            }
+        }
+        for (at, old, new, first) in again {
+            self.move_to(space, at, old, new, first)?;
+        }
+        match change {
+            Change::Nothing => {}
+            Change::Authors(authors) => self.judge_authors(space, &authors)?,
+            Change::All => self.judge_all(space)?,
+        }
+        let (storage, replica) = self.parts(space)?;
+        log::state(storage, replica.key(facts.at))
+    }
+
+    /// Gives a rule commit of the log its state, when everything is derived again.
+    pub(crate) fn settle_rule(&mut self, space: &SpaceId, facts: Facts) -> Result<(), Error> {
+        let (_, replica) = self.parts(space)?;
+        let verdict = replica.rule_at.get(&facts.at).and_then(|index| replica.rules.rule_verdict(*index));
+        let state = (verdict != Some(Verdict::Counts)).then_some(State::Void);
+        let at = replica.key(facts.at);
+        self.move_to(space, at, None, state, true)
+    }
+
+    // Follows each branch of the authors' chains back to its beginning.
+    fn judge_authors(&mut self, space: &SpaceId, authors: &BTreeSet<AuthorId>) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
+        for author in authors {
+            let (storage, replica) = self.parts(space)?;
+            let Some(number) = log::known_author(storage, author)? else { continue };
+            for tip in replica.tips_of(number) {
+                let mut next = Some(tip.at);
+                while let Some(at) = next.filter(|at| !seen.contains(at)) {
+                    seen.insert(at);
+                    let (storage, replica) = self.parts(space)?;
+                    next = log::row(storage, replica.key(at))?.previous;
+                }
+            }
+        }
+        for at in seen {
+            self.judge_document(space, at)?;
+        }
+        Ok(())
+    }
+
+    fn judge_all(&mut self, space: &SpaceId) -> Result<(), Error> {
+        let last = self.parts(space)?.1.next;
+        for at in 1..last {
+            self.judge_document(space, at)?;
+        }
+        Ok(())
+    }
+
+    fn judge_document(&mut self, space: &SpaceId, at: u64) -> Result<(), Error> {
+        let (storage, replica) = self.parts(space)?;
+        let at = replica.key(at);
+        if log::row(storage, at)?.kind == Kind::Documents {
+            self.settle(space, at)?;
+        }
+        Ok(())
+    }
+
+    /// Commits whose time has come take their effect and become heads to build on.
+    pub(crate) fn release_due(&mut self, space: &SpaceId) -> Result<(), Error> {
+        let now = self.now();
+        loop {
+            let (storage, replica) = self.parts(space)?;
+            let Some((time, at)) = replica.held.first().copied().filter(|(time, _)| !time.is_ahead_of(now))
+            else {
+                return Ok(());
+            };
+            let key = replica.key(at);
+            let row = log::row(storage, key)?;
+            let parents: Vec<u64> = row.previous.iter().chain(&row.parents).copied().collect();
+            replica.release(Facts::of(key, &row), &parents);
+            self.clock.observe(time);
+            self.staged();
+            if row.kind == Kind::Documents {
+                self.settle(space, key)?;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Member {
+    before: Option<LogKey>,
+    state: Option<State>,
+    // All before it, and it, are here and count.
+    reached: bool,
+    // A complete way to a last commit leads through it.
+    ends: bool,
+}
+
+// What the state of a commit should be, leaving aside whether its transaction is complete.
+fn judge(
+    storage: &dyn Storage,
+    replica: &mut Replica,
+    at: LogKey,
+    row: &Row,
+) -> Result<Option<State>, Error> {
+    let author = replica.author(storage, row.author)?;
+    let facts = Facts::of(at, row);
+    let place = Replica::place(&facts);
+    let frontier = FrontierId(row.frontier);
+    let (strength, via) = replica::strength(row);
+    if !replica.rules.counts(&author, frontier, strength, via, place) {
+        return Ok(Some(State::Void));
+    }
+    if replica.held.contains(&(row.time, at.seq())) {
+        return Ok(Some(State::Held));
+    }
+    if is_retracted(storage, replica.number, at, row)? {
+        return Ok(Some(State::Retracted));
+    }
+    if storage.get(&layout::BODY, at.0.into())?.is_none() {
+        return Ok(Some(State::Wanted));
+    }
+    Ok(None)
+}
+
+// Whether another commit of the same author takes this one back. One that retracts cannot be retracted.
+fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Result<bool, Error> {
+    let (lower, upper) =
+        (retract_key(space, &row.id, LogKey(0)), retract_key(space, &row.id, LogKey(u64::MAX)));
+    let mut by = Vec::new();
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
+    storage.range(&layout::RETRACT, lower, upper, Order::Ascending, &mut |key, _| {
+        if let Key::Bytes(bytes) = key {
+            by.extend(bytes.last_chunk().map(|at| LogKey(u64::from_be_bytes(*at))));
+        }
+        ControlFlow::Continue(())
+    })?;
+    for by in by {
+        if log::row(storage, by)?.author == row.author {
+            let body = log::body(storage, at)?.unwrap_or_default();
+            let body = driftless_core::commit::DocumentBody::decode(&body).unwrap_or_default();
+            return Ok(body.retracts.is_empty());
+        }
+    }
+    Ok(false)
+}
+
+fn retract_key(space: u32, target: &CommitId, by: LogKey) -> Vec<u8> {
+    let mut row = key([u64::from(space)]);
+    row.extend_from_slice(&target.0);
+    row.extend_from_slice(&by.0.to_be_bytes());
+    row
+}
+
+fn next_of_run(storage: &dyn Storage, at: LogKey) -> Result<Vec<LogKey>, Error> {
+    let (lower, upper) = (key([at.0, 0]), key([at.0, u64::MAX]));
+    let mut next = Vec::new();
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
+    storage.range(&layout::RUN, lower, upper, Order::Ascending, &mut |key, _| {
+        if let Key::Bytes(bytes) = key {
+            next.extend(bytes.last_chunk().map(|at| LogKey(u64::from_be_bytes(*at))));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(next)
+}

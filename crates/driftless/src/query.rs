@@ -1,0 +1,188 @@
+//! Finding documents. An index narrows the candidates; the filter decides on every one of them.
+
+use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::document::{Document, Subject};
+use driftless_core::document_id::DocumentId;
+use driftless_core::filter::{Filter, ValueRange};
+use driftless_core::fold::DocumentState;
+use driftless_core::query::Sort;
+use driftless_store::{Document as StoredDocument, Key, Order};
+
+use crate::collection::Collection;
+use crate::collections::{CollectionFacts, IndexFacts};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout;
+use crate::stored::{index_span, read_stored};
+
+/// A search, not yet run.
+#[derive(Debug, Clone)]
+pub struct Query {
+    collection: Collection,
+    filter: Filter,
+    sort: Option<Sort>,
+    limit: usize,
+    skip: usize,
+    deleted: bool,
+}
+
+/// How a search is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The path whose index narrows the candidates; `None` looks at every document.
+    pub index: Option<String>,
+}
+
+impl Collection {
+    /// The documents that match; sort, limit and skip follow.
+    pub fn find(&self, filter: Filter) -> Query {
+        Query::new(self.clone(), filter)
+    }
+
+    /// How many documents match.
+    pub fn count(&self, filter: Filter) -> Result<u64, Error> {
+        self.find(filter).count()
+    }
+}
+
+impl Query {
+    fn new(collection: Collection, filter: Filter) -> Self {
+        Self { collection, filter, sort: None, limit: usize::MAX, skip: 0, deleted: false }
+    }
+
+    /// The order. If left unset, that in which documents came here.
+    pub fn sort(mut self, sort: Sort) -> Self {
+        self.sort = Some(sort);
+        self
+    }
+
+    /// At most so many. If left unset, all.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Without the first so many. If left unset, none is left out.
+    pub fn skip(mut self, skip: usize) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// Deleted documents too. If left unset, only those that are there.
+    pub fn include_deleted(mut self) -> Self {
+        self.deleted = true;
+        self
+    }
+
+    /// The documents.
+    pub fn run(&self) -> Result<Vec<Document>, Error> {
+        let wanted = if self.sort.is_some() { usize::MAX } else { self.limit.saturating_add(self.skip) };
+        let mut found = Vec::new();
+        if wanted > 0 {
+            self.each(&mut |id, state| {
+                found.push(Document::new(self.collection.name(), id, state));
+                if found.len() >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        }
+        if let Some(sort) = &self.sort {
+            found.sort_by(|a, b| sort.compare(&a.subject(), &b.subject()));
+        }
+        Ok(found.into_iter().skip(self.skip).take(self.limit).collect())
+    }
+
+    /// How many there are, without limit and skip.
+    pub fn count(&self) -> Result<u64, Error> {
+        let mut count = 0;
+        self.each(&mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+
+    /// How `run` would look.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        self.collection.space().database().read(|engine| {
+            let facts = self.collection.facts(engine)?;
+            let index = facts.as_ref().and_then(|facts| self.index(facts));
+            Ok(Plan { index: index.map(|(index, _)| index.path.to_string()) })
+        })
+    }
+
+    fn each(
+        &self,
+        visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.collection.space().database().read(|engine| {
+            let Some(facts) = self.collection.facts(engine)? else { return Ok(()) };
+            engine.write_view()?;
+            let mut failed = None;
+            let mut look = |stored: &StoredDocument<'_>| {
+                if stored.deleted && !self.deleted {
+                    return ControlFlow::Continue(());
+                }
+                match self.matches(stored) {
+                    Ok(Some((id, state))) => visit(&id, &state),
+                    Ok(None) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            };
+            match self.index(&facts) {
+                Some((index, range)) => {
+                    for number in candidates(engine, index, range)? {
+                        let mut flow = ControlFlow::Continue(());
+                        engine.storage.document(number, &mut |stored| flow = look(stored))?;
+                        if flow.is_break() {
+                            break;
+                        }
+                    }
+                }
+                None => engine.storage.scan(facts.number, None, &mut look)?,
+            }
+            failed.map_or(Ok(()), Err)
+        })
+    }
+
+    fn matches(&self, stored: &StoredDocument<'_>) -> Result<Option<(DocumentId, DocumentState)>, Error> {
+        let (state, _) = read_stored(stored)?;
+        let id =
+            DocumentId::parse_text(stored.id).map_err(|_| Error::damaged("a document id does not decode"))?;
+        let matches = self.filter.matches(&Subject::new(self.collection.name(), &id, &state));
+        Ok(matches.then_some((id, state)))
+    }
+
+    // The index whose range is an equality if there is one, else any that the filter bounds.
+    fn index<'f>(&self, facts: &'f CollectionFacts) -> Option<(&'f IndexFacts, ValueRange)> {
+        let mut best = None;
+        for index in &facts.indexes {
+            let Some(range) = self.filter.bounds(&index.path) else { continue };
+            let narrow = matches!(&range, (Bound::Included(a), Bound::Included(b)) if a.same(b));
+            if narrow || best.is_none() {
+                best = Some((index, range));
+            }
+            if narrow {
+                break;
+            }
+        }
+        best
+    }
+}
+
+// Documents with an entry in the range, each once, in the order of their numbers.
+fn candidates(engine: &Engine, index: &IndexFacts, range: ValueRange) -> Result<BTreeSet<u64>, Error> {
+    let mut numbers = BTreeSet::new();
+    let (lower, upper) = index_span(index.number, &range);
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
+    engine.storage.range(&layout::INDEX_VALUE, lower, upper, Order::Ascending, &mut |key, _| {
+        if let Key::Bytes(bytes) = key {
+            numbers.extend(bytes.last_chunk().map(|number| u64::from_be_bytes(*number)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(numbers)
+}

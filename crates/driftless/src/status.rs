@@ -1,0 +1,126 @@
+//! What is not simply applied, and why: held, void, wanted, refused, forked.
+
+use driftless_core::clock::Timestamp;
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
+
+use crate::database::Database;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout::{self, State};
+use crate::log;
+use crate::refused::{self, RefusedLine};
+use crate::replica::{self, Counts};
+use crate::space::SpaceSummary;
+
+// Lines shown per state and space; the counts are complete.
+const SHOWN: usize = 100;
+
+/// The state of a database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Each space.
+    pub spaces: Vec<SpaceStatus>,
+    /// What was not admitted, the newest first.
+    pub refused: Vec<RefusedLine>,
+}
+
+/// The state of a space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpaceStatus {
+    /// The id.
+    pub id: SpaceId,
+    /// Its name here.
+    pub name: String,
+    /// Visible documents.
+    pub documents: u64,
+    /// How many commits are in which state.
+    pub counts: Counts,
+    /// Ahead of our clock; at most 100 lines.
+    pub held: Vec<Pending>,
+    /// Without effect; at most 100 lines.
+    pub void: Vec<Pending>,
+    /// Waiting for a body or for the rest of a transaction; at most 100 lines.
+    pub wanted: Vec<Pending>,
+    /// Keys that have written two commits with one number: a copied or restored device.
+    pub forked: Vec<AuthorId>,
+}
+
+/// A commit that is not applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// The commit.
+    pub commit: CommitId,
+    /// Who wrote it.
+    pub author: AuthorId,
+    /// Its time.
+    pub time: Timestamp,
+    /// Why it has no effect, in one sentence.
+    pub reason: String,
+}
+
+impl Database {
+    /// What is waiting, held, void, wanted and refused, and why.
+    pub fn status(&self) -> Result<Status, Error> {
+        self.read(status)
+    }
+}
+
+fn status(engine: &mut Engine) -> Result<Status, Error> {
+    let ids: Vec<SpaceId> = engine.summaries()?.into_iter().map(|summary| summary.id).collect();
+    let spaces = ids.into_iter().map(|id| space(engine, id)).collect::<Result<_, _>>()?;
+    Ok(Status { spaces, refused: refused::list(engine.storage.as_ref())? })
+}
+
+fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
+    let summary = SpaceSummary::read(engine, id)?;
+    let (storage, replica) = engine.parts(&id)?;
+    let mut status = SpaceStatus {
+        id,
+        name: summary.name,
+        documents: summary.documents,
+        counts: replica.counts,
+        held: Vec::new(),
+        void: Vec::new(),
+        wanted: Vec::new(),
+        forked: Vec::new(),
+    };
+    for author in replica.forked() {
+        status.forked.push(replica.author(storage, author)?);
+    }
+    for (at, state) in replica::range(storage, &layout::STATE, replica.number)? {
+        let state = State::decode(&state)?;
+        let lines = match state {
+            State::Held => &mut status.held,
+            State::Void | State::Retracted => &mut status.void,
+            State::Wanted | State::Incomplete => &mut status.wanted,
+        };
+        if lines.len() < SHOWN {
+            let row = log::row(storage, at)?;
+            let author = replica.author(storage, row.author)?;
+            let reason = why(state).to_owned();
+            lines.push(Pending { commit: row.id, author, time: row.time, reason });
+        }
+    }
+    Ok(status)
+}
+
+/// One sentence for a state.
+pub(crate) fn why(state: State) -> &'static str {
+    match state {
+        State::Held => "its time is more than 10 minutes ahead of this clock; it takes effect when it is due",
+        State::Void => "a stronger admin took its author's permission away before it",
+        State::Retracted => "its author took it back",
+        State::Wanted => "its content is not here",
+        State::Incomplete => "the rest of its transaction is not here, or not all of it counts",
+    }
+}
+
+/// One word for a state: that of the four which users know.
+pub(crate) fn word(state: Option<State>) -> &'static str {
+    match state {
+        None => "applied",
+        Some(State::Held) => "held",
+        Some(State::Void | State::Retracted) => "void",
+        Some(State::Wanted | State::Incomplete) => "wanted",
+    }
+}

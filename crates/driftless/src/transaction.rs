@@ -1,0 +1,215 @@
+//! A transaction: edits over any collections and spaces, staged, then written together. One commit per space (or a run
+//! of commits if it is large); all of it here or nothing; in each space all of it elsewhere or nothing.
+
+use std::collections::BTreeMap;
+
+use driftless_core::clock::Timestamp;
+use driftless_core::document::Document;
+use driftless_core::document_id::DocumentId;
+use driftless_core::fold::DocumentState;
+use driftless_core::id::{CommitId, SpaceId};
+use driftless_core::operator::{Edit, Operator, difference};
+use driftless_core::value::Map;
+
+use crate::collection::Collection;
+use crate::database::Database;
+use crate::error::Error;
+use crate::view::Source;
+
+/// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
+#[derive(Debug)]
+pub struct Transaction {
+    database: Database,
+    edits: BTreeMap<SpaceId, Vec<Edit>>,
+    // Documents as this transaction sees them.
+    seen: BTreeMap<(SpaceId, String, DocumentId), DocumentState>,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The document.
+    pub id: DocumentId,
+    /// The last commit of the write; `None` if nothing had to be written.
+    pub commit: Option<CommitId>,
+}
+
+/// Choices for an insert.
+#[derive(Debug, Clone, Default)]
+pub struct Insert {
+    /// The id. If left unset, 16 random bytes.
+    pub id: Option<DocumentId>,
+    /// The document that this one belongs under; it cannot be changed later.
+    pub parent: Option<DocumentId>,
+}
+
+impl Database {
+    /// A transaction over any collections and spaces: all of it here, or none.
+    pub fn transaction(&self) -> Transaction {
+        Transaction { database: self.clone(), edits: BTreeMap::new(), seen: BTreeMap::new() }
+    }
+}
+
+impl Collection {
+    /// Inserts a document under a random id.
+    pub fn insert(&self, fields: Map) -> Result<Written, Error> {
+        self.insert_with(fields, Insert::default())
+    }
+
+    /// Inserts a document. An error if a document with that id is there.
+    pub fn insert_with(&self, fields: Map, insert: Insert) -> Result<Written, Error> {
+        self.write(|transaction| transaction.insert_with(self, fields, insert))
+    }
+
+    /// Applies operators to a document that is there.
+    pub fn edit(&self, id: &DocumentId, operators: Vec<Operator>) -> Result<Written, Error> {
+        self.write(|transaction| transaction.edit(self, id, operators).map(|()| id.clone()))
+    }
+
+    /// Makes a document equal to `fields` by the smallest edit; inserts it if it is not there.
+    pub fn save(&self, id: &DocumentId, fields: Map) -> Result<Written, Error> {
+        self.write(|transaction| transaction.save(self, id, fields).map(|_| id.clone()))
+    }
+
+    /// Deletes a document. Edits of others that do not know of it go on underneath, until somebody restores it.
+    pub fn delete(&self, id: &DocumentId) -> Result<Written, Error> {
+        self.write(|transaction| transaction.delete(self, id).map(|()| id.clone()))
+    }
+
+    /// Brings a deleted document back, with what was edited meanwhile.
+    pub fn restore(&self, id: &DocumentId) -> Result<Written, Error> {
+        self.write(|transaction| transaction.restore(self, id).map(|()| id.clone()))
+    }
+
+    fn write(
+        &self,
+        stage: impl FnOnce(&mut Transaction) -> Result<DocumentId, Error>,
+    ) -> Result<Written, Error> {
+        let mut transaction = self.space().database().transaction();
+        let id = stage(&mut transaction)?;
+        let commit = transaction.commit()?.pop().map(|(_, commit)| commit);
+        Ok(Written { id, commit })
+    }
+}
+
+impl Transaction {
+    /// Inserts a document under a random id.
+    pub fn insert(&mut self, to: &Collection, fields: Map) -> Result<DocumentId, Error> {
+        self.insert_with(to, fields, Insert::default())
+    }
+
+    /// Inserts a document. An error if a document with that id is there.
+    pub fn insert_with(&mut self, to: &Collection, fields: Map, insert: Insert) -> Result<DocumentId, Error> {
+        let id = match insert.id {
+            Some(id) => {
+                if self.state(to, &id)?.visible() {
+                    return Err(Error::Exists(format!("document {id}")));
+                }
+                id
+            }
+            None => {
+                let id = self.database.read(|engine| Ok(DocumentId::random(engine.random())))?;
+                self.seen
+                    .insert((to.space().id(), to.name().to_owned(), id.clone()), DocumentState::default());
+                id
+            }
+        };
+        self.stage(to, &id, vec![Operator::Insert { fields, parent: insert.parent }])?;
+        Ok(id)
+    }
+
+    /// Applies operators to a document that is there.
+    pub fn edit(&mut self, to: &Collection, id: &DocumentId, operators: Vec<Operator>) -> Result<(), Error> {
+        self.visible(to, id)?;
+        self.stage(to, id, operators)
+    }
+
+    /// Makes a document equal to `fields` by the smallest edit; inserts it if it is not there. `false` if it was equal.
+    pub fn save(&mut self, to: &Collection, id: &DocumentId, fields: Map) -> Result<bool, Error> {
+        let state = self.state(to, id)?;
+        if !state.visible() {
+            self.stage(to, id, vec![Operator::Insert { fields, parent: None }])?;
+            return Ok(true);
+        }
+        let operators = difference(state.fields(), &fields);
+        if operators.is_empty() {
+            return Ok(false);
+        }
+        self.stage(to, id, operators)?;
+        Ok(true)
+    }
+
+    /// Deletes a document that is there.
+    pub fn delete(&mut self, to: &Collection, id: &DocumentId) -> Result<(), Error> {
+        self.visible(to, id)?;
+        self.stage(to, id, vec![Operator::Delete])
+    }
+
+    /// Brings a deleted document back.
+    pub fn restore(&mut self, to: &Collection, id: &DocumentId) -> Result<(), Error> {
+        let state = self.state(to, id)?;
+        if !state.deleted() {
+            return Err(Error::not_found("deleted document", id));
+        }
+        self.stage(to, id, vec![Operator::Restore])
+    }
+
+    /// A document as this transaction leaves it.
+    pub fn get(&mut self, of: &Collection, id: &DocumentId) -> Result<Option<Document>, Error> {
+        let state = self.state(of, id)?;
+        Ok(state.visible().then(|| Document::new(of.name(), id, state)))
+    }
+
+    /// How many edits are staged.
+    pub fn len(&self) -> usize {
+        self.edits.values().map(Vec::len).sum()
+    }
+
+    /// Whether nothing is staged.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// Writes everything. Returns the last commit in each space; nothing if nothing was staged.
+    pub fn commit(self) -> Result<Vec<(SpaceId, CommitId)>, Error> {
+        let Self { database, edits, .. } = self;
+        if edits.is_empty() {
+            return Ok(Vec::new());
+        }
+        database.write(|engine| {
+            engine.source(Source::Local);
+            // Nothing is written anywhere before every space has said yes.
+            for space in edits.keys() {
+                engine.may_write(space)?;
+            }
+            edits.into_iter().map(|(space, edits)| Ok((space, engine.write(&space, edits)?))).collect()
+        })
+    }
+
+    fn visible(&mut self, of: &Collection, id: &DocumentId) -> Result<(), Error> {
+        if self.state(of, id)?.visible() { Ok(()) } else { Err(Error::not_found("document", id)) }
+    }
+
+    fn state(&mut self, of: &Collection, id: &DocumentId) -> Result<&mut DocumentState, Error> {
+        let at = (of.space().id(), of.name().to_owned(), id.clone());
+        if !self.seen.contains_key(&at) {
+            let state = self.database.read(|engine| {
+                let Some(facts) = of.facts(engine)? else { return Ok(None) };
+                engine.view.get(engine.storage.as_mut(), &facts, id)
+            })?;
+            self.seen.insert(at.clone(), state.unwrap_or_default());
+        }
+        self.seen.get_mut(&at).ok_or_else(|| Error::not_found("document", id))
+    }
+
+    fn stage(&mut self, to: &Collection, id: &DocumentId, operators: Vec<Operator>) -> Result<(), Error> {
+        let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
+        edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        let author = self.database.author()?;
+        let state = self.state(to, id)?;
+        // What later calls of this transaction see; the fold does it again with the commit's own time.
+        state.apply(state.updated().max(Timestamp(1)), author, &edit.operators);
+        self.edits.entry(to.space().id()).or_default().push(edit);
+        Ok(())
+    }
+}

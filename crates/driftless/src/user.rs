@@ -1,0 +1,53 @@
+//! Users of this database: a local name and author keys. Without a password the keys lie in the database file as they
+//! are, protected by its mode 0600 only.
+
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::sign::AuthorKey;
+use driftless_store::{Key, Order, Storage};
+
+use crate::error::Error;
+use crate::layout::{self, Bytes, put_number};
+
+/// A person or service on this machine, and the key that signs for it.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub name: String,
+    pub key: AuthorKey,
+}
+
+/// Characters of a user name.
+const MAX_NAME: usize = 128;
+
+impl User {
+    /// Makes a user with one key.
+    pub(crate) fn create(storage: &mut dyn Storage, name: &str, seed: [u8; 32]) -> Result<(), Error> {
+        if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            return Err(Error::Invalid(
+                "a user name has 1 to 128 characters, none of them a control character".into(),
+            ));
+        }
+        let mut row = Vec::new();
+        put_number(&mut row, 1);
+        row.extend_from_slice(&seed);
+        Ok(storage.put(&layout::USER, name.as_bytes().into(), &row)?)
+    }
+
+    /// The user of that name; without a name, the only one or the first.
+    pub(crate) fn load(storage: &dyn Storage, name: Option<&str>) -> Result<Self, Error> {
+        let mut found = None;
+        let visit = &mut |key: Key<'_>, row: &[u8]| {
+            let Key::Bytes(bytes) = key else { return ControlFlow::Break(()) };
+            if name.is_some_and(|name| name.as_bytes() != bytes) {
+                return ControlFlow::Continue(());
+            }
+            let mut fields = Bytes(row);
+            let seed = fields.number().and_then(|_| fields.array::<32>());
+            found = seed.map(|seed| (String::from_utf8_lossy(bytes).into_owned(), seed));
+            ControlFlow::Break(())
+        };
+        storage.range(&layout::USER, Bound::Unbounded, Bound::Unbounded, Order::Ascending, visit)?;
+        let (name, seed) = found.ok_or_else(|| Error::not_found("user", name.unwrap_or("(any)")))?;
+        Ok(Self { name, key: AuthorKey::from_seed(&seed) })
+    }
+}

@@ -1,0 +1,285 @@
+//! Local writes: edits become commits of the user, signed, and go through the same door as everybody's.
+
+use driftless_core::cbor::Writer;
+use driftless_core::clock::Timestamp;
+use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind, RuleBody, Vouched};
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
+use driftless_core::limits::{MAX_BODY, MAX_EDITS, MAX_KEEP, MAX_PARENTS, MAX_RUN};
+use driftless_core::operator::Edit;
+use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::verdict::Via;
+use driftless_store::Storage;
+
+use crate::commit::Entered;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout::{self, LogKey};
+use crate::log;
+use crate::replica::{Facts, Replica};
+
+// What a body needs besides its edits: salt, heads of lists, a margin.
+const BODY_FRAME: usize = 64;
+
+impl Engine {
+    /// Founds a space in which this user is the admin that nobody can remove.
+    pub(crate) fn create_space(&mut self, name: &str) -> Result<SpaceId, Error> {
+        let author = self.author();
+        let admin = Permission::Admin(Strength(0));
+        let operators = vec![
+            RuleOperator::Grant { subject: Subject::Key(author), permission: Some(admin), keep: None },
+            RuleOperator::Name(name.to_owned()),
+        ];
+        let body = RuleBody { operators }.encode(self.random());
+        let now = self.now();
+        let time = self.clock.tick(now);
+        let header = header(Kind::Rules, None, author, time);
+        let genesis = Vouched::sign(header, body, &self.user.key).map_err(too_large)?;
+        match self.enter(&genesis)? {
+            Entered::New(_) => Ok(genesis.space()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Writes edits as one transaction: one commit, or a run of them. Returns the last.
+    pub(crate) fn write(&mut self, space: &SpaceId, edits: Vec<Edit>) -> Result<CommitId, Error> {
+        self.present(space)?;
+        let mut bodies = divide(edits)?;
+        if bodies.len() >= MAX_RUN as usize {
+            return Err(Error::Invalid(format!(
+                "a transaction of more than {MAX_RUN} commits; write it in parts"
+            )));
+        }
+        let mut last = None;
+        let count = bodies.len();
+        let mut parents = self.parents(space, Kind::Documents)?;
+        for (at, body) in bodies.drain(..).enumerate() {
+            let body = body.encode(self.random());
+            let commit = self.sign(space, Kind::Documents, at + 1 < count, &parents, body)?;
+            parents = Parents { previous: Some((commit.id(), commit.header().seq)), others: Vec::new() };
+            last = Some(self.enter_own(&commit)?);
+        }
+        last.ok_or_else(|| Error::Invalid("an empty transaction".into()))
+    }
+
+    /// Writes rule operators as one commit.
+    pub(crate) fn write_rules(
+        &mut self,
+        space: &SpaceId,
+        operators: Vec<RuleOperator>,
+    ) -> Result<CommitId, Error> {
+        self.present(space)?;
+        let parents = self.parents(space, Kind::Rules)?;
+        let body = RuleBody { operators }.encode(self.random());
+        let commit = self.sign(space, Kind::Rules, false, &parents, body)?;
+        self.enter_own(&commit)
+    }
+
+    /// Gives or takes away a permission. Taking away keeps what this database has seen of the subject.
+    pub(crate) fn grant(
+        &mut self,
+        space: &SpaceId,
+        subject: Subject,
+        permission: Option<Permission>,
+    ) -> Result<CommitId, Error> {
+        self.present(space)?;
+        let (storage, replica) = self.parts(space)?;
+        let present = match &subject {
+            Subject::Key(author) => replica.rules.member(author).map(|standing| standing.permission),
+            Subject::Anyone => replica.rules.members().get(&Subject::Anyone).copied(),
+        };
+        let weakens = match present {
+            Some(present) => present.is_weakened_by(permission),
+            None => permission.is_none(),
+        };
+        let keep = if weakens { Some(seen(storage, replica, &subject)?) } else { None };
+        self.write_rules(space, vec![RuleOperator::Grant { subject, permission, keep }])
+    }
+
+    /// Whether this user may write documents in a space, as of what a new commit would build on.
+    pub(crate) fn may_write(&mut self, space: &SpaceId) -> Result<(), Error> {
+        self.present(space)?;
+        self.parents(space, Kind::Documents).map(drop)
+    }
+
+    fn enter_own(&mut self, commit: &Vouched) -> Result<CommitId, Error> {
+        match self.enter(commit)? {
+            Entered::New(_) => Ok(commit.id()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn sign(
+        &mut self,
+        space: &SpaceId,
+        kind: Kind,
+        continues: bool,
+        parents: &Parents,
+        body: Vec<u8>,
+    ) -> Result<Vouched, Error> {
+        let now = self.now();
+        let time = self.clock.tick(now);
+        let header = Header {
+            continues,
+            seq: parents.previous.map_or(1, |(_, seq)| seq + 1),
+            previous: parents.previous.map(|(id, _)| id),
+            parents: parents.others.clone(),
+            ..header(kind, Some(*space), self.author(), time)
+        };
+        Vouched::sign(header, body, &self.user.key).map_err(too_large)
+    }
+
+    // What the next commit builds on. More heads than a header can name are joined by merge commits first.
+    fn parents(&mut self, space: &SpaceId, kind: Kind) -> Result<Parents, Error> {
+        loop {
+            let own = self.author();
+            let (storage, replica) = self.parts(space)?;
+            let previous = own_last(storage, replica, &own)?;
+            if let Some(forgotten) = forgotten_seq(storage, space, &own)?
+                && previous.is_none_or(|previous| previous.seq < forgotten)
+            {
+                return Err(Error::Invalid(format!(
+                    "this key has written {forgotten} commits in this space before it was forgotten here; import them first"
+                )));
+            }
+            let mut heads: Vec<Facts> = replica.write_heads().copied().collect();
+            heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
+            let all: Vec<Facts> = previous.iter().chain(&heads).copied().collect();
+            if kind == Kind::Documents {
+                let frontier = replica.frontier_of(&all);
+                let standing = frontier.and_then(|frontier| replica.rules.strength_at(frontier, &own));
+                standing.map_err(|refusal| Error::NotPermitted(refusal.to_string()))?;
+            }
+            let too_many = heads.len() > MAX_PARENTS;
+            heads.truncate(MAX_PARENTS);
+            let mut others: Vec<CommitId> = heads.iter().map(|head| head.id).collect();
+            others.sort();
+            let parents = Parents { previous: previous.map(|facts| (facts.id, facts.seq)), others };
+            if !too_many {
+                return Ok(parents);
+            }
+            let body = DocumentBody::default().encode(self.random());
+            let merge = self.sign(space, Kind::Documents, false, &parents, body)?;
+            self.enter_own(&merge)?;
+        }
+    }
+}
+
+struct Parents {
+    previous: Option<(CommitId, u64)>,
+    others: Vec<CommitId>,
+}
+
+fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp) -> Header {
+    Header {
+        kind,
+        continues: false,
+        space,
+        author,
+        seq: 1,
+        previous: None,
+        parents: Vec::new(),
+        time,
+        body_hash: [0; 32],
+        body_length: 0,
+        body_encoding: BodyEncoding::Plain,
+        extensions: Header::no_extensions(),
+    }
+}
+
+// The last commit of an author that is not held. If the author's clock was wrong, the chain goes on before the held
+// ones, and forks there.
+fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
+    let Some(number) = log::known_author(storage, author)? else { return Ok(None) };
+    let mut next = replica.last_of(number).map(|tip| tip.at);
+    while let Some(at) = next {
+        let key = LogKey::new(replica.number, at);
+        let row = log::row(storage, key)?;
+        if !replica.held.contains(&(row.time, at)) {
+            return Ok(Some(Facts::of(key, &row)));
+        }
+        next = row.previous;
+    }
+    Ok(None)
+}
+
+// The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
+fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Result<Vec<CommitId>, Error> {
+    let tips: Vec<(u32, u64)> = replica.tips.iter().map(|((author, _), tip)| (*author, tip.at)).collect();
+    let mut kept = Vec::new();
+    for (author, at) in tips {
+        let author = replica.author(storage, author)?;
+        let mut next = match subject {
+            Subject::Key(key) => (*key == author).then_some(at),
+            Subject::Anyone => {
+                let via = replica.rules.member(&author).map(|standing| standing.via);
+                (via == Some(Via::Anyone)).then_some(at)
+            }
+        };
+        while let Some(at) = next {
+            let row = log::row(storage, LogKey::new(replica.number, at))?;
+            if !replica.held.contains(&(row.time, at)) {
+                kept.push(row.id);
+                break;
+            }
+            next = row.previous;
+        }
+    }
+    kept.sort();
+    kept.dedup();
+    if kept.len() > MAX_KEEP {
+        return Err(Error::Invalid(format!(
+            "more than {MAX_KEEP} chains to keep; take the permission from single keys"
+        )));
+    }
+    Ok(kept)
+}
+
+// Divides edits into bodies within the limits, in order.
+fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
+    let mut bodies: Vec<DocumentBody> = Vec::new();
+    let mut size = usize::MAX;
+    for edit in edits {
+        edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        let mut writer = Writer::with_capacity(128);
+        edit.encode(writer.encoder());
+        let length = writer.finish().len();
+        if length + BODY_FRAME > MAX_BODY {
+            return Err(Error::Invalid(format!(
+                "one edit of {length} bytes; at most {MAX_BODY} bytes fit into a commit: divide the value"
+            )));
+        }
+        match bodies.last_mut() {
+            Some(body) if size + length <= MAX_BODY && body.edits.len() < MAX_EDITS => {
+                size += length;
+                body.edits.push(edit);
+            }
+            _ => {
+                size = BODY_FRAME + length;
+                bodies.push(DocumentBody { edits: vec![edit], retracts: Vec::new() });
+            }
+        }
+    }
+    Ok(bodies)
+}
+
+/// The number of commits that a key had written in a space when the space was forgotten here.
+fn forgotten_seq(storage: &dyn Storage, space: &SpaceId, author: &AuthorId) -> Result<Option<u64>, Error> {
+    let row = storage.get(&layout::META, forgotten_key(space, author).as_slice().into())?;
+    Ok(row.and_then(|row| row.try_into().ok()).map(u64::from_be_bytes))
+}
+
+pub(crate) fn forgotten_key(space: &SpaceId, author: &AuthorId) -> Vec<u8> {
+    [b"forgotten", &space.0[..], &author.0[..]].concat()
+}
+
+fn too_large(error: driftless_core::commit::HeaderError) -> Error {
+    Error::Invalid(error.to_string())
+}
+
+// A commit that we made ourselves was not taken: the rules say no, or something is very wrong.
+fn unexpected(entered: &Entered) -> Error {
+    match entered {
+        Entered::Refused(crate::refused::Reason::Rules(refusal)) => Error::NotPermitted(refusal.to_string()),
+        other => Error::Damaged(format!("a commit of our own was not admitted: {other:?}")),
+    }
+}

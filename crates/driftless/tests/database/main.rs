@@ -1,0 +1,5 @@
+//! The database as its users see it: documents, exchange, rules, states.
+
+mod documents;
+mod exchange;
+mod simulated;
