@@ -4,8 +4,9 @@
 //! judged, and folded, all in one storage transaction. Publishing comes after the flush, and not here.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use driftless_core::commit::{Kind, RuleBody, Vouched};
+use driftless_core::commit::{DocumentBody, Kind, RuleBody, Vouched};
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::MAX_RUN;
 use driftless_core::rules::{Permission, RuleOperator, Strength};
@@ -86,8 +87,8 @@ impl Engine {
         match header.kind {
             Kind::Documents => match replica.rules.strength_at(frontier, &header.author) {
                 Ok(standing) => {
-                    let facts = self.append(&space, commit, admitted, standing)?;
-                    Ok(Entered::New(self.settle_new(&space, facts)?))
+                    let (facts, row) = self.append(&space, commit, admitted, standing)?;
+                    Ok(Entered::New(self.settle_new(&space, facts, &row)?))
                 }
                 Err(refusal) => Ok(Entered::Refused(Reason::Rules(refusal))),
             },
@@ -117,7 +118,7 @@ impl Engine {
         self.replicas.insert(space, replica);
         self.parts(&space)?.1.rule_at.insert(1, RuleIndex(0));
         let standing = Standing { permission: Permission::Admin(Strength(0)), via: Via::Key };
-        let facts = self.append(&space, commit, admitted, standing)?;
+        let (facts, _) = self.append(&space, commit, admitted, standing)?;
         self.rule_appended(&space, facts, Change::Nothing)?;
         Ok(Entered::New(None))
     }
@@ -142,7 +143,7 @@ impl Engine {
                 let at = replica.next;
                 replica.rule_at.insert(at, index);
                 let reader = Standing { permission: Permission::Read, via: Via::Key };
-                let facts = self.append(space, commit, admitted, before.unwrap_or(reader))?;
+                let (facts, _) = self.append(space, commit, admitted, before.unwrap_or(reader))?;
                 Ok(Entered::New(self.rule_appended(space, facts, change)?))
             }
             Err(refusal) => Ok(Entered::Refused(Reason::Rules(refusal))),
@@ -168,7 +169,7 @@ impl Engine {
         commit: &Vouched,
         admitted: Admitted,
         standing: Standing,
-    ) -> Result<Facts, Error> {
+    ) -> Result<(Facts, Row), Error> {
         let now = self.now();
         let (storage, replica) = self.parts(space)?;
         let header = commit.header();
@@ -211,8 +212,12 @@ impl Engine {
         if !held {
             self.clock.observe(header.time);
         }
+        if let (Kind::Documents, Some(body)) = (header.kind, commit.body()) {
+            // One that does not decode has no effect, the same everywhere.
+            self.view.remember(key, Arc::new(DocumentBody::decode(body).unwrap_or_default()));
+        }
         self.staged();
-        Ok(facts)
+        Ok((facts, row))
     }
 
     // For each commit that a `keep` of this body names: whose it is, where in the chain, and whether it is an ancestor.

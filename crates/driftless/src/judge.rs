@@ -6,75 +6,74 @@ use std::ops::{Bound, ControlFlow};
 
 use driftless_core::commit::Kind;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::limits::MAX_RUN;
 use driftless_core::verdict::{Change, FrontierId, Verdict};
 use driftless_store::{Key, Order, Storage};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout::{self, LogKey, Row, State, key};
+use crate::layout::{self, LogKey, Row, State, key, retract_key};
 use crate::log;
 use crate::replica::{self, Facts, Replica};
 use crate::view::Origin;
 
 impl Engine {
-    /// Gives a commit that was just appended its first state.
-    pub(crate) fn settle_new(&mut self, space: &SpaceId, facts: Facts) -> Result<Option<State>, Error> {
-        let at = LogKey::new(self.parts(space)?.1.number, facts.at);
-        if facts.continues || facts.run > 0 {
-            // Until its transaction is complete, as if it were not there.
-            self.move_to(space, at, None, Some(State::Incomplete), true)?;
+    /// Gives a commit its first state: one that was just appended, or one of a log that is folded again.
+    pub(crate) fn settle_new(
+        &mut self,
+        space: &SpaceId,
+        facts: Facts,
+        row: &Row,
+    ) -> Result<Option<State>, Error> {
+        let (storage, replica) = self.parts(space)?;
+        let at = replica.key(facts.at);
+        let judged = judge(storage, replica, at, row)?;
+        if judged.is_some() || !row.in_run() {
+            self.move_to(space, at, row, None, judged, true)?;
+            return Ok(judged);
         }
-        let state = self.settle_from(space, at, facts.continues || facts.run > 0)?;
-        Ok(state)
+        // Part of a transaction: without effect until the last of it is here.
+        self.move_to(space, at, row, None, Some(State::Incomplete), true)?;
+        self.settle_run(space, at, row)?;
+        log::state(self.storage.as_ref(), at)
     }
 
     /// Judges a commit again and makes the difference.
     pub(crate) fn settle(&mut self, space: &SpaceId, at: LogKey) -> Result<Option<State>, Error> {
-        self.settle_from(space, at, true)
-    }
-
-    // `written`: whether the commit has had a state before this.
-    fn settle_from(&mut self, space: &SpaceId, at: LogKey, written: bool) -> Result<Option<State>, Error> {
         let (storage, replica) = self.parts(space)?;
         let row = log::row(storage, at)?;
-        let old = if written { log::state(storage, at)? } else { None };
+        let old = log::state(storage, at)?;
         let judged = judge(storage, replica, at, &row)?;
-        if row.continues || row.run > 0 {
-            // Whether it is complete is decided for the whole transaction at once.
-            let eligible = judged.is_none();
-            if eligible == matches!(old, None | Some(State::Incomplete)) && (row.continues || !eligible) {
-                if !eligible && old != judged {
-                    self.move_to(space, at, old, judged, false)?;
-                }
-                return Ok(if eligible { old } else { judged });
+        if !row.in_run() {
+            if old != judged {
+                self.move_to(space, at, &row, old, judged, false)?;
             }
-            let interim = if eligible { Some(State::Incomplete) } else { judged };
-            if old != interim {
-                self.move_to(space, at, old, interim, false)?;
-            }
-            self.settle_run(space, at)?;
-            let (storage, _) = self.parts(space)?;
-            return log::state(storage, at);
+            return Ok(judged);
         }
-        if !written || old != judged {
-            self.move_to(space, at, old, judged, !written)?;
+        // Whether its transaction is complete is decided for all of it at once.
+        let was_eligible = matches!(old, None | Some(State::Incomplete));
+        match judged {
+            None if was_eligible => return Ok(old),
+            None => self.move_to(space, at, &row, old, Some(State::Incomplete), false)?,
+            Some(_) if old == judged => return Ok(old),
+            Some(_) => self.move_to(space, at, &row, old, judged, false)?,
         }
-        Ok(judged)
+        self.settle_run(space, at, &row)?;
+        log::state(self.storage.as_ref(), at)
     }
 
     // Every commit of a transaction has its effect exactly if there is a way through it, from its first commit to a
     // last one, on which all are here and count. (An author who forked inside a transaction made several ways.)
-    fn settle_run(&mut self, space: &SpaceId, at: LogKey) -> Result<(), Error> {
+    fn settle_run(&mut self, space: &SpaceId, at: LogKey, row: &Row) -> Result<(), Error> {
         let (storage, replica) = self.parts(space)?;
+        if row.continues && next_of_run(storage, at)?.is_empty() {
+            // No way leads on from here yet, and none that there was before leads through here.
+            return Ok(());
+        }
         let number = replica.number;
-        let mut first = at;
-        for _ in 0..MAX_RUN {
-            let row = log::row(storage, first)?;
-            match row.previous.filter(|_| row.run > 0) {
-                Some(previous) => first = LogKey::new(number, previous),
-                None => break,
-            }
+        let (mut first, mut row) = (at, row.clone());
+        while let Some(previous) = row.previous.filter(|_| row.run > 0) {
+            first = LogKey::new(number, previous);
+            row = log::row(storage, first)?;
         }
         let mut members: BTreeMap<LogKey, Member> = BTreeMap::new();
         let mut open = vec![(first, None)];
@@ -102,7 +101,8 @@ impl Engine {
         for (at, member) in members {
             let new = if member.ends { None } else { Some(State::Incomplete) };
             if matches!(member.state, None | Some(State::Incomplete)) && member.state != new {
-                self.move_to(space, at, member.state, new, false)?;
+                let row = log::row(self.storage.as_ref(), at)?;
+                self.move_to(space, at, &row, member.state, new, false)?;
             }
         }
         Ok(())
@@ -113,6 +113,7 @@ impl Engine {
         &mut self,
         space: &SpaceId,
         at: LogKey,
+        row: &Row,
         old: Option<State>,
         new: Option<State>,
         first: bool,
@@ -124,7 +125,6 @@ impl Engine {
             None => storage.remove(&layout::STATE, at.0.into())?,
         }
         replica.count(old, new);
-        let row = log::row(storage, at)?;
         let had_effect = old.is_none() && !first;
         if row.kind == Kind::Rules || had_effect == new.is_none() {
             return Ok(());
@@ -149,12 +149,13 @@ impl Engine {
         let (storage, replica) = self.parts(space)?;
         let row = retract_key(replica.number, target, by);
         if on {
+            replica.retractions = true;
             storage.put(&layout::RETRACT, row.as_slice().into(), &[])?;
         } else {
             storage.remove(&layout::RETRACT, row.as_slice().into())?;
         }
-        if let Some(facts) = replica.facts(storage, target)? {
-            let at = replica.key(facts.at);
+        let Some((at, row)) = log::find(storage, replica.number, target)? else { return Ok(()) };
+        if row.kind == Kind::Documents {
             self.settle(space, at)?;
         }
         Ok(())
@@ -181,7 +182,8 @@ impl Engine {
             }
         }
         for (at, old, new, first) in again {
-            self.move_to(space, at, old, new, first)?;
+            let row = log::row(self.storage.as_ref(), at)?;
+            self.move_to(space, at, &row, old, new, first)?;
         }
         match change {
             Change::Nothing => {}
@@ -193,12 +195,12 @@ impl Engine {
     }
 
     /// Gives a rule commit of the log its state, when everything is derived again.
-    pub(crate) fn settle_rule(&mut self, space: &SpaceId, facts: Facts) -> Result<(), Error> {
+    pub(crate) fn settle_rule(&mut self, space: &SpaceId, facts: Facts, row: &Row) -> Result<(), Error> {
         let (_, replica) = self.parts(space)?;
         let verdict = replica.rule_at.get(&facts.at).and_then(|index| replica.rules.rule_verdict(*index));
         let state = (verdict != Some(Verdict::Counts)).then_some(State::Void);
         let at = replica.key(facts.at);
-        self.move_to(space, at, None, state, true)
+        self.move_to(space, at, row, None, state, true)
     }
 
     // Follows each branch of the authors' chains back to its beginning.
@@ -289,7 +291,7 @@ fn judge(
     if replica.held.contains(&(row.time, at.seq())) {
         return Ok(Some(State::Held));
     }
-    if is_retracted(storage, replica.number, at, row)? {
+    if replica.retractions && is_retracted(storage, replica.number, at, row)? {
         return Ok(Some(State::Retracted));
     }
     if storage.get(&layout::BODY, at.0.into())?.is_none() {
@@ -318,13 +320,6 @@ fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Res
         }
     }
     Ok(false)
-}
-
-fn retract_key(space: u32, target: &CommitId, by: LogKey) -> Vec<u8> {
-    let mut row = key([u64::from(space)]);
-    row.extend_from_slice(&target.0);
-    row.extend_from_slice(&by.0.to_be_bytes());
-    row
 }
 
 fn next_of_run(storage: &dyn Storage, at: LogKey) -> Result<Vec<LogKey>, Error> {

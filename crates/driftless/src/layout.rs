@@ -90,6 +90,11 @@ impl LogKey {
     }
 }
 
+/// The key of a retraction: space, the commit taken back, the commit that does it.
+pub(crate) fn retract_key(space: u32, target: &CommitId, by: LogKey) -> Vec<u8> {
+    [&u64::from(space).to_be_bytes(), &target.0[..], &by.0.to_be_bytes()].concat()
+}
+
 /// The key under which a commit is found by its id.
 pub(crate) fn id_key(id: &CommitId) -> u64 {
     let mut first = [0; 8];
@@ -141,6 +146,11 @@ const SEALED: u8 = 64;
 const BY_KEY: u8 = 128;
 
 impl Row {
+    /// Whether it is one of several commits of one transaction.
+    pub(crate) fn in_run(&self) -> bool {
+        self.continues || self.run > 0
+    }
+
     /// `at` is where the row will stand; parents are written relative to it.
     pub(crate) fn encode(&self, at: LogSeq) -> Vec<u8> {
         let mut flags = 0;

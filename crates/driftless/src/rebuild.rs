@@ -49,8 +49,8 @@ fn rebuild(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         let parents: Vec<u64> = row.previous.iter().chain(&row.parents).copied().collect();
         replica.join(facts, &parents, row.time.is_ahead_of(now));
         match row.kind {
-            Kind::Documents => drop(engine.settle_new(space, facts)?),
-            Kind::Rules => engine.settle_rule(space, facts)?,
+            Kind::Documents => drop(engine.settle_new(space, facts, &row)?),
+            Kind::Rules => engine.settle_rule(space, facts, &row)?,
         }
     }
     engine.staged();

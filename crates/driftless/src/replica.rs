@@ -114,6 +114,8 @@ pub(crate) struct Replica {
     pub time: Timestamp,
     /// A name that only this database uses.
     pub alias: Option<String>,
+    /// Whether any commit here takes others back.
+    pub retractions: bool,
     authors: HashMap<u32, AuthorId>,
     by_id: HashMap<CommitId, LogSeq>,
     changed_tips: BTreeSet<(u32, u32)>,
@@ -202,6 +204,7 @@ impl Replica {
             view: Sum::default(),
             time: Timestamp::default(),
             alias: None,
+            retractions: false,
             authors: HashMap::new(),
             by_id: HashMap::new(),
             changed_tips: BTreeSet::new(),
@@ -423,6 +426,7 @@ impl Replica {
         replica.time = summary.time;
         replica.alias = summary.alias;
         replica.changed = false;
+        replica.retractions = has_retractions(storage, number)?;
         for (at, flags) in range(storage, &layout::HEAD, number)? {
             let facts = Facts::of(at, &log::row(storage, at)?);
             let flags = flags.first().copied().unwrap_or_default();
@@ -454,6 +458,17 @@ impl Replica {
         }
         self.changed_heads.insert(at);
     }
+}
+
+fn has_retractions(storage: &dyn Storage, number: u32) -> Result<bool, Error> {
+    let (lower, upper) = (layout::key([u64::from(number)]), layout::key([u64::from(number) + 1]));
+    let mut found = false;
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
+    storage.range(&layout::RETRACT, lower, upper, Order::Ascending, &mut |_, _| {
+        found = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 fn tip_key(space: u32, author: u32, branch: u32) -> Vec<u8> {
