@@ -83,7 +83,7 @@ impl Database {
 
     /// The public half of this database's node key.
     pub fn peer(&self) -> Result<PeerId, Error> {
-        Ok(self.engine()?.peer)
+        Ok(self.engine()?.node.id())
     }
 
     /// The folder, unless the database is in memory.
