@@ -138,7 +138,8 @@ impl Engine {
         } else {
             self.view.withdraw(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
         }
-        for target in &body.retracts {
+        // Inside a transaction a retraction has no effect: it could take back what its own effect rests on.
+        for target in body.retracts.iter().filter(|_| !row.in_run()) {
             self.retract(space, at, target, new.is_none())?;
         }
         Ok(())

@@ -1,0 +1,59 @@
+//! Which commits have their effect, whatever their authors do: transactions in pieces, retractions, forks, clocks.
+
+use driftless::{Database, Permission, Space, Strength, Subject};
+use driftless_core::commit::Vouched;
+
+use crate::pen::{Pen, body, bundle_of};
+use crate::simulated::{Hand, database, import, send};
+
+const PEN: u8 = 77;
+
+// A space of Ann's in which the pen may write, and the commit that says so.
+fn team(ann: &Database) -> (Space, Pen, driftless::CommitId) {
+    let space = ann.create_space("team").unwrap();
+    let grant = space.grant(Subject::Key(Pen::author(PEN)), Permission::Write(Strength(10))).unwrap();
+    let pen = Pen::new(PEN, space.id());
+    (space, pen, grant)
+}
+
+// The same commits in each order, on databases of their own: all must agree, also after a rebuild.
+fn agree(start: &Space, orders: &[Vec<&Vouched>]) -> (driftless::Digest, driftless::Counts) {
+    let mut seen = None;
+    for (seed, order) in (10..).zip(orders) {
+        let db = database(seed, &Hand::new());
+        let space = send(start, &db);
+        for commit in order {
+            import(&db, &bundle_of([*commit]));
+        }
+        let state = |space: &Space| (space.digest().unwrap(), db.status().unwrap().spaces[0].counts);
+        let now = state(&space);
+        assert_eq!(*seen.get_or_insert(now.clone()), now, "order {seed}");
+        space.rebuild().unwrap();
+        assert_eq!(state(&space), now, "rebuilt, order {seed}");
+    }
+    seen.unwrap()
+}
+
+#[test]
+fn a_transaction_cannot_take_a_part_of_itself_back() {
+    let ann = database(1, &Hand::new());
+    let (space, mut pen, grant) = team(&ann);
+    let one = pen.write(None, &[grant], true, body(1, &[]));
+    let two = pen.write(Some(&one), &[], false, body(2, &[one.id()]));
+    let (digest, _) = agree(&space, &[vec![&one, &two]]);
+    assert_eq!(digest.documents, 2);
+}
+
+#[test]
+fn two_transactions_that_take_each_other_back_mean_the_same_in_every_order() {
+    let ann = database(1, &Hand::new());
+    let (space, mut pen, grant) = team(&ann);
+    let a = pen.write(None, &[grant], true, body(1, &[]));
+    let b = pen.write(None, &[grant], true, body(2, &[]));
+    let a_end = pen.write(Some(&a), &[], false, body(3, &[b.id()]));
+    let b_end = pen.write(Some(&b), &[], false, body(4, &[a.id()]));
+    agree(
+        &space,
+        &[vec![&a, &a_end, &b, &b_end], vec![&b, &b_end, &a, &a_end], vec![&a, &b, &b_end, &a_end]],
+    );
+}
