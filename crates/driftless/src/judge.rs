@@ -156,7 +156,9 @@ impl Engine {
             storage.remove(&layout::RETRACT, row.as_slice().into())?;
         }
         let Some((at, row)) = log::find(storage, replica.number, target)? else { return Ok(()) };
-        if row.kind == Kind::Documents {
+        // One that takes others back cannot be taken back, so a chain of them is not followed: it may be long.
+        let body = self.view.body(self.storage.as_ref(), at)?;
+        if row.kind == Kind::Documents && body.is_none_or(|body| body.retracts.is_empty()) {
             self.settle(space, at)?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use driftless::{Database, Permission, Space, Strength, Subject};
 use driftless_core::commit::Vouched;
 
 use crate::pen::{Pen, body, bundle_of};
-use crate::simulated::{Hand, database, import, send};
+use crate::simulated::{Hand, bundle, database, import, map, send};
 
 const PEN: u8 = 77;
 
@@ -56,4 +56,23 @@ fn two_transactions_that_take_each_other_back_mean_the_same_in_every_order() {
         &space,
         &[vec![&a, &a_end, &b, &b_end], vec![&b, &b_end, &a, &a_end], vec![&a, &b, &b_end, &a_end]],
     );
+}
+
+#[test]
+fn a_long_chain_of_retractions_does_not_exhaust_the_stack() {
+    let (ann, bob) = (database(1, &Hand::new()), database(2, &Hand::new()));
+    let (space, mut pen, grant) = team(&ann);
+    let there = send(&space, &bob);
+    let mut chain: Vec<Vouched> = Vec::new();
+    for n in 0..1500 {
+        let target: Vec<_> = chain.last().iter().map(|commit| commit.id()).collect();
+        chain.push(pen.write(None, &[grant], false, body(n, &target)));
+    }
+    // The last written comes first, so that whatever is judged again leads to one that was not yet.
+    import(&bob, &bundle_of(chain.iter().rev()));
+    space.revoke(Subject::Key(Pen::author(PEN))).unwrap();
+    let revoked = bundle(&space);
+    let small = std::thread::Builder::new().stack_size(1024 * 1024);
+    small.spawn(move || drop(import(&bob, &revoked))).unwrap().join().unwrap();
+    assert_eq!(there.digest().unwrap().documents, 0);
 }
