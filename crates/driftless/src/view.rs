@@ -169,6 +169,8 @@ impl View {
             document.touch(&mut self.dirty, number, self.source);
             let from = document.stale_from.map_or(origin.time, |from| from.min(origin.time));
             document.stale_from = Some(from);
+            // Should it gain its effect again before the document is folded, it is not the one that was folded last.
+            document.last = document.last.filter(|(_, last)| *last != origin.key);
         }
         Ok(())
     }

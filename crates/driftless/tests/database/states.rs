@@ -1,6 +1,6 @@
 //! Which commits have their effect, whatever their authors do: transactions in pieces, retractions, forks, clocks.
 
-use driftless::{Database, Permission, Space, Strength, Subject};
+use driftless::{Database, Filter, Insert, Permission, Space, Strength, Subject};
 use driftless_core::commit::Vouched;
 
 use crate::pen::{Pen, body, bundle_of};
@@ -14,6 +14,10 @@ fn team(ann: &Database) -> (Space, Pen, driftless::CommitId) {
     let grant = space.grant(Subject::Key(Pen::author(PEN)), Permission::Write(Strength(10))).unwrap();
     let pen = Pen::new(PEN, space.id());
     (space, pen, grant)
+}
+
+fn documents(space: &Space) -> u64 {
+    space.collection("notes").unwrap().count(Filter::parse("{}").unwrap()).unwrap()
 }
 
 // The same commits in each order, on databases of their own: all must agree, also after a rebuild.
@@ -32,6 +36,15 @@ fn agree(start: &Space, orders: &[Vec<&Vouched>]) -> (driftless::Digest, driftle
         assert_eq!(state(&space), now, "rebuilt, order {seed}");
     }
     seen.unwrap()
+}
+
+fn may_write(space: &Space, db: &Database) {
+    space.grant(Subject::Key(db.author().unwrap()), Permission::Write(Strength(10))).unwrap();
+}
+
+fn insert(space: &Space, id: i64) {
+    let insert = Insert { id: Some(id.into()), parent: None };
+    space.collection("notes").unwrap().insert_with(map(&format!(r#"{{"n": {id}}}"#)), insert).unwrap();
 }
 
 #[test]
@@ -75,4 +88,25 @@ fn a_long_chain_of_retractions_does_not_exhaust_the_stack() {
     let small = std::thread::Builder::new().stack_size(1024 * 1024);
     small.spawn(move || drop(import(&bob, &revoked))).unwrap().join().unwrap();
     assert_eq!(there.digest().unwrap().documents, 0);
+}
+
+#[test]
+fn a_commit_that_is_void_and_counts_again_in_one_batch_keeps_its_edits() {
+    let hand = Hand::new();
+    let [ann, bea, mal, bob, cem] = [1, 2, 3, 4, 5].map(|seed| database(seed, &hand));
+    let here = ann.create_space("team").unwrap();
+    here.grant(Subject::Key(bea.author().unwrap()), Permission::Admin(Strength(5))).unwrap();
+    may_write(&here, &mal);
+    let (at_bea, at_mal) = (send(&here, &bea), send(&here, &mal));
+    insert(&at_mal, 1);
+    let at_bob = send(&at_mal, &bob);
+    assert_eq!(documents(&at_bob), 1);
+    // Bea has not seen it and cuts it off; Ann has not seen that and removes Bea.
+    at_bea.revoke(Subject::Key(mal.author().unwrap())).unwrap();
+    here.revoke(Subject::Key(bea.author().unwrap())).unwrap();
+    send(&at_bea, &cem);
+    let both = send(&here, &cem);
+    send(&both, &bob);
+    assert_eq!(documents(&at_bob), 1);
+    assert_eq!(at_bob.rebuild().unwrap(), at_bob.digest().unwrap());
 }
