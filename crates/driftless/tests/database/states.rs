@@ -1,6 +1,6 @@
 //! Which commits have their effect, whatever their authors do: transactions in pieces, retractions, forks, clocks.
 
-use driftless::{Database, Filter, Insert, Permission, Space, Strength, Subject};
+use driftless::{Database, Filter, Insert, Permission, Space, Strength, Subject, operators_from_json};
 use driftless_core::commit::Vouched;
 
 use crate::pen::{Pen, body, bundle_of};
@@ -109,4 +109,35 @@ fn a_commit_that_is_void_and_counts_again_in_one_batch_keeps_its_edits() {
     send(&both, &bob);
     assert_eq!(documents(&at_bob), 1);
     assert_eq!(at_bob.rebuild().unwrap(), at_bob.digest().unwrap());
+}
+
+#[test]
+fn several_edits_of_a_document_in_one_commit_stay_together_at_a_checkpoint() {
+    let hand = Hand::new();
+    let (ann, bob) = (database(1, &hand), database(2, &hand));
+    let here = ann.create_space("team").unwrap();
+    may_write(&here, &bob);
+    insert(&here, 1);
+    let notes = here.collection("notes").unwrap();
+    let push = |n: usize| operators_from_json(&format!(r#"{{"$push": {{"log": {n}}}}}"#)).unwrap();
+    for n in 2..64 {
+        notes.edit(&1.into(), push(n)).unwrap();
+    }
+    let mut transaction = ann.transaction();
+    transaction.edit(&notes, &1.into(), push(64)).unwrap();
+    transaction.edit(&notes, &1.into(), push(65)).unwrap();
+    transaction.commit().unwrap();
+    let there = send(&here, &bob);
+    hand.advance(1);
+    there.collection("notes").unwrap().edit(&1.into(), push(66)).unwrap();
+    hand.advance(1);
+    notes.edit(&1.into(), push(67)).unwrap();
+    send(&there, &ann);
+    let log = |space: &Space| space.collection("notes").unwrap().get(&1.into()).unwrap().unwrap().fields;
+    let folded = log(&here);
+    here.rebuild().unwrap();
+    assert_eq!(folded, log(&here));
+    // Folded a second time, from checkpoints that folding wrote.
+    send(&here, &bob);
+    assert_eq!(log(&there), folded);
 }
