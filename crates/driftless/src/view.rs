@@ -213,14 +213,15 @@ impl View {
             document.dirty = false;
             differences.extend(document.difference(before.as_ref()));
             document.write_indexes(storage, number, before.as_ref())?;
-            if document.state.exists() {
+            // What does not exist yet may be deleted already: as long as one edit has an effect, the row stays.
+            if document.state.edits() > 0 {
                 let fields = document.state.fields().to_json();
                 let state = document.stored_state();
                 storage.upsert(&StoredDocument {
                     number,
                     collection: document.collection.number,
                     id: &document.text,
-                    deleted: document.state.deleted(),
+                    deleted: !document.state.visible(),
                     json: &fields,
                     state: &state,
                 })?;

@@ -141,3 +141,34 @@ fn several_edits_of_a_document_in_one_commit_stay_together_at_a_checkpoint() {
     send(&here, &bob);
     assert_eq!(log(&there), folded);
 }
+
+#[test]
+fn a_deletion_is_remembered_when_what_it_deleted_turns_out_void() {
+    let hand = Hand::new();
+    let [ann, mal, bob, cem, dan, eve] = [1, 2, 3, 4, 5, 6].map(|seed| database(seed, &hand));
+    let here = ann.create_space("team").unwrap();
+    for db in [&mal, &bob, &cem] {
+        may_write(&here, db);
+    }
+    let at_mal = send(&here, &mal);
+    insert(&at_mal, 7);
+    let (at_bob, at_cem) = (send(&at_mal, &bob), send(&at_mal, &cem));
+    at_bob.collection("notes").unwrap().delete(&7.into()).unwrap();
+    hand.advance(1);
+    let set = operators_from_json(r#"{"$set": {"cem": true}}"#).unwrap();
+    at_cem.collection("notes").unwrap().edit(&7.into(), set).unwrap();
+    here.revoke(Subject::Key(mal.author().unwrap())).unwrap();
+    // Only the deletion is left of the document before the edit comes, or all comes at once.
+    let late = send(&at_bob, &dan);
+    send(&here, &dan);
+    assert_eq!(documents(&late), 0);
+    send(&at_cem, &dan);
+    let last = send(&at_bob, &eve);
+    send(&at_cem, &eve);
+    send(&here, &eve);
+    assert_eq!(documents(&last), 0);
+    assert_eq!(late.digest().unwrap().view, last.digest().unwrap().view);
+    assert_eq!(late.rebuild().unwrap(), late.digest().unwrap());
+    let all = late.collection("notes").unwrap().find(Filter::parse("{}").unwrap()).include_deleted();
+    assert_eq!(all.run().unwrap().len(), 1);
+}
