@@ -40,19 +40,13 @@ impl Engine {
         }
     }
 
-    /// Writes edits as one transaction: one commit, or a run of them. Returns the last.
-    pub(crate) fn write(&mut self, space: &SpaceId, edits: Vec<Edit>) -> Result<CommitId, Error> {
-        self.present(space)?;
-        let mut bodies = divide(edits)?;
-        if bodies.len() >= MAX_RUN as usize {
-            return Err(Error::Invalid(format!(
-                "a transaction of more than {MAX_RUN} commits; write it in parts"
-            )));
-        }
+    /// Writes one transaction: one commit, or a run of them. Returns the last. Ask `may_write` before.
+    pub(crate) fn write(&mut self, space: &SpaceId, bodies: Vec<DocumentBody>) -> Result<CommitId, Error> {
+        self.load(space)?;
         let mut last = None;
         let count = bodies.len();
         let mut parents = self.parents(space, Kind::Documents)?;
-        for (at, body) in bodies.drain(..).enumerate() {
+        for (at, body) in bodies.into_iter().enumerate() {
             let body = body.encode(self.random());
             let commit = self.sign(space, Kind::Documents, at + 1 < count, &parents, body)?;
             parents = Parents { previous: Some((commit.id(), commit.header().seq)), others: Vec::new() };
@@ -234,8 +228,8 @@ fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Resu
     Ok(kept)
 }
 
-// Divides edits into bodies within the limits, in order.
-fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
+/// Divides edits into bodies within the limits, in order.
+pub(crate) fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
     let mut bodies: Vec<DocumentBody> = Vec::new();
     let mut size = usize::MAX;
     for edit in edits {
@@ -258,6 +252,11 @@ fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
                 bodies.push(DocumentBody { edits: vec![edit], retracts: Vec::new() });
             }
         }
+    }
+    if bodies.len() > MAX_RUN as usize {
+        return Err(Error::Invalid(format!(
+            "a transaction of more than {MAX_RUN} commits; write it in parts"
+        )));
     }
     Ok(bodies)
 }

@@ -1,6 +1,6 @@
 //! Which commits have their effect, whatever their authors do: transactions in pieces, retractions, forks, clocks.
 
-use driftless::{Database, Filter, Insert, Permission, Space, Strength, Subject, operators_from_json};
+use driftless::{Database, Error, Filter, Insert, Permission, Space, Strength, Subject, operators_from_json};
 use driftless_core::commit::Vouched;
 
 use crate::pen::{Pen, body, bundle_of};
@@ -171,4 +171,33 @@ fn a_deletion_is_remembered_when_what_it_deleted_turns_out_void() {
     assert_eq!(late.rebuild().unwrap(), late.digest().unwrap());
     let all = late.collection("notes").unwrap().find(Filter::parse("{}").unwrap()).include_deleted();
     assert_eq!(all.run().unwrap().len(), 1);
+}
+
+#[test]
+fn a_refused_write_does_not_stop_the_database() {
+    let (fast, hand) = (Hand::new(), Hand::new());
+    let (ann, bob) = (database(1, &fast), database(2, &hand));
+    let theirs = ann.create_space("team").unwrap();
+    theirs.grant(Subject::Key(bob.author().unwrap()), Permission::Read).unwrap();
+    fast.advance(3_600_000);
+    insert(&theirs, 1);
+    let readable = send(&theirs, &bob);
+    let (own, other) = (bob.create_space("own").unwrap(), bob.create_space("other").unwrap());
+    // Something became due meanwhile, which the refused call notices first.
+    hand.advance(3_600_000);
+    let refused = readable.collection("notes").unwrap().insert(map("{}"));
+    assert!(matches!(refused, Err(Error::NotPermitted(_))), "{refused:?}");
+    insert(&own, 1);
+
+    // Whichever space is written first, an edit that is too large for the other leaves both alone.
+    for (small, large) in [(&own, &other), (&other, &own)] {
+        let mut transaction = bob.transaction();
+        transaction.insert(&small.collection("notes").unwrap(), map("{}")).unwrap();
+        let text = format!(r#"{{"text": "{}"}}"#, "x".repeat(2 * 1024 * 1024));
+        transaction.insert(&large.collection("notes").unwrap(), map(&text)).unwrap();
+        let refused = transaction.commit();
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    assert_eq!((documents(&own), documents(&other)), (1, 0));
+    insert(&other, 1);
 }
