@@ -119,8 +119,7 @@ impl Engine {
         self.parts(&space)?.1.rule_at.insert(1, RuleIndex(0));
         let standing = Standing { permission: Permission::Admin(Strength(0)), via: Via::Key };
         let (facts, _) = self.append(&space, commit, admitted, standing)?;
-        self.rule_appended(&space, facts, Change::Nothing)?;
-        Ok(Entered::New(None))
+        Ok(Entered::New(self.rule_appended(&space, facts, Change::Nothing)?))
     }
 
     fn enter_rules(

@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 
 use driftless_core::commit::Kind;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::verdict::{Change, FrontierId, Verdict};
+use driftless_core::verdict::{Change, FrontierId, RuleIndex, Verdict};
 use driftless_store::{Key, Order, Storage};
 
 use crate::engine::Engine;
@@ -176,10 +176,10 @@ impl Engine {
         let mut again = Vec::new();
         for (seq, index) in &replica.rule_at {
             let at = LogKey::new(replica.number, *seq);
-            let counts = replica.rules.rule_verdict(*index) == Some(Verdict::Counts);
-            let new = (!counts).then_some(State::Void);
             let first = *seq == facts.at;
             let old = if first { None } else { log::state(storage, at)? };
+            let held = old == Some(State::Held) || first && replica.held.contains(&(facts.time, facts.at));
+            let new = judge_rule(replica, Some(*index), held);
             if old != new {
                 again.push((at, old, new, first));
             }
@@ -200,8 +200,8 @@ impl Engine {
     /// Gives a rule commit of the log its state, when everything is derived again.
     pub(crate) fn settle_rule(&mut self, space: &SpaceId, facts: Facts, row: &Row) -> Result<(), Error> {
         let (_, replica) = self.parts(space)?;
-        let verdict = replica.rule_at.get(&facts.at).and_then(|index| replica.rules.rule_verdict(*index));
-        let state = (verdict != Some(Verdict::Counts)).then_some(State::Void);
+        let held = replica.held.contains(&(row.time, facts.at));
+        let state = judge_rule(replica, replica.rule_at.get(&facts.at).copied(), held);
         let at = replica.key(facts.at);
         self.move_to(space, at, row, None, state, true)
     }
@@ -259,8 +259,13 @@ impl Engine {
             replica.release(Facts::of(key, &row), &parents);
             self.clock.observe(time);
             self.staged();
-            if row.kind == Kind::Documents {
-                self.settle(space, key)?;
+            match row.kind {
+                Kind::Documents => drop(self.settle(space, key)?),
+                Kind::Rules => {
+                    let (_, replica) = self.parts(space)?;
+                    let new = judge_rule(replica, replica.rule_at.get(&at).copied(), false);
+                    self.move_to(space, key, &row, Some(State::Held), new, false)?;
+                }
             }
         }
     }
@@ -276,6 +281,15 @@ struct Member {
     ends: bool,
 }
 
+// What the state of a rule commit should be. A verdict takes no notice of clocks: also a held one says what counts.
+fn judge_rule(replica: &Replica, index: Option<RuleIndex>, held: bool) -> Option<State> {
+    if held {
+        return Some(State::Held);
+    }
+    let verdict = index.and_then(|index| replica.rules.rule_verdict(index));
+    (verdict != Some(Verdict::Counts)).then_some(State::Void)
+}
+
 // What the state of a commit should be, leaving aside whether its transaction is complete.
 fn judge(
     storage: &dyn Storage,
@@ -288,11 +302,12 @@ fn judge(
     let place = Replica::place(&facts);
     let frontier = FrontierId(row.frontier);
     let (strength, via) = replica::strength(row);
-    if !replica.rules.counts(&author, frontier, strength, via, place) {
-        return Ok(Some(State::Void));
-    }
+    // First: the rows that say held are where a restart finds what is to be released.
     if replica.held.contains(&(row.time, at.seq())) {
         return Ok(Some(State::Held));
+    }
+    if !replica.rules.counts(&author, frontier, strength, via, place) {
+        return Ok(Some(State::Void));
     }
     if replica.retractions && is_retracted(storage, replica.number, at, row)? {
         return Ok(Some(State::Retracted));

@@ -1,6 +1,8 @@
 //! Which commits have their effect, whatever their authors do: transactions in pieces, retractions, forks, clocks.
 
-use driftless::{Database, Error, Filter, Insert, Permission, Space, Strength, Subject, operators_from_json};
+use driftless::{
+    Database, Error, Filter, Insert, LogQuery, Permission, Space, Strength, Subject, operators_from_json,
+};
 use driftless_core::commit::Vouched;
 
 use crate::pen::{Pen, body, bundle_of};
@@ -200,4 +202,61 @@ fn a_refused_write_does_not_stop_the_database() {
     }
     assert_eq!((documents(&own), documents(&other)), (1, 0));
     insert(&other, 1);
+}
+
+#[test]
+fn rules_from_the_future_are_built_on_when_due_also_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let (fast, hand) = (Hand::new(), Hand::new());
+    let ann = database(1, &fast);
+    let here = ann.create_space("team").unwrap();
+    let open = || {
+        let hand = hand.clone();
+        Database::builder().seed([2; 32]).clock(move || hand.now()).open(home.path().join("db")).unwrap()
+    };
+    let bob = open();
+    send(&here, &bob);
+    fast.advance(3_600_000);
+    may_write(&here, &bob);
+    send(&here, &bob);
+    assert_eq!(bob.status().unwrap().spaces[0].held.len(), 1);
+    drop(bob);
+    let bob = open();
+    assert_eq!(bob.status().unwrap().spaces[0].held.len(), 1);
+    let there = bob.space("team").unwrap();
+    let notes = there.collection("notes").unwrap();
+    assert!(matches!(notes.insert(map("{}")), Err(Error::NotPermitted(_))));
+    hand.advance(3_600_000);
+    notes.insert(map("{}")).unwrap();
+    assert!(bob.status().unwrap().spaces[0].held.is_empty());
+}
+
+#[test]
+fn a_commit_that_is_void_and_from_the_future_leaves_the_heads_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    let (fast, hand) = (Hand::new(), Hand::new());
+    let (ann, mal) = (database(1, &hand), database(3, &fast));
+    let here = ann.create_space("team").unwrap();
+    may_write(&here, &mal);
+    let open = || {
+        let hand = hand.clone();
+        Database::builder().seed([2; 32]).clock(move || hand.now()).open(home.path().join("db")).unwrap()
+    };
+    let bob = open();
+    may_write(&here, &bob);
+    let at_mal = send(&here, &mal);
+    here.revoke(Subject::Key(mal.author().unwrap())).unwrap();
+    fast.advance(3_600_000);
+    insert(&at_mal, 1);
+    send(&here, &bob);
+    send(&at_mal, &bob);
+    drop(bob);
+    let bob = open();
+    hand.advance(3_600_000);
+    let there = bob.space("team").unwrap();
+    insert(&there, 2);
+    insert(&there, 3);
+    // The first has joined everything that is due; the second stands on the first alone.
+    assert_eq!(there.digest().unwrap().heads.len(), 1);
+    assert_eq!(there.log(LogQuery { limit: Some(1), ..LogQuery::default() }).unwrap()[0].parents.len(), 1);
 }
