@@ -48,6 +48,8 @@ impl Engine {
                 Ok(Entered::Refused(Reason::UnknownSpace))
             };
         }
+        // What is due counts as here before what may stand on it.
+        self.release_due(&space)?;
         let (storage, replica) = self.parts(&space)?;
         if let Some(facts) = replica.facts(storage, &commit.id())? {
             return self.complete(&space, facts, commit);

@@ -260,3 +260,21 @@ fn a_commit_that_is_void_and_from_the_future_leaves_the_heads_in_order() {
     assert_eq!(there.digest().unwrap().heads.len(), 1);
     assert_eq!(there.log(LogQuery { limit: Some(1), ..LogQuery::default() }).unwrap()[0].parents.len(), 1);
 }
+
+#[test]
+fn a_child_that_comes_when_its_held_parent_is_due_is_the_only_head() {
+    let (fast, hand) = (Hand::new(), Hand::new());
+    let (ann, bob) = (database(1, &fast), database(2, &hand));
+    let here = ann.create_space("team").unwrap();
+    may_write(&here, &bob);
+    fast.advance(3_600_000);
+    insert(&here, 1);
+    let there = send(&here, &bob);
+    insert(&here, 2);
+    let child = bundle(&here);
+    hand.advance(3_600_000);
+    import(&bob, &child);
+    assert_eq!(documents(&there), 2);
+    insert(&there, 3);
+    assert_eq!(there.log(LogQuery { limit: Some(1), ..LogQuery::default() }).unwrap()[0].parents.len(), 1);
+}
