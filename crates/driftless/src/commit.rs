@@ -207,7 +207,12 @@ impl Engine {
         }
         let facts = Facts::of(key, &row);
         // A held commit moves neither our clock nor what we build on.
-        let held = header.time.is_ahead_of(now);
+        // A time that our clock has passed already, though it was set back since, is no future; what stands on a held
+        // commit waits with it.
+        let ahead = header.time.is_ahead_of(now) && header.time > self.clock.last();
+        let (_, replica) = self.parts(space)?;
+        let held =
+            ahead || admitted.parents.iter().any(|parent| replica.held.contains(&(parent.time, parent.at)));
         let parents: Vec<u64> = admitted.parents.iter().map(|parent| parent.at).collect();
         replica.append(&header.author, facts, admitted.previous.as_ref(), &parents, held);
         if !held {

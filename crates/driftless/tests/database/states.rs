@@ -278,3 +278,22 @@ fn a_child_that_comes_when_its_held_parent_is_due_is_the_only_head() {
     insert(&there, 3);
     assert_eq!(there.log(LogQuery { limit: Some(1), ..LogQuery::default() }).unwrap()[0].parents.len(), 1);
 }
+
+#[test]
+fn a_clock_that_is_set_back_stops_nobody_and_forks_nothing() {
+    let hand = Hand::new();
+    let db = database(1, &hand);
+    let space = db.create_space("home").unwrap();
+    hand.advance(86_400_000);
+    insert(&space, 1);
+    hand.set_back(86_400_000);
+    insert(&space, 2);
+    insert(&space, 3);
+    assert_eq!(documents(&space), 3);
+    let status = db.status().unwrap();
+    assert!(status.spaces[0].forked.is_empty() && status.spaces[0].held.is_empty());
+    assert_eq!(space.rebuild().unwrap().documents, 3);
+    let founded = db.create_space("another").unwrap();
+    insert(&founded, 1);
+    assert_eq!(documents(&founded), 1);
+}
