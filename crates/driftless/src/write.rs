@@ -180,20 +180,24 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
     }
 }
 
-// The last commit of an author that is not held. If the author's clock was wrong, the chain goes on before the held
-// ones, and forks there.
+// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
+// was wrong, the chain goes on before the held ones, and forks there, once.
 fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
     let Some(number) = log::known_author(storage, author)? else { return Ok(None) };
-    let mut next = replica.last_of(number).map(|tip| tip.at);
-    while let Some(at) = next {
-        let key = LogKey::new(replica.number, at);
-        let row = log::row(storage, key)?;
-        if !replica.held.contains(&(row.time, at)) {
-            return Ok(Some(Facts::of(key, &row)));
+    let mut last: Option<Facts> = None;
+    for tip in replica.tips_of(number) {
+        let mut next = Some(tip).filter(|tip| last.is_none_or(|last| last.seq < tip.seq)).map(|tip| tip.at);
+        while let Some(at) = next {
+            let key = LogKey::new(replica.number, at);
+            let row = log::row(storage, key)?;
+            if !replica.held.contains(&(row.time, at)) {
+                last = last.into_iter().chain([Facts::of(key, &row)]).max_by_key(|facts| facts.seq);
+                break;
+            }
+            next = row.previous;
         }
-        next = row.previous;
     }
-    Ok(None)
+    Ok(last)
 }
 
 // The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.

@@ -297,3 +297,21 @@ fn a_clock_that_is_set_back_stops_nobody_and_forks_nothing() {
     insert(&founded, 1);
     assert_eq!(documents(&founded), 1);
 }
+
+#[test]
+fn a_copied_device_goes_on_from_what_it_wrote_last_and_forks_once() {
+    let (fast, hand) = (Hand::new(), Hand::new());
+    // One key on two machines.
+    let (original, copy) = (database(1, &fast), database(1, &hand));
+    let here = original.create_space("home").unwrap();
+    let there = send(&here, &copy);
+    fast.advance(3_600_000);
+    for id in 0..3 {
+        insert(&here, id);
+    }
+    send(&here, &copy);
+    insert(&there, 10);
+    insert(&there, 11);
+    let log = there.log(LogQuery { limit: Some(2), ..LogQuery::default() }).unwrap();
+    assert_eq!(log[0].seq, log[1].seq + 1);
+}
