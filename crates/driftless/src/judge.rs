@@ -65,7 +65,8 @@ impl Engine {
     // last one, on which all are here and count. (An author who forked inside a transaction made several ways.)
     fn settle_run(&mut self, space: &SpaceId, at: LogKey, row: &Row) -> Result<(), Error> {
         let (storage, replica) = self.parts(space)?;
-        if row.continues && next_of_run(storage, at)?.is_empty() {
+        let end = replica.key(replica.next);
+        if row.continues && next_of_run(storage, at, end)?.is_empty() {
             // No way leads on from here yet, and none that there was before leads through here.
             return Ok(());
         }
@@ -85,7 +86,7 @@ impl Engine {
                 eligible && before.is_none_or(|before| members.get(&before).is_some_and(|m| m.reached));
             members.insert(at, Member { before, state, reached, ends: reached && !row.continues });
             if row.continues {
-                open.extend(next_of_run(storage, at)?.into_iter().map(|next| (next, Some(at))));
+                open.extend(next_of_run(storage, at, end)?.into_iter().map(|next| (next, Some(at))));
             }
         }
         // Children stand after their parents in the log.
@@ -155,7 +156,9 @@ impl Engine {
         } else {
             storage.remove(&layout::RETRACT, row.as_slice().into())?;
         }
-        let Some((at, row)) = log::find(storage, replica.number, target)? else { return Ok(()) };
+        let next = replica.key(replica.next);
+        let found = log::find(storage, replica.number, target)?;
+        let Some((at, row)) = found.filter(|(at, _)| *at < next) else { return Ok(()) };
         // One that takes others back cannot be taken back, so a chain of them is not followed: it may be long.
         let body = self.view.body(self.storage.as_ref(), at)?;
         if row.kind == Kind::Documents && body.is_none_or(|body| body.retracts.is_empty()) {
@@ -340,10 +343,11 @@ fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Res
     Ok(false)
 }
 
-fn next_of_run(storage: &dyn Storage, at: LogKey) -> Result<Vec<LogKey>, Error> {
-    let (lower, upper) = (key([at.0, 0]), key([at.0, u64::MAX]));
+// The commits that go on with a transaction after `at`, as far as the log goes to `end`.
+fn next_of_run(storage: &dyn Storage, at: LogKey, end: LogKey) -> Result<Vec<LogKey>, Error> {
+    let (lower, upper) = (key([at.0, 0]), key([at.0, end.0]));
     let mut next = Vec::new();
-    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
     storage.range(&layout::RUN, lower, upper, Order::Ascending, &mut |key, _| {
         if let Key::Bytes(bytes) = key {
             next.extend(bytes.last_chunk().map(|at| LogKey(u64::from_be_bytes(*at))));

@@ -41,9 +41,11 @@ fn rebuild(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     // What had its effect keeps it, also if the clock was set back since.
     let held = replica.held.clone();
     replica.start_over();
-    let last = replica.next;
+    // The log seems to end where it was folded: what stands later has no state yet.
+    let last = std::mem::replace(&mut replica.next, 1);
     for at in 1..last {
         let (storage, replica) = engine.parts(space)?;
+        replica.next = at + 1;
         let key = replica.key(at);
         let row = log::row(storage, key)?;
         let facts = Facts::of(key, &row);

@@ -315,3 +315,30 @@ fn a_copied_device_goes_on_from_what_it_wrote_last_and_forks_once() {
     let log = there.log(LogQuery { limit: Some(2), ..LogQuery::default() }).unwrap();
     assert_eq!(log[0].seq, log[1].seq + 1);
 }
+
+#[test]
+fn a_rebuild_does_not_complete_a_transaction_whose_end_is_void() {
+    let (ann, bob) = (database(1, &Hand::new()), database(2, &Hand::new()));
+    let (space, mut pen, grant) = team(&ann);
+    let one = pen.write(None, &[grant], true, body(1, &[]));
+    let two = pen.write(Some(&one), &[], true, body(2, &[]));
+    let three = pen.write(Some(&two), &[], false, body(3, &[]));
+    import(&ann, &bundle_of([&one, &two]));
+    space.revoke(Subject::Key(Pen::author(PEN))).unwrap();
+    let there = send(&space, &bob);
+    import(&bob, &bundle_of([&three]));
+    let before = (there.digest().unwrap(), bob.status().unwrap().spaces[0].counts);
+    assert_eq!(before.0.documents, 0);
+    there.rebuild().unwrap();
+    assert_eq!((there.digest().unwrap(), bob.status().unwrap().spaces[0].counts), before);
+}
+
+#[test]
+fn a_retraction_may_come_before_what_it_takes_back() {
+    let ann = database(1, &Hand::new());
+    let (space, mut pen, grant) = team(&ann);
+    let target = pen.write(None, &[grant], false, body(1, &[]));
+    let by = pen.write(None, &[grant], false, body(2, &[target.id()]));
+    let (digest, counts) = agree(&space, &[vec![&by, &target], vec![&target, &by]]);
+    assert_eq!((digest.documents, counts.void), (1, 1));
+}
