@@ -155,9 +155,13 @@ impl Engine {
     fn complete(&mut self, space: &SpaceId, facts: Facts, commit: &Vouched) -> Result<Entered, Error> {
         let (storage, replica) = self.parts(space)?;
         let at = replica.key(facts.at);
-        let (Some(body), Some(State::Wanted)) = (commit.body(), log::state(storage, at)?) else {
+        // Whatever its state: what the body says may be the reason why it would be another.
+        let (Some(body), Some(_)) = (commit.body(), log::state(storage, at)?) else {
             return Ok(Entered::Known);
         };
+        if commit.header().kind == Kind::Rules || storage.get(&layout::BODY, at.0.into())?.is_some() {
+            return Ok(Entered::Known);
+        }
         storage.put(&layout::BODY, at.0.into(), body)?;
         self.staged();
         Ok(Entered::Completed(self.settle(space, at)?))

@@ -66,7 +66,12 @@ pub(crate) fn bundle_of<'c>(commits: impl IntoIterator<Item = &'c Vouched>) -> V
     bundle_of_received(commits.into_iter().map(Vouched::to_received))
 }
 
-fn bundle_of_received(commits: impl IntoIterator<Item = Received>) -> Vec<u8> {
+/// The same commit without its body.
+pub(crate) fn without_body(commit: &Vouched) -> Received {
+    Received { body: None, ..commit.to_received() }
+}
+
+pub(crate) fn bundle_of_received(commits: impl IntoIterator<Item = Received>) -> Vec<u8> {
     let mut bytes = b"driftless-bundle\x01".to_vec();
     let mut record = |kind: u8, payload: &[u8]| {
         bytes.extend_from_slice(&[0xd7, b'd', b'l', 0x1a, kind]);

@@ -5,7 +5,7 @@ use driftless::{
 };
 use driftless_core::commit::Vouched;
 
-use crate::pen::{Pen, body, bundle_of};
+use crate::pen::{Pen, body, bundle_of, bundle_of_received, without_body};
 use crate::simulated::{Hand, bundle, database, import, map, send};
 
 const PEN: u8 = 77;
@@ -341,4 +341,21 @@ fn a_retraction_may_come_before_what_it_takes_back() {
     let by = pen.write(None, &[grant], false, body(2, &[target.id()]));
     let (digest, counts) = agree(&space, &[vec![&by, &target], vec![&target, &by]]);
     assert_eq!((digest.documents, counts.void), (1, 1));
+}
+
+#[test]
+fn a_body_that_comes_late_decides_whether_its_commit_can_be_taken_back() {
+    let (ann, bob, cem) = (database(1, &Hand::new()), database(2, &Hand::new()), database(3, &Hand::new()));
+    let (space, mut pen, grant) = team(&ann);
+    let first = pen.write(None, &[grant], false, body(1, &[]));
+    // A commit that takes another back cannot be taken back itself.
+    let second = pen.write(None, &[grant], false, body(2, &[first.id()]));
+    let third = pen.write(None, &[grant], false, body(3, &[second.id()]));
+    let (at_bob, at_cem) = (send(&space, &bob), send(&space, &cem));
+    import(&bob, &bundle_of([&first, &second, &third]));
+    import(&cem, &bundle_of([&first, &third]));
+    import(&cem, &bundle_of_received([without_body(&second)]));
+    import(&cem, &bundle_of([&second]));
+    assert_eq!(at_bob.digest().unwrap().documents, 2);
+    assert_eq!(at_cem.digest().unwrap().view, at_bob.digest().unwrap().view);
 }
