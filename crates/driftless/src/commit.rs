@@ -48,6 +48,8 @@ impl Engine {
                 Ok(Entered::Refused(Reason::UnknownSpace))
             };
         }
+        // What is due counts as here before what may stand on it.
+        self.release_due(&space)?;
         let (storage, replica) = self.parts(&space)?;
         if let Some(facts) = replica.facts(storage, &commit.id())? {
             return self.complete(&space, facts, commit);
@@ -119,8 +121,7 @@ impl Engine {
         self.parts(&space)?.1.rule_at.insert(1, RuleIndex(0));
         let standing = Standing { permission: Permission::Admin(Strength(0)), via: Via::Key };
         let (facts, _) = self.append(&space, commit, admitted, standing)?;
-        self.rule_appended(&space, facts, Change::Nothing)?;
-        Ok(Entered::New(None))
+        Ok(Entered::New(self.rule_appended(&space, facts, Change::Nothing)?))
     }
 
     fn enter_rules(
@@ -154,9 +155,13 @@ impl Engine {
     fn complete(&mut self, space: &SpaceId, facts: Facts, commit: &Vouched) -> Result<Entered, Error> {
         let (storage, replica) = self.parts(space)?;
         let at = replica.key(facts.at);
-        let (Some(body), Some(State::Wanted)) = (commit.body(), log::state(storage, at)?) else {
+        // Whatever its state: what the body says may be the reason why it would be another.
+        let (Some(body), Some(_)) = (commit.body(), log::state(storage, at)?) else {
             return Ok(Entered::Known);
         };
+        if commit.header().kind == Kind::Rules || storage.get(&layout::BODY, at.0.into())?.is_some() {
+            return Ok(Entered::Known);
+        }
         storage.put(&layout::BODY, at.0.into(), body)?;
         self.staged();
         Ok(Entered::Completed(self.settle(space, at)?))
@@ -206,7 +211,12 @@ impl Engine {
         }
         let facts = Facts::of(key, &row);
         // A held commit moves neither our clock nor what we build on.
-        let held = header.time.is_ahead_of(now);
+        // A time that our clock has passed already, though it was set back since, is no future; what stands on a held
+        // commit waits with it.
+        let ahead = header.time.is_ahead_of(now) && header.time > self.clock.last();
+        let (_, replica) = self.parts(space)?;
+        let held =
+            ahead || admitted.parents.iter().any(|parent| replica.held.contains(&(parent.time, parent.at)));
         let parents: Vec<u64> = admitted.parents.iter().map(|parent| parent.at).collect();
         replica.append(&header.author, facts, admitted.previous.as_ref(), &parents, held);
         if !held {

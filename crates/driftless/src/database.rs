@@ -136,9 +136,10 @@ impl Database {
         let before = engine.staged;
         let result = stage(&mut engine);
         if let Err(error) = &result
-            && engine.staged > before
+            && !error.is_answer()
+            && (engine.staged > before || matches!(error, Error::Io(_)))
         {
-            // Something was staged and then storage failed: neither the disk nor we know where we are.
+            // Storage failed in the middle of something: neither the disk nor we know where we are.
             engine.poison(error);
             self.finish(engine);
             return result;

@@ -127,6 +127,21 @@ impl Error {
         }
     }
 
+    /// Whether this answers what was asked, so that nothing is wrong with the database. Whoever answers so has written
+    /// nothing of what was asked; what was staged beside it, such as a commit that became due, is whole.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Ambiguous { .. }
+                | Self::NotPermitted(_)
+                | Self::Invalid(_)
+                | Self::Filter(_)
+                | Self::Operators(_)
+                | Self::Exists(_)
+        )
+    }
+
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
     }

@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 
 use driftless_core::commit::Kind;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::verdict::{Change, FrontierId, Verdict};
+use driftless_core::verdict::{Change, FrontierId, RuleIndex, Verdict};
 use driftless_store::{Key, Order, Storage};
 
 use crate::engine::Engine;
@@ -65,7 +65,8 @@ impl Engine {
     // last one, on which all are here and count. (An author who forked inside a transaction made several ways.)
     fn settle_run(&mut self, space: &SpaceId, at: LogKey, row: &Row) -> Result<(), Error> {
         let (storage, replica) = self.parts(space)?;
-        if row.continues && next_of_run(storage, at)?.is_empty() {
+        let end = replica.key(replica.next);
+        if row.continues && next_of_run(storage, at, end)?.is_empty() {
             // No way leads on from here yet, and none that there was before leads through here.
             return Ok(());
         }
@@ -85,7 +86,7 @@ impl Engine {
                 eligible && before.is_none_or(|before| members.get(&before).is_some_and(|m| m.reached));
             members.insert(at, Member { before, state, reached, ends: reached && !row.continues });
             if row.continues {
-                open.extend(next_of_run(storage, at)?.into_iter().map(|next| (next, Some(at))));
+                open.extend(next_of_run(storage, at, end)?.into_iter().map(|next| (next, Some(at))));
             }
         }
         // Children stand after their parents in the log.
@@ -138,7 +139,8 @@ impl Engine {
         } else {
             self.view.withdraw(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
         }
-        for target in &body.retracts {
+        // Inside a transaction a retraction has no effect: it could take back what its own effect rests on.
+        for target in body.retracts.iter().filter(|_| !row.in_run()) {
             self.retract(space, at, target, new.is_none())?;
         }
         Ok(())
@@ -154,8 +156,12 @@ impl Engine {
         } else {
             storage.remove(&layout::RETRACT, row.as_slice().into())?;
         }
-        let Some((at, row)) = log::find(storage, replica.number, target)? else { return Ok(()) };
-        if row.kind == Kind::Documents {
+        let next = replica.key(replica.next);
+        let found = log::find(storage, replica.number, target)?;
+        let Some((at, row)) = found.filter(|(at, _)| *at < next) else { return Ok(()) };
+        // One that takes others back cannot be taken back, so a chain of them is not followed: it may be long.
+        let body = self.view.body(self.storage.as_ref(), at)?;
+        if row.kind == Kind::Documents && body.is_none_or(|body| body.retracts.is_empty()) {
             self.settle(space, at)?;
         }
         Ok(())
@@ -173,10 +179,10 @@ impl Engine {
         let mut again = Vec::new();
         for (seq, index) in &replica.rule_at {
             let at = LogKey::new(replica.number, *seq);
-            let counts = replica.rules.rule_verdict(*index) == Some(Verdict::Counts);
-            let new = (!counts).then_some(State::Void);
             let first = *seq == facts.at;
             let old = if first { None } else { log::state(storage, at)? };
+            let held = old == Some(State::Held) || first && replica.held.contains(&(facts.time, facts.at));
+            let new = judge_rule(replica, Some(*index), held);
             if old != new {
                 again.push((at, old, new, first));
             }
@@ -197,8 +203,8 @@ impl Engine {
     /// Gives a rule commit of the log its state, when everything is derived again.
     pub(crate) fn settle_rule(&mut self, space: &SpaceId, facts: Facts, row: &Row) -> Result<(), Error> {
         let (_, replica) = self.parts(space)?;
-        let verdict = replica.rule_at.get(&facts.at).and_then(|index| replica.rules.rule_verdict(*index));
-        let state = (verdict != Some(Verdict::Counts)).then_some(State::Void);
+        let held = replica.held.contains(&(row.time, facts.at));
+        let state = judge_rule(replica, replica.rule_at.get(&facts.at).copied(), held);
         let at = replica.key(facts.at);
         self.move_to(space, at, row, None, state, true)
     }
@@ -256,8 +262,13 @@ impl Engine {
             replica.release(Facts::of(key, &row), &parents);
             self.clock.observe(time);
             self.staged();
-            if row.kind == Kind::Documents {
-                self.settle(space, key)?;
+            match row.kind {
+                Kind::Documents => drop(self.settle(space, key)?),
+                Kind::Rules => {
+                    let (_, replica) = self.parts(space)?;
+                    let new = judge_rule(replica, replica.rule_at.get(&at).copied(), false);
+                    self.move_to(space, key, &row, Some(State::Held), new, false)?;
+                }
             }
         }
     }
@@ -273,6 +284,15 @@ struct Member {
     ends: bool,
 }
 
+// What the state of a rule commit should be. A verdict takes no notice of clocks: also a held one says what counts.
+fn judge_rule(replica: &Replica, index: Option<RuleIndex>, held: bool) -> Option<State> {
+    if held {
+        return Some(State::Held);
+    }
+    let verdict = index.and_then(|index| replica.rules.rule_verdict(index));
+    (verdict != Some(Verdict::Counts)).then_some(State::Void)
+}
+
 // What the state of a commit should be, leaving aside whether its transaction is complete.
 fn judge(
     storage: &dyn Storage,
@@ -285,11 +305,12 @@ fn judge(
     let place = Replica::place(&facts);
     let frontier = FrontierId(row.frontier);
     let (strength, via) = replica::strength(row);
-    if !replica.rules.counts(&author, frontier, strength, via, place) {
-        return Ok(Some(State::Void));
-    }
+    // First: the rows that say held are where a restart finds what is to be released.
     if replica.held.contains(&(row.time, at.seq())) {
         return Ok(Some(State::Held));
+    }
+    if !replica.rules.counts(&author, frontier, strength, via, place) {
+        return Ok(Some(State::Void));
     }
     if replica.retractions && is_retracted(storage, replica.number, at, row)? {
         return Ok(Some(State::Retracted));
@@ -322,10 +343,11 @@ fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Res
     Ok(false)
 }
 
-fn next_of_run(storage: &dyn Storage, at: LogKey) -> Result<Vec<LogKey>, Error> {
-    let (lower, upper) = (key([at.0, 0]), key([at.0, u64::MAX]));
+// The commits that go on with a transaction after `at`, as far as the log goes to `end`.
+fn next_of_run(storage: &dyn Storage, at: LogKey, end: LogKey) -> Result<Vec<LogKey>, Error> {
+    let (lower, upper) = (key([at.0, 0]), key([at.0, end.0]));
     let mut next = Vec::new();
-    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
     storage.range(&layout::RUN, lower, upper, Order::Ascending, &mut |key, _| {
         if let Key::Bytes(bytes) = key {
             next.extend(bytes.last_chunk().map(|at| LogKey(u64::from_be_bytes(*at))));

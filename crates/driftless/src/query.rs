@@ -150,6 +150,9 @@ impl Query {
 
     fn matches(&self, stored: &StoredDocument<'_>) -> Result<Option<(DocumentId, DocumentState)>, Error> {
         let (state, _) = read_stored(stored)?;
+        if !state.exists() {
+            return Ok(None);
+        }
         let id =
             DocumentId::parse_text(stored.id).map_err(|_| Error::damaged("a document id does not decode"))?;
         let matches = self.filter.matches(&Subject::new(self.collection.name(), &id, &state));

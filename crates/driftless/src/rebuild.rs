@@ -37,17 +37,20 @@ fn rebuild(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
     engine.write_view()?;
     clear_view(engine, space)?;
-    let now = engine.now();
     let (_, replica) = engine.parts(space)?;
+    // What had its effect keeps it, also if the clock was set back since.
+    let held = replica.held.clone();
     replica.start_over();
-    let last = replica.next;
+    // The log seems to end where it was folded: what stands later has no state yet.
+    let last = std::mem::replace(&mut replica.next, 1);
     for at in 1..last {
         let (storage, replica) = engine.parts(space)?;
+        replica.next = at + 1;
         let key = replica.key(at);
         let row = log::row(storage, key)?;
         let facts = Facts::of(key, &row);
         let parents: Vec<u64> = row.previous.iter().chain(&row.parents).copied().collect();
-        replica.join(facts, &parents, row.time.is_ahead_of(now));
+        replica.join(facts, &parents, held.contains(&(row.time, at)));
         match row.kind {
             Kind::Documents => drop(engine.settle_new(space, facts, &row)?),
             Kind::Rules => engine.settle_rule(space, facts, &row)?,

@@ -15,6 +15,7 @@ use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::Error;
 use crate::view::Source;
+use crate::write::divide;
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
 #[derive(Debug)]
@@ -176,13 +177,18 @@ impl Transaction {
         if edits.is_empty() {
             return Ok(Vec::new());
         }
+        let divided = edits.into_iter().map(|(space, edits)| Ok((space, divide(edits)?)));
+        let bodies: Vec<_> = divided.collect::<Result<_, Error>>()?;
         database.write(|engine| {
             engine.source(Source::Local);
             // Nothing is written anywhere before every space has said yes.
-            for space in edits.keys() {
+            for (space, _) in &bodies {
                 engine.may_write(space)?;
             }
-            edits.into_iter().map(|(space, edits)| Ok((space, engine.write(&space, edits)?))).collect()
+            let written =
+                bodies.into_iter().map(|(space, bodies)| Ok((space, engine.write(&space, bodies)?)));
+            // A part of the spaces is worse than no database: from here on every error is one of the machine.
+            written.collect::<Result<_, Error>>().inspect_err(|error| engine.poison(error))
         })
     }
 

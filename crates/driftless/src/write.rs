@@ -40,19 +40,13 @@ impl Engine {
         }
     }
 
-    /// Writes edits as one transaction: one commit, or a run of them. Returns the last.
-    pub(crate) fn write(&mut self, space: &SpaceId, edits: Vec<Edit>) -> Result<CommitId, Error> {
-        self.present(space)?;
-        let mut bodies = divide(edits)?;
-        if bodies.len() >= MAX_RUN as usize {
-            return Err(Error::Invalid(format!(
-                "a transaction of more than {MAX_RUN} commits; write it in parts"
-            )));
-        }
+    /// Writes one transaction: one commit, or a run of them. Returns the last. Ask `may_write` before.
+    pub(crate) fn write(&mut self, space: &SpaceId, bodies: Vec<DocumentBody>) -> Result<CommitId, Error> {
+        self.load(space)?;
         let mut last = None;
         let count = bodies.len();
         let mut parents = self.parents(space, Kind::Documents)?;
-        for (at, body) in bodies.drain(..).enumerate() {
+        for (at, body) in bodies.into_iter().enumerate() {
             let body = body.encode(self.random());
             let commit = self.sign(space, Kind::Documents, at + 1 < count, &parents, body)?;
             parents = Parents { previous: Some((commit.id(), commit.header().seq)), others: Vec::new() };
@@ -186,20 +180,24 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
     }
 }
 
-// The last commit of an author that is not held. If the author's clock was wrong, the chain goes on before the held
-// ones, and forks there.
+// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
+// was wrong, the chain goes on before the held ones, and forks there, once.
 fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
     let Some(number) = log::known_author(storage, author)? else { return Ok(None) };
-    let mut next = replica.last_of(number).map(|tip| tip.at);
-    while let Some(at) = next {
-        let key = LogKey::new(replica.number, at);
-        let row = log::row(storage, key)?;
-        if !replica.held.contains(&(row.time, at)) {
-            return Ok(Some(Facts::of(key, &row)));
+    let mut last: Option<Facts> = None;
+    for tip in replica.tips_of(number) {
+        let mut next = Some(tip).filter(|tip| last.is_none_or(|last| last.seq < tip.seq)).map(|tip| tip.at);
+        while let Some(at) = next {
+            let key = LogKey::new(replica.number, at);
+            let row = log::row(storage, key)?;
+            if !replica.held.contains(&(row.time, at)) {
+                last = last.into_iter().chain([Facts::of(key, &row)]).max_by_key(|facts| facts.seq);
+                break;
+            }
+            next = row.previous;
         }
-        next = row.previous;
     }
-    Ok(None)
+    Ok(last)
 }
 
 // The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
@@ -234,8 +232,8 @@ fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Resu
     Ok(kept)
 }
 
-// Divides edits into bodies within the limits, in order.
-fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
+/// Divides edits into bodies within the limits, in order.
+pub(crate) fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
     let mut bodies: Vec<DocumentBody> = Vec::new();
     let mut size = usize::MAX;
     for edit in edits {
@@ -258,6 +256,11 @@ fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
                 bodies.push(DocumentBody { edits: vec![edit], retracts: Vec::new() });
             }
         }
+    }
+    if bodies.len() > MAX_RUN as usize {
+        return Err(Error::Invalid(format!(
+            "a transaction of more than {MAX_RUN} commits; write it in parts"
+        )));
     }
     Ok(bodies)
 }

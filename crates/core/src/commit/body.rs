@@ -30,7 +30,7 @@ pub enum BodyError {
 pub struct DocumentBody {
     /// In order.
     pub edits: Vec<Edit>,
-    /// Own document commits that shall have no effect any more.
+    /// Own document commits that shall have no effect any more. Ignored in a transaction of several commits.
     pub retracts: Vec<CommitId>,
 }
 

@@ -2,4 +2,6 @@
 
 mod documents;
 mod exchange;
+mod pen;
 mod simulated;
+mod states;

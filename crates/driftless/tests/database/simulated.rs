@@ -21,6 +21,11 @@ impl Hand {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 
+    /// Somebody sets the clock of the machine back.
+    pub(crate) fn set_back(&self, ms: u64) {
+        self.0.fetch_sub(ms, Ordering::SeqCst);
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
