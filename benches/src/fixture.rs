@@ -127,3 +127,9 @@ pub(crate) fn forget(path: &Path) -> Result<(), Failure> {
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
     Ok(())
 }
+
+/// Reads a file through, so that the system holds it in memory as far as there is room.
+pub(crate) fn remember(path: &Path) -> Result<(), Failure> {
+    std::io::copy(&mut File::open(path)?, &mut std::io::sink())?;
+    Ok(())
+}

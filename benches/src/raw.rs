@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::fixture;
-use crate::stopwatch::Failure;
+use crate::stopwatch::{Failure, median, spent};
 
 type Cells = Vec<Value>;
 
@@ -58,14 +58,7 @@ impl Image {
     pub(crate) fn steps(&self, commits: usize, every: &Step) -> Vec<Step> {
         let mut steps = vec![Step::default(); commits];
         for (table, rows) in self.tables.iter().filter(|(_, rows)| rows.len() >= commits) {
-            // Numbers that do not follow one another are keys in no order; SQLite gave them back sorted.
-            let scattered =
-                match (rows.first().and_then(|row| row.first()), rows.last().and_then(|row| row.first())) {
-                    (Some(Value::Integer(first)), Some(Value::Integer(last))) => {
-                        last.abs_diff(*first) > 2 * rows.len() as u64
-                    }
-                    _ => false,
-                };
+            let scattered = is_scattered(rows);
             for (at, step) in steps.iter_mut().enumerate() {
                 let from = if scattered { (at * 7919) % rows.len() } else { at };
                 step.written.extend(rows.get(from).map(|row| (table.clone(), row.clone())));
@@ -82,24 +75,73 @@ impl Image {
     /// An empty file with the same tables and the same settings.
     pub(crate) fn empty_copy(&self, folder: &Path) -> Result<Raw, Failure> {
         let connection = Connection::open(folder.join("raw.sqlite"))?;
-        connection.set_prepared_statement_cache_capacity(256);
-        // The settings of crates/store/src/sqlite/open.rs.
-        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA synchronous = FULL;")?;
+        connection.execute_batch("PRAGMA page_size = 4096;")?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        for (pragma, value) in [
-            ("temp_store", 2),
-            ("cache_size", -64 * 1024),
-            ("mmap_size", 0),
-            ("cell_size_check", 1),
-            ("wal_autocheckpoint", 4000),
-            ("journal_size_limit", 64 * 1024 * 1024),
-        ] {
-            connection.pragma(None, pragma, value, |_| Ok(()))?;
-        }
+        let raw = Raw { connection };
+        raw.set_up()?;
         for definition in &self.definitions {
-            connection.execute_batch(definition)?;
+            raw.connection.execute_batch(definition)?;
         }
-        Ok(Raw { connection })
+        Ok(raw)
+    }
+}
+
+/// What SQLite alone needs per commit, in CPU microseconds, to write to `copy`, batch by batch, what was committed in
+/// `folder` since the copy was made.
+pub(crate) fn again(folder: &Path, copy: &Path, commits: usize, batch: usize) -> Result<f64, Failure> {
+    let steps = since(folder, copy, commits / batch)?;
+    let raw = Raw { connection: fixture::sqlite(copy)? };
+    raw.set_up()?;
+    let mut batches = Vec::new();
+    for step in &steps {
+        batches.push(spent(|| raw.write(step))?.1.cpu_each(batch));
+    }
+    Ok(median(batches))
+}
+
+// What was written in `folder` since `copy` was made, as equal steps.
+fn since(folder: &Path, copy: &Path, count: usize) -> Result<Vec<Step>, Failure> {
+    let connection = fixture::sqlite(folder)?;
+    connection.execute("ATTACH ?1 AS old", [fixture::file(copy).to_string_lossy()])?;
+    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut steps = vec![Step::default(); count];
+    for table in tables {
+        let names = connection.prepare(&format!("SELECT * FROM \"{table}\""))?;
+        let (key, last) = match names.column_names().collect::<Vec<_>>().as_slice() {
+            [key, .., last] => ((*key).to_owned(), (*last).to_owned()),
+            _ => continue,
+        };
+        let columns = names.column_count();
+        let mut new = connection.prepare(&format!(
+            "SELECT new.* FROM main.\"{table}\" AS new LEFT JOIN old.\"{table}\" AS old USING ({key})
+             WHERE old.{key} IS NULL OR old.{last} IS NOT new.{last}"
+        ))?;
+        let rows = new.query_map([], |row| (0..columns).map(|column| row.get(column)).collect())?;
+        let rows: Vec<Cells> = rows.collect::<Result<_, _>>()?;
+        let scattered = is_scattered(&rows);
+        for (at, step) in steps.iter_mut().enumerate() {
+            // A small table is written again in every batch; of a growing one each batch has its part.
+            let mine = |row: usize| match rows.len() {
+                few if few < count => true,
+                _ if scattered => row % count == at,
+                many => row * count / many == at,
+            };
+            let part = rows.iter().enumerate().filter(|(row, _)| mine(*row));
+            step.written.extend(part.map(|(_, row)| (table.clone(), row.clone())));
+        }
+    }
+    Ok(steps)
+}
+
+// Numbers that do not follow one another are keys in no order, which SQLite gave back sorted.
+fn is_scattered(rows: &[Cells]) -> bool {
+    let key = |row: Option<&Cells>| row.and_then(|row| row.first()).cloned();
+    match (key(rows.first()), key(rows.last())) {
+        (Some(Value::Integer(first)), Some(Value::Integer(last))) => {
+            last.abs_diff(first) > 2 * rows.len() as u64
+        }
+        _ => false,
     }
 }
 
@@ -131,6 +173,23 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    // The settings of crates/store/src/sqlite/open.rs.
+    fn set_up(&self) -> Result<(), Failure> {
+        self.connection.set_prepared_statement_cache_capacity(256);
+        for (pragma, value) in [
+            ("synchronous", 2),
+            ("temp_store", 2),
+            ("cache_size", -64 * 1024),
+            ("mmap_size", 0),
+            ("cell_size_check", 1),
+            ("wal_autocheckpoint", 4000),
+            ("journal_size_limit", 64 * 1024 * 1024),
+        ] {
+            self.connection.pragma(None, pragma, value, |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
     /// One durable transaction with the rows of a step.
     pub(crate) fn write(&self, step: &Step) -> Result<(), Failure> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use driftless::{Collection, Database, DocumentId};
 
 use crate::fixture::{self, BATCH, Place, batched, insert_each, notes, small};
+use crate::raw;
 use crate::stopwatch::{Failure, least, median, spent};
 use crate::table::{Goal, Results, number};
 
 const READS: usize = 10_000;
+// Enough that SQLite's log and cache reach their sizes.
+const BATCHES: usize = 100;
 
 /// At a tenth of the history, then at all of it.
 pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
@@ -30,6 +33,13 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
     growth("read by id", long.read, short.read);
     growth("one commit", long.commit, short.commit);
     results.add(
+        format!("SQLite alone, same rows, at {name} : a tenth"),
+        long.raw_commit / short.raw_commit,
+        "x",
+        Goal::Shown,
+        format!("{:.1} : {:.1} us", long.raw_commit, short.raw_commit),
+    );
+    results.add(
         format!("P4 cold open at {name} commits"),
         long.cold_open / 1000.0,
         "ms",
@@ -47,6 +57,7 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
 struct Measured {
     read: f64,
     commit: f64,
+    raw_commit: f64,
     cold_open: f64,
     warm_open: f64,
 }
@@ -54,15 +65,10 @@ struct Measured {
 fn measure(place: &Place, commits: usize) -> Result<Measured, Failure> {
     let folder = kept(place, commits)?;
     let ids = some_ids(&folder, READS)?;
-    let open = |cold: bool| {
-        if cold {
-            fixture::forget(&fixture::file(&folder))?;
-        }
-        let (_, took) = spent(|| read(&notes(&Database::open(&folder)?)?, &ids[..1]))?;
-        Ok(took.wall.as_secs_f64() * 1e6)
-    };
-    let cold_open = median((0..5).map(|_| open(true)).collect::<Result<_, Failure>>()?);
-    let warm_open = median((0..5).map(|_| open(false)).collect::<Result<_, Failure>>()?);
+    // As it is now, for SQLite to write the same rows to.
+    let copy = place.folder()?;
+    std::fs::copy(fixture::file(&folder), fixture::file(copy.path()))?;
+    fixture::remember(&fixture::file(&folder))?;
     let database = batched(&folder)?;
     let notes = notes(&database)?;
     // The first time fills SQLite's cache as far as it goes.
@@ -72,11 +78,23 @@ fn measure(place: &Place, commits: usize) -> Result<Measured, Failure> {
         reads.push(spent(|| read(&notes, &ids))?.1.cpu_each(ids.len()));
     }
     let mut batches = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..BATCHES {
         let (_, took) = spent(|| insert_each(&notes, BATCH))?;
         batches.push(took.cpu_each(BATCH));
     }
-    Ok(Measured { read: least(reads), commit: median(batches), cold_open, warm_open })
+    drop((notes, database));
+    let raw_commit = raw::again(&folder, copy.path(), BATCHES * BATCH, BATCH)?;
+    // Last, because afterwards the file is not in the system's memory any more.
+    let open = |cold: bool| {
+        if cold {
+            fixture::forget(&fixture::file(&folder))?;
+        }
+        let (_, took) = spent(|| read(&fixture::notes(&Database::open(&folder)?)?, &ids[..1]))?;
+        Ok(took.wall.as_secs_f64() * 1e6)
+    };
+    let warm_open = median((0..5).map(|_| open(false)).collect::<Result<_, Failure>>()?);
+    let cold_open = median((0..5).map(|_| open(true)).collect::<Result<_, Failure>>()?);
+    Ok(Measured { read: least(reads), commit: median(batches), raw_commit, cold_open, warm_open })
 }
 
 fn read(from: &Collection, ids: &[DocumentId]) -> Result<(), Failure> {
