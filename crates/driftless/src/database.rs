@@ -37,6 +37,8 @@ pub struct Database {
 #[derive(Debug)]
 struct Shared {
     engine: Mutex<Engine>,
+    // How many flushes there were. A lock of its own: who waits for a flush must not stand in line for the engine.
+    flushes: Mutex<u64>,
     flushed: Condvar,
     // Writers that wait for the lock: whoever holds it leaves the flush to them.
     in_line: AtomicUsize,
@@ -56,6 +58,7 @@ impl Database {
     ) -> Self {
         let shared = Arc::new(Shared {
             engine: Mutex::new(engine),
+            flushes: Mutex::new(0),
             flushed: Condvar::new(),
             in_line: AtomicUsize::new(0),
             listeners: Listeners::default(),
@@ -83,7 +86,7 @@ impl Database {
 
     /// The public half of this database's node key.
     pub fn peer(&self) -> Result<PeerId, Error> {
-        Ok(self.engine()?.peer)
+        Ok(self.engine()?.node.id())
     }
 
     /// The folder, unless the database is in memory.
@@ -129,6 +132,7 @@ impl Database {
         if !engine.writable {
             return Err(Error::ReadOnly);
         }
+        let _bell = Bell(shared);
         let before = engine.staged;
         let result = stage(&mut engine);
         if let Err(error) = &result
@@ -136,26 +140,33 @@ impl Database {
         {
             // Something was staged and then storage failed: neither the disk nor we know where we are.
             engine.poison(error);
-            shared.flushed.notify_all();
+            self.finish(engine);
             return result;
         }
-        if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
+        if engine.staged == 0
+            || (matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP)
+        {
             return result;
         }
-        let mine = engine.flushes;
-        if engine.staged > 0 && (shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP) {
+        if shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP {
             let flushed = engine.flush();
-            shared.flushed.notify_all();
             self.finish(engine);
             return flushed.and(result);
         }
-        // Somebody behind us flushes for us: the last in line always does.
-        while result.is_ok() && engine.staged > 0 && engine.flushes == mine && engine.poisoned.is_none() {
-            engine = shared.flushed.wait(engine).map_err(|_| panicked())?;
-        }
-        let checked = engine.check();
+        // Somebody behind us flushes for us: the last in line always does, whatever comes of its own write.
+        let mine = engine.flushes;
         drop(engine);
-        checked.and(result)
+        if result.is_ok() {
+            let mut flushes = shared.flushes.lock().map_err(|_| panicked())?;
+            while *flushes <= mine {
+                flushes = shared.flushed.wait(flushes).map_err(|_| panicked())?;
+            }
+            // A poisoned database has flushed nothing; that is the only way to be told and not be durable.
+            if *flushes == u64::MAX {
+                return self.engine()?.check().and(result);
+            }
+        }
+        result
     }
 
     /// Runs `look` under the lock. Readers see what is staged here, which others do not see before it is durable.
@@ -169,11 +180,30 @@ impl Database {
         self.shared.engine.lock().map_err(|_| panicked())
     }
 
-    // Publishes what is durable, after the lock is gone.
+    // Tells who waits, and publishes what is durable, after the lock is gone.
     fn finish(&self, mut engine: MutexGuard<'_, Engine>) {
         let changes = engine.take_outbox();
+        let flushes = if engine.poisoned.is_some() { u64::MAX } else { engine.flushes };
         drop(engine);
+        if let Ok(mut done) = self.shared.flushes.lock() {
+            *done = (*done).max(flushes);
+        }
+        self.shared.flushed.notify_all();
         self.shared.listeners.publish(changes);
+    }
+}
+
+// Wakes who waits for a flush when the thread that should have done it panics instead.
+struct Bell<'s>(&'s Shared);
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Ok(mut done) = self.0.flushes.lock() {
+                *done = u64::MAX;
+            }
+            self.0.flushed.notify_all();
+        }
     }
 }
 
