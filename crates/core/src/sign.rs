@@ -26,6 +26,8 @@ pub enum Domain {
     AuthorProof,
     /// The hash of one visible document, a summand of a space's `digest`.
     DocumentDigest,
+    /// The digest of a frontier: sorted head ids.
+    Frontier,
     /// The running digest over a log.
     LogDigest,
     /// The hash under which refused bytes are remembered.
@@ -43,6 +45,7 @@ impl Domain {
             Self::NodeProof => b"driftless/node-proof/1\0",
             Self::AuthorProof => b"driftless/author-proof/1\0",
             Self::DocumentDigest => b"driftless/document-digest/1\0",
+            Self::Frontier => b"driftless/frontier/1\0",
             Self::LogDigest => b"driftless/log-digest/1\0",
             Self::Refused => b"driftless/refused/1\0",
         }

@@ -270,7 +270,7 @@ impl Import {
             }
         }
         let claims: Vec<([u8; 32], Claims)> =
-            received.iter().map(|item| (item.hash(), claims(item))).collect();
+            received.iter().map(|item| (item.hash(), refused::claims(item))).collect();
         let frame = vouch(received);
         self.done.signatures += frame.verified;
         for unusable in frame.unusable {
@@ -347,7 +347,7 @@ impl Import {
 
     fn refuse_commit(&mut self, engine: &mut Engine, commit: &Vouched, reason: &Reason) -> Result<(), Error> {
         let received = commit.to_received();
-        self.refuse(engine, received.hash(), reason, &claims(&received))
+        self.refuse(engine, received.hash(), reason, &refused::claims(&received))
     }
 
     fn refuse(
@@ -366,17 +366,6 @@ impl Import {
         refused::note(engine.storage.as_mut(), hash, reason, claims, now)?;
         engine.staged();
         Ok(())
-    }
-}
-
-// What received bytes say of themselves; nothing of it is proven.
-fn claims(received: &Received) -> Claims {
-    let header = Header::decode(&received.header).ok();
-    let size = received.header.len() + received.body.as_ref().map_or(0, Vec::len);
-    Claims {
-        space: header.as_ref().and_then(|header| header.space),
-        author: header.as_ref().map(|header| header.author),
-        bytes: size as u64,
     }
 }
 

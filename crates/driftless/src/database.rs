@@ -107,6 +107,12 @@ impl Database {
         done
     }
 
+    /// Makes durable what was staged, so that it may be sent.
+    pub(crate) fn flush_if_staged(&self) -> Result<(), Error> {
+        let staged = self.engine()?.staged > 0;
+        if staged { self.flush() } else { Ok(()) }
+    }
+
     /// Bytes of the database file.
     pub fn bytes_on_disk(&self) -> Result<u64, Error> {
         self.read(|engine| Ok(engine.storage.size()?))

@@ -247,6 +247,11 @@ impl Engine {
         self.write_view()?;
         for replica in self.replicas.values_mut() {
             replica.flush(self.storage.as_mut())?;
+            // Also a commit that changes no document is news: peers are to have it.
+            let told = self.outbox.iter().any(|change| change.space == replica.id);
+            if std::mem::take(&mut replica.advanced) && !told {
+                self.outbox.push(Change { space: replica.id, documents: Arc::default() });
+            }
         }
         let [collection, index] = self.collections.next_numbers();
         let numbers = layout::key([self.view.next_number(), collection, index]);

@@ -63,6 +63,8 @@ tables! {
     RETRACT = 20 "retract" Bytes;
     /// `LogKey` of a commit that continues, `LogKey` of the next of its run -> nothing.
     RUN = 21 "run" Bytes;
+    /// Public node key -> `Peer`.
+    PEER = 22 "peer" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

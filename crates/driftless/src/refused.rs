@@ -3,7 +3,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{HeaderError, VouchError};
+use driftless_core::commit::{Header, HeaderError, Received, VouchError};
 use driftless_core::id::{AuthorId, SpaceId, base32};
 use driftless_core::verdict::Refusal;
 use driftless_store::{Key, Order, Storage};
@@ -103,6 +103,17 @@ pub(crate) struct Claims {
     pub space: Option<SpaceId>,
     pub author: Option<AuthorId>,
     pub bytes: u64,
+}
+
+/// What received bytes say of themselves; nothing of it is proven.
+pub(crate) fn claims(received: &Received) -> Claims {
+    let header = Header::decode(&received.header).ok();
+    let size = received.header.len() + received.body.as_ref().map_or(0, Vec::len);
+    Claims {
+        space: header.as_ref().and_then(|header| header.space),
+        author: header.as_ref().map(|header| header.author),
+        bytes: size as u64,
+    }
 }
 
 /// Notes a refusal; one that came before is only counted.

@@ -114,6 +114,8 @@ pub(crate) struct Replica {
     pub time: Timestamp,
     /// A name that only this database uses.
     pub alias: Option<String>,
+    /// Whether commits arrived since the last flush.
+    pub advanced: bool,
     /// Whether any commit here takes others back.
     pub retractions: bool,
     authors: HashMap<u32, AuthorId>,
@@ -204,6 +206,7 @@ impl Replica {
             view: Sum::default(),
             time: Timestamp::default(),
             alias: None,
+            advanced: false,
             retractions: false,
             authors: HashMap::new(),
             by_id: HashMap::new(),
@@ -265,6 +268,7 @@ impl Replica {
         self.next += 1;
         self.log_digest = Domain::LogDigest.hash(&[&self.log_digest, &facts.id.0]);
         self.counts.commits += 1;
+        self.advanced = true;
         self.chains.enter(author, Self::place(&facts), previous.map(Self::place));
         let fork = (facts.branch > 0)
             .then(|| self.chains.forks(author).get(facts.branch as usize - 1).copied().flatten());

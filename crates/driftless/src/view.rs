@@ -43,6 +43,8 @@ pub enum Source {
     Local,
     /// A bundle.
     Bundle,
+    /// A peer.
+    Peer,
 }
 
 impl Source {
@@ -51,6 +53,7 @@ impl Source {
         match self {
             Self::Local => "local",
             Self::Bundle => "bundle",
+            Self::Peer => "peer",
         }
     }
 }

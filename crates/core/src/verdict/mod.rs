@@ -26,6 +26,7 @@ pub use refusal::Refusal;
 
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::rules::{Permission, RuleOperator, Strength, Subject};
+use crate::sign::Signature;
 use admit::{Past, Proofs};
 use bits::Bits;
 use frontier::Frontiers;
@@ -419,6 +420,26 @@ impl Rules {
             }
         }
         found
+    }
+
+    /// Whether a device should serve somebody who shows this proof of an invite, at `now_ms` of its own clock.
+    pub fn invite_opens(
+        &self,
+        (invite, index): (&CommitId, u32),
+        joiner: &AuthorId,
+        proof: &Signature,
+        now_ms: u64,
+    ) -> bool {
+        let Some(rule) = self.index_of(invite) else { return false };
+        let operator = self.table.rule(rule.0).operators.get(index as usize);
+        let Some(RuleOperator::Invite { key, uses, expires_ms, .. }) = operator else { return false };
+        let redeems = self.table.redeems_of((rule.0, index)).iter();
+        let redeemed = redeems.filter(|redeem| self.view().counts(**redeem)).count() as u32;
+        self.view().counts(rule.0)
+            && !self.table.is_ended((rule.0, index), self.view())
+            && expires_ms.is_none_or(|expires| now_ms < expires)
+            && uses.is_none_or(|uses| redeemed < uses)
+            && crate::rules::invite::verify(key, &self.space, invite, joiner, proof)
     }
 
     /// The redemption by which a rule commit lets its author in, as the invite's commit and index.

@@ -1,0 +1,148 @@
+//! The peers that this database knows: who they are, where they may be found, which spaces are kept in sync with them,
+//! and what happened last. Local; never sent.
+
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::id::{PeerId, SpaceId};
+use driftless_store::{Key, Order, Storage};
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::layout::{self, Bytes, put_bytes, put_number};
+
+/// Addresses kept for a peer, the last one that worked first.
+const MAX_ADDRESSES: usize = 16;
+/// Peers kept.
+const MAX_PEERS: usize = 10_000;
+
+/// A remote database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its node key.
+    pub id: PeerId,
+    /// Where it may be found, the last one that worked first.
+    pub addresses: Vec<String>,
+    /// The spaces that are kept in sync with it.
+    pub spaces: Vec<SpaceId>,
+    /// When an exchange with it last ended well, Unix milliseconds; 0 is never.
+    pub last_sync_ms: u64,
+    /// Exchanges that ended well.
+    pub successes: u64,
+    /// Exchanges that did not.
+    pub failures: u64,
+    /// Why the last one failed, if it did.
+    pub last_error: String,
+}
+
+impl Peer {
+    fn new(id: PeerId) -> Self {
+        Self {
+            id,
+            addresses: Vec::new(),
+            spaces: Vec::new(),
+            last_sync_ms: 0,
+            successes: 0,
+            failures: 0,
+            last_error: String::new(),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut row = Vec::new();
+        for number in [self.last_sync_ms, self.successes, self.failures] {
+            put_number(&mut row, number);
+        }
+        put_bytes(&mut row, self.last_error.as_bytes());
+        put_number(&mut row, self.addresses.len() as u64);
+        for address in &self.addresses {
+            put_bytes(&mut row, address.as_bytes());
+        }
+        for space in &self.spaces {
+            row.extend_from_slice(&space.0);
+        }
+        row
+    }
+
+    fn decode(id: PeerId, row: &[u8]) -> Option<Self> {
+        let mut row = Bytes(row);
+        let mut peer = Self::new(id);
+        (peer.last_sync_ms, peer.successes, peer.failures) = (row.number()?, row.number()?, row.number()?);
+        peer.last_error = row.text()?.to_owned();
+        for _ in 0..row.number()? {
+            peer.addresses.push(row.text()?.to_owned());
+        }
+        while let Some(space) = row.array() {
+            peer.spaces.push(SpaceId(space));
+        }
+        Some(peer)
+    }
+}
+
+impl Database {
+    /// All peers, in the order of their ids.
+    pub fn peers(&self) -> Result<Vec<Peer>, Error> {
+        self.read(|engine| list(engine.storage.as_ref()))
+    }
+
+    /// A peer by its id or a prefix of at least 8 characters.
+    pub fn find_peer(&self, text: &str) -> Result<Peer, Error> {
+        let mut found = self.peers()?;
+        found.retain(|peer| peer.id.to_string() == text || peer.id.has_prefix(text));
+        match (found.pop(), found.pop()) {
+            (Some(peer), None) => Ok(peer),
+            (Some(_), Some(_)) => Err(Error::Ambiguous { what: "peer", name: text.to_owned() }),
+            _ => Err(Error::not_found("peer", text)),
+        }
+    }
+
+    /// Notes an address of a peer; it is tried first from now on.
+    pub fn add_peer(&self, id: PeerId, address: &str) -> Result<Peer, Error> {
+        self.change_peer(id, |peer| {
+            peer.addresses.retain(|other| other != address);
+            peer.addresses.insert(0, address.to_owned());
+            peer.addresses.truncate(MAX_ADDRESSES);
+        })
+    }
+
+    /// Forgets a peer.
+    pub fn remove_peer(&self, id: &PeerId) -> Result<(), Error> {
+        self.write(|engine| {
+            engine.storage.remove(&layout::PEER, id.0.as_slice().into())?;
+            engine.staged();
+            Ok(())
+        })
+    }
+
+    /// Changes what is known of a peer, which is made if it is new.
+    pub(crate) fn change_peer(&self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Result<Peer, Error> {
+        self.write(|engine| {
+            let row = engine.storage.get(&layout::PEER, id.0.as_slice().into())?;
+            let mut peer = match row {
+                Some(row) => {
+                    Peer::decode(id, &row).ok_or_else(|| Error::damaged("a peer does not decode"))?
+                }
+                None if list(engine.storage.as_ref())?.len() >= MAX_PEERS => {
+                    return Err(Error::Invalid(format!("more than {MAX_PEERS} peers; remove some")));
+                }
+                None => Peer::new(id),
+            };
+            change(&mut peer);
+            engine.storage.put(&layout::PEER, id.0.as_slice().into(), &peer.encode())?;
+            engine.staged();
+            Ok(peer)
+        })
+    }
+}
+
+fn list(storage: &dyn Storage) -> Result<Vec<Peer>, Error> {
+    let (mut peers, mut damaged) = (Vec::new(), false);
+    storage.range(&layout::PEER, Bound::Unbounded, Bound::Unbounded, Order::Ascending, &mut |key, row| {
+        let Key::Bytes(id) = key else { return ControlFlow::Break(()) };
+        match id.try_into().ok().and_then(|id| Peer::decode(PeerId(id), row)) {
+            Some(peer) => peers.push(peer),
+            None => damaged = true,
+        }
+        ControlFlow::Continue(())
+    })?;
+    if damaged { Err(Error::damaged("a peer does not decode")) } else { Ok(peers) }
+}

@@ -1,0 +1,487 @@
+//! What a session asks of the database: may the peer read, what is here, what does it lack, take this frame.
+//!
+//! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
+//! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::commit::{Header, Vouched, vouch};
+use driftless_core::frame::{self, FrameBuilder};
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
+use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::rules::Subject;
+use driftless_core::session::{
+    Ask, ClockEntry, Declined, InviteProof, Opened, ReadFrame, Session, Slot, Summary, Verdict,
+};
+use driftless_core::sign::{Domain, verify_commit};
+use driftless_core::verdict::Place;
+use driftless_store::{Key, Order, Storage};
+
+use crate::commit::Entered;
+use crate::database::Database;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout::{self, LogKey, LogSeq, State};
+use crate::log;
+use crate::refused::{self, Claims, Reason};
+use crate::replica::{self, Facts, Replica};
+use crate::view::Source;
+
+// Rows looked at under one lock while searching for something that the peer lacks.
+const SCAN: u64 = 4096;
+
+/// What went over a session so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Commits sent.
+    pub sent: u64,
+    /// Commits received.
+    pub received: u64,
+    /// Received, new, and with their effect.
+    pub applied: u64,
+    /// Received, new, ahead of our clock.
+    pub held: u64,
+    /// Received, new, without effect.
+    pub void: u64,
+    /// Received, new, waiting for a body or the rest of a transaction.
+    pub wanted: u64,
+    /// Received and not taken.
+    pub refused: u64,
+    /// Received and put off.
+    pub declined: u64,
+    /// Signatures verified.
+    pub signatures: u64,
+    /// Frames received.
+    pub rounds: u64,
+}
+
+/// Answers the questions of one session.
+#[derive(Debug)]
+pub(crate) struct Host {
+    database: Database,
+    streams: HashMap<Slot, Stream>,
+    /// What went over the session.
+    pub(crate) moved: Moved,
+    failure: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    space: SpaceId,
+    keys: Vec<AuthorId>,
+    invite: Option<InviteProof>,
+    by_peer: bool,
+    next: LogSeq,
+    /// Per author the ends of the chains that the peer has.
+    cover: HashMap<u32, Vec<Place>>,
+    /// Asked for by id.
+    wanted: VecDeque<LogSeq>,
+}
+
+impl Host {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database, streams: HashMap::new(), moved: Moved::default(), failure: None }
+    }
+
+    /// Does what a session asks and gives it the answer. An error ends the connection.
+    pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
+        match ask {
+            Ask::Open { slot, space, keys, invite, by_peer } => {
+                let stream = Stream {
+                    space,
+                    keys,
+                    invite,
+                    by_peer,
+                    next: 1,
+                    cover: HashMap::new(),
+                    wanted: VecDeque::new(),
+                };
+                let opened = self.open(&stream)?;
+                if opened.is_some() {
+                    self.streams.insert(slot, stream);
+                }
+                session.handle_opened(slot, opened);
+            }
+            Ask::Begin { slot, theirs } => self.begin(slot, &theirs)?,
+            Ask::Read { slot } => {
+                let read = self.read(slot)?;
+                session.handle_read(slot, read);
+            }
+            Ask::Ingest { slot, number, frame } => {
+                let (refused, declined) = self.ingest(slot, &frame)?;
+                session.handle_ingested(slot, number, refused, declined);
+            }
+            Ask::Check { slot, heads, digest } => {
+                let (missing, bodies) = self.check(slot, &heads, digest)?;
+                session.handle_checked(slot, missing, bodies);
+            }
+            Ask::Want { slot, ids, bodies } => self.want(slot, &ids, bodies)?,
+            Ask::Forget { slot } => drop(self.streams.remove(&slot)),
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn open(&self, stream: &Stream) -> Result<Option<Opened>, Error> {
+        self.database.read(|engine| {
+            if !engine.load(&stream.space)? {
+                // A space that we want and do not have yet; a peer may not know that we do not have it.
+                let nothing = Opened { summary: Summary::default(), readable: false };
+                return Ok((!stream.by_peer).then_some(nothing));
+            }
+            let readable = may_read(engine, stream)?;
+            if stream.by_peer && !readable {
+                return Ok(None);
+            }
+            Ok(Some(Opened { summary: summary(engine, &stream.space)?, readable }))
+        })
+    }
+
+    // From where on, and without whose commits, the log is read for this peer.
+    fn begin(&mut self, slot: Slot, theirs: &Summary) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
+        self.database.read(|engine| {
+            if !engine.load(&stream.space)? {
+                return Ok(());
+            }
+            let (storage, replica) = engine.parts(&stream.space)?;
+            let tips: Vec<(u32, Place, LogSeq)> = replica
+                .tips
+                .iter()
+                .map(|((author, branch), tip)| (*author, Place { branch: *branch, seq: tip.seq }, tip.at))
+                .collect();
+            if theirs.digest == frontier_digest(replica) {
+                for (author, place, _) in tips {
+                    stream.cover.entry(author).or_default().push(place);
+                }
+                stream.next = replica.next;
+                return Ok(());
+            }
+            if theirs.clock.is_empty() {
+                return Ok(());
+            }
+            let mut first = replica.next;
+            let mut clock: HashMap<u32, Vec<&ClockEntry>> = HashMap::new();
+            for entry in &theirs.clock {
+                for author in authors_with_prefix(storage, &entry.author)? {
+                    clock.entry(author).or_default().push(entry);
+                }
+            }
+            for (author, tip, at) in tips {
+                let entries = clock.get(&author).map(Vec::as_slice).unwrap_or_default();
+                let cover = stream.cover.entry(author).or_default();
+                if entries.iter().any(|entry| entry.seq > tip.seq) {
+                    // Further than ours: if that was another branch, heads will tell.
+                    cover.push(tip);
+                    continue;
+                }
+                // Back along the chain to what the peer has: as many steps as it lacks commits.
+                let mut next = Some(at);
+                while let Some(at) = next {
+                    let row = log::row(storage, LogKey::new(replica.number, at))?;
+                    let known = entries.iter().any(|entry| entry.seq == row.seq && row.id.0.starts_with(&entry.check));
+                    if known {
+                        cover.push(Place { branch: row.branch, seq: row.seq });
+                        break;
+                    }
+                    first = first.min(at);
+                    next = row.previous;
+                }
+            }
+            stream.next = first;
+            Ok(())
+        })
+    }
+
+    // The next frame of what the peer lacks.
+    fn read(&mut self, slot: Slot) -> Result<Option<ReadFrame>, Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
+        // Nothing is sent before it is durable here.
+        self.database.flush_if_staged()?;
+        let moved = &mut self.moved;
+        loop {
+            let found = self.database.read(|engine| {
+                if !engine.load(&stream.space)? {
+                    return Ok(Some(Some(ReadFrame::default())));
+                }
+                if !may_read(engine, stream)? {
+                    if stream.by_peer {
+                        return Ok(Some(None));
+                    }
+                    return Ok(Some(Some(nothing_more(engine.parts(&stream.space)?.1))));
+                }
+                next_frame(engine, stream, moved)
+            })?;
+            if let Some(read) = found {
+                return Ok(read);
+            }
+        }
+    }
+
+    fn ingest(&mut self, slot: Slot, bytes: &[u8]) -> Result<(Vec<Verdict>, Option<Declined>), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok((Vec::new(), None)) };
+        let moved = &mut self.moved;
+        moved.rounds += 1;
+        let received = match frame::decode(&stream.space, bytes) {
+            Ok(received) => received,
+            Err(_) => {
+                let hash = Domain::Refused.hash(&[bytes]);
+                let claims = Claims { space: Some(stream.space), bytes: bytes.len() as u64, ..Claims::default() };
+                self.database.write(|engine| note(engine, hash, &Reason::Unreadable("a damaged frame"), &claims))?;
+                moved.refused += 1;
+                return Ok((vec![Verdict { hash, code: "unreadable".into() }], None));
+            }
+        };
+        moved.received += received.len() as u64;
+        self.database.write(|engine| {
+            engine.source(Source::Peer);
+            let claims: HashMap<[u8; 32], Claims> =
+                received.iter().map(|item| (item.hash(), refused::claims(item))).collect();
+            let frame = vouch(received);
+            moved.signatures += frame.verified;
+            let mut verdicts = Vec::new();
+            let mut refuse = |engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims| {
+                verdicts.push(Verdict { hash, code: reason.code().into() });
+                if reason.is_declined() {
+                    moved.declined += 1;
+                } else {
+                    moved.refused += 1;
+                }
+                note(engine, hash, reason, claims)
+            };
+            for unusable in frame.unusable {
+                let claims = claims.get(&unusable.hash).cloned().unwrap_or_default();
+                refuse(engine, unusable.hash, &Reason::Vouch(unusable.why), &claims)?;
+            }
+            for commit in &frame.vouched {
+                let state = match engine.enter(commit)? {
+                    Entered::New(state) | Entered::Completed(state) => state,
+                    Entered::Known => {
+                        stream.has(engine, commit)?;
+                        continue;
+                    }
+                    Entered::Refused(reason) => {
+                        let received = commit.to_received();
+                        refuse(engine, received.hash(), &reason, &refused::claims(&received))?;
+                        continue;
+                    }
+                    Entered::Early(_) => {
+                        let received = commit.to_received();
+                        refuse(engine, received.hash(), &Reason::MissingParent, &refused::claims(&received))?;
+                        continue;
+                    }
+                };
+                match state {
+                    None => moved.applied += 1,
+                    Some(State::Held) => moved.held += 1,
+                    Some(State::Void | State::Retracted) => moved.void += 1,
+                    Some(State::Wanted | State::Incomplete) => moved.wanted += 1,
+                }
+                stream.has(engine, commit)?;
+            }
+            if !verdicts.is_empty() {
+                refused::trim(engine.storage.as_mut())?;
+            }
+            let newer = verdicts.iter().any(|verdict| verdict.code == "newer_version");
+            let declined = newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
+            Ok((verdicts, declined))
+        })
+    }
+
+    fn check(
+        &self,
+        slot: Slot,
+        heads: &[CommitId],
+        digest: [u8; 8],
+    ) -> Result<(Vec<CommitId>, Vec<CommitId>), Error> {
+        let Some(stream) = self.streams.get(&slot) else { return Ok(Default::default()) };
+        self.database.read(|engine| {
+            if !engine.load(&stream.space)? {
+                return Ok((heads.to_vec(), Vec::new()));
+            }
+            let (storage, replica) = engine.parts(&stream.space)?;
+            let mut missing = Vec::new();
+            if digest != frontier_digest(replica) {
+                for head in heads {
+                    if replica.facts(storage, head)?.is_none() {
+                        missing.push(*head);
+                    }
+                }
+            }
+            let mut bodies = Vec::new();
+            if replica.counts.wanted > 0 {
+                for (at, state) in replica::range(storage, &layout::STATE, replica.number)? {
+                    if State::decode(&state)? == State::Wanted && bodies.len() < MAX_WANTED {
+                        bodies.push(log::row(storage, at)?.id);
+                    }
+                }
+            }
+            Ok((missing, bodies))
+        })
+    }
+
+    fn want(&mut self, slot: Slot, ids: &[CommitId], bodies: bool) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
+        if !bodies {
+            // What we believed of the peer's copy was wrong: everything again, and it takes what it lacks.
+            stream.cover.clear();
+            stream.next = 1;
+            return Ok(());
+        }
+        self.database.read(|engine| {
+            let (storage, replica) = engine.parts(&stream.space)?;
+            for id in ids {
+                let Some(facts) = replica.facts(storage, id)? else { continue };
+                if log::body(storage, replica.key(facts.at))?.is_some() {
+                    stream.wanted.push_back(facts.at);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Stream {
+    // The peer has this commit: it sent it.
+    fn has(&mut self, engine: &mut Engine, commit: &Vouched) -> Result<(), Error> {
+        let (storage, replica) = engine.parts(&self.space)?;
+        if let Some(facts) = replica.facts(storage, &commit.id())? {
+            self.cover(facts.author, Replica::place(&facts));
+        }
+        Ok(())
+    }
+
+    fn cover(&mut self, author: u32, place: Place) {
+        let places = self.cover.entry(author).or_default();
+        match places.iter_mut().find(|other| other.branch == place.branch) {
+            Some(other) => other.seq = other.seq.max(place.seq),
+            None => places.push(place),
+        }
+    }
+}
+
+fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -> Result<(), Error> {
+    let now = engine.now();
+    refused::note(engine.storage.as_mut(), hash, reason, claims, now)?;
+    engine.staged();
+    Ok(())
+}
+
+// Whether one of the proven keys may read, or an invite that is still good lets the peer in.
+fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
+    let now = engine.now();
+    let (_, replica) = engine.parts(&stream.space)?;
+    let rules = &replica.rules;
+    if rules.members().contains_key(&Subject::Anyone) || stream.keys.iter().any(|key| rules.member(key).is_some()) {
+        return Ok(true);
+    }
+    let Some(invite) = &stream.invite else { return Ok(false) };
+    Ok(rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
+}
+
+fn summary(engine: &mut Engine, space: &SpaceId) -> Result<Summary, Error> {
+    let (storage, replica) = engine.parts(space)?;
+    let tips: Vec<(u32, replica::Tip)> = replica.tips.iter().map(|((author, _), tip)| (*author, *tip)).collect();
+    let mut clock = Vec::with_capacity(tips.len());
+    for (author, tip) in tips.into_iter().take(MAX_SUMMARY_AUTHORS) {
+        let author = replica.author(storage, author)?;
+        let id = log::row(storage, replica.key(tip.at))?.id;
+        clock.push(ClockEntry { author: first(&author.0), seq: tip.seq, check: first(&id.0) });
+    }
+    Ok(Summary { digest: frontier_digest(replica), heads: heads(replica), clock })
+}
+
+fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
+    let mut first = [0; N];
+    first.copy_from_slice(&bytes[..N]);
+    first
+}
+
+fn heads(replica: &Replica) -> Vec<CommitId> {
+    let mut heads: Vec<CommitId> = replica.sync_heads().map(|head| head.id).collect();
+    heads.sort();
+    heads.truncate(MAX_SUMMARY_HEADS);
+    heads
+}
+
+/// A digest of all sync heads: equal digests mean equal sets of commits.
+pub(crate) fn frontier_digest(replica: &Replica) -> [u8; 8] {
+    let mut heads: Vec<CommitId> = replica.sync_heads().map(|head| head.id).collect();
+    heads.sort();
+    let parts: Vec<&[u8]> = heads.iter().map(|id| &id.0[..]).collect();
+    first(&Domain::Frontier.hash(&parts))
+}
+
+fn nothing_more(replica: &Replica) -> ReadFrame {
+    ReadFrame { frame: None, digest: frontier_digest(replica), heads: heads(replica) }
+}
+
+// `None`: nothing found within the rows of one look; look again.
+fn next_frame(
+    engine: &mut Engine,
+    stream: &mut Stream,
+    moved: &mut Moved,
+) -> Result<Option<Option<ReadFrame>>, Error> {
+    let space = stream.space;
+    let (storage, replica) = engine.parts(&space)?;
+    let mut builder = FrameBuilder::new(space);
+    let mut count = 0;
+    while let Some(at) = stream.wanted.pop_front() {
+        add(storage, replica, at, &mut builder)?;
+        count += 1;
+        if builder.size() >= FRAME_TARGET {
+            break;
+        }
+    }
+    let end = replica.next.min(stream.next.saturating_add(SCAN));
+    while count == 0 || builder.size() < FRAME_TARGET || builder.unvouched() {
+        if stream.next >= end && !(builder.unvouched() && stream.next < replica.next) {
+            break;
+        }
+        let at = stream.next;
+        stream.next += 1;
+        let row = log::row(storage, replica.key(at))?;
+        let facts = Facts::of(replica.key(at), &row);
+        let author = replica.author(storage, row.author)?;
+        let covers = stream.cover.get(&row.author).is_some_and(|places| {
+            let place = Replica::place(&facts);
+            places.iter().any(|kept| replica.chains.on_chain_below(&author, place, *kept))
+        });
+        if !covers {
+            add(storage, replica, at, &mut builder)?;
+            stream.cover(row.author, Replica::place(&facts));
+            count += 1;
+        }
+    }
+    if count > 0 {
+        moved.sent += count;
+        return Ok(Some(Some(ReadFrame { frame: Some(builder.finish()), ..nothing_more(replica) })));
+    }
+    Ok((stream.next >= replica.next).then(|| Some(nothing_more(replica))))
+}
+
+fn add(storage: &dyn Storage, replica: &Replica, at: LogSeq, builder: &mut FrameBuilder) -> Result<(), Error> {
+    let key = replica.key(at);
+    let row = log::row(storage, key)?;
+    let mut received = log::received(storage, &replica.id, key)?;
+    let header = Header::decode(&received.header)
+        .map_err(|error| Error::damaged(format!("commit {at} does not decode: {error}")))?;
+    if !row.signature.is_some_and(|(_, verified)| verified) {
+        received.signature =
+            received.signature.filter(|signature| verify_commit(&header.author, &row.id, signature));
+    }
+    builder.push(frame::FrameCommit { header, id: row.id, signature: received.signature, body: received.body });
+    Ok(())
+}
+
+fn authors_with_prefix(storage: &dyn Storage, prefix: &[u8; 8]) -> Result<Vec<u32>, Error> {
+    let mut upper = [0xff; 32];
+    upper[..8].copy_from_slice(prefix);
+    let mut found = BTreeSet::new();
+    let (lower, upper) = (Bound::Included(Key::Bytes(prefix)), Bound::Included(Key::Bytes(&upper)));
+    storage.range(&layout::AUTHOR_ID, lower, upper, Order::Ascending, &mut |_, number| {
+        found.extend(number.first_chunk().map(|number| u32::from_be_bytes(*number)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found.into_iter().collect())
+}
