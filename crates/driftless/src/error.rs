@@ -5,6 +5,9 @@ use driftless_core::filter::{FieldPathError, FilterError};
 use driftless_core::operator::OperatorError;
 use driftless_core::query::SortError;
 use driftless_core::value::{JsonError, TypedError};
+use driftless_core::id::SpaceId;
+use driftless_core::session::SessionError;
+use driftless_net::NetError;
 use driftless_store::StorageError;
 
 /// Why a call did not do what it was asked. `code` is stable; `hint` says what to do next.
@@ -72,6 +75,15 @@ pub enum Error {
     /// A durable write failed; this handle accepts nothing more.
     #[error("a write to the disk failed ({0}); this handle of the database stopped")]
     Poisoned(String),
+    /// Nobody answers where the peer should be, or it stopped answering.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The peer does not open this space to us, or does not have it.
+    #[error("the peer does not open space {0} to you")]
+    NotOpen(SpaceId),
+    /// The peer does not keep to the protocol, or speaks another version of it.
+    #[error("{0}")]
+    Peer(String),
     /// The disk or the file system said no.
     #[error("{0}")]
     Io(String),
@@ -94,6 +106,9 @@ impl Error {
             Self::Older { .. } => "older_version",
             Self::Damaged(_) => "damaged",
             Self::Poisoned(_) => "poisoned",
+            Self::Unreachable(_) => "peer_unreachable",
+            Self::NotOpen(_) => "not_open",
+            Self::Peer(_) => "peer_protocol",
             Self::Io(_) => "io",
         }
     }
@@ -123,6 +138,9 @@ impl Error {
             }
             Self::Damaged(_) => "restore a backup, or import a bundle of the same spaces into a new database",
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
+            Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
+            Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
+            Self::Peer(_) => "run the same version of driftless on both sides; if it is, the peer is not to be trusted",
             Self::Io(_) => "check the path, the permissions and the free space",
         }
     }
@@ -166,6 +184,24 @@ invalid!(JsonError, DocumentIdError, FieldPathError, SortError, TypedError);
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Self::Io(error.to_string())
+    }
+}
+
+impl From<NetError> for Error {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Address(_) | NetError::Foreign(_) => Self::Invalid(error.to_string()),
+            NetError::Proof | NetError::WrongPeer { .. } | NetError::Protocol(_) | NetError::TooLarge { .. } => {
+                Self::Peer(error.to_string())
+            }
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        Self::Peer(error.to_string())
     }
 }
 

@@ -150,6 +150,8 @@ pub struct Session {
     nonce: [u8; 32],
     keys: Vec<AuthorKey>,
     stage: Stage,
+    // The peer has read our proof: it is ready for anything.
+    heard: bool,
     their_nonce: [u8; 32],
     proven: Vec<AuthorId>,
     slots: BTreeMap<Slot, Exchange>,
@@ -201,6 +203,7 @@ impl Session {
             nonce,
             keys,
             stage: Stage::Hello,
+            heard: false,
             their_nonce: [0; 32],
             proven: Vec::new(),
             slots: BTreeMap::new(),
@@ -214,7 +217,7 @@ impl Session {
 
     /// Begins the exchange of a space, by an invite where this side has no permission yet.
     pub fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) {
-        if self.stage == Stage::Open {
+        if self.stage == Stage::Open && self.heard {
             self.start(space, invite);
         } else {
             self.waiting.push((space, invite));
@@ -271,7 +274,11 @@ impl Session {
         match (self.stage, message) {
             (Stage::Hello, Message::Hello { version, nonce }) => self.handle_hello(version, &nonce),
             (Stage::Proof, Message::Proof(proofs)) => self.handle_proof(&proofs),
-            (Stage::Open, message) => self.handle_message(message),
+            (Stage::Open, message) => {
+                self.handle_message(message)?;
+                self.start_waiting();
+                Ok(())
+            }
             _ => Err(SessionError::Unexpected("a message before its time")),
         }
     }
@@ -360,13 +367,20 @@ impl Session {
         if version != PROTOCOL_VERSION {
             return Err(SessionError::Version(version));
         }
-        let parts = self.transcript(self.role, nonce);
-        let proofs = self.keys.iter().take(MAX_PROOFS);
-        let proofs = proofs.map(|key| (key.id(), key.sign(Domain::AuthorProof, &[&parts]))).collect();
         self.their_nonce = *nonce;
-        self.send(&Message::Proof(proofs));
         self.stage = Stage::Proof;
+        // The dialer proves first. So each side has raised its limits before the other can send anything large.
+        if self.role == Role::Dialer {
+            self.prove();
+        }
         Ok(())
+    }
+
+    fn prove(&mut self) {
+        let parts = self.transcript(self.role, &self.their_nonce);
+        let keys = self.keys.iter().take(MAX_PROOFS);
+        let proofs = keys.map(|key| (key.id(), key.sign(Domain::AuthorProof, &[&parts]))).collect();
+        self.send(&Message::Proof(proofs));
     }
 
     fn handle_proof(&mut self, proofs: &[(AuthorId, crate::sign::Signature)]) -> Result<(), SessionError> {
@@ -383,10 +397,19 @@ impl Session {
         }
         self.stage = Stage::Open;
         self.outputs.push_back(Output::Event(Event::Proven(self.proven.clone())));
+        match self.role {
+            Role::Dialer => self.start_waiting(),
+            // What waits here is opened after the dialer's first message: then it is ready, too.
+            Role::Listener => self.prove(),
+        }
+        Ok(())
+    }
+
+    fn start_waiting(&mut self) {
+        self.heard = true;
         for (space, invite) in std::mem::take(&mut self.waiting) {
             self.start(space, invite);
         }
-        Ok(())
     }
 
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {

@@ -1,0 +1,124 @@
+//! One connection at work: moves frames between the network, the session and the host, until it ends.
+//!
+//! It decides nothing. Database work runs where it may block; the network never waits for it longer than one frame.
+
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::session::{Event, InviteProof, Output, Role, Session};
+use driftless_net::{Connection, MAX_FRAME, Traffic};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::sync::host::{Host, Moved};
+
+/// What the owner of a connection may ask of it.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Begin the exchange of a space.
+    Open(SpaceId, Option<InviteProof>),
+    /// Say goodbye and end.
+    End,
+}
+
+/// What a connection tells its owner.
+#[derive(Debug, Clone)]
+pub(crate) enum News {
+    /// The peer has proven its author keys.
+    Proven(Vec<AuthorId>),
+    /// A space is the same on both sides; what moved so far.
+    Settled(SpaceId, Moved, Traffic),
+    /// The peer does not open a space, or not any more.
+    Closed(SpaceId),
+    /// The peer wants no more of a space for now.
+    Declined(SpaceId, String),
+    /// The exchange came to nothing more.
+    Stalled(SpaceId, Moved, Traffic),
+}
+
+/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any.
+pub(crate) async fn run(
+    database: Database,
+    connection: Connection,
+    role: Role,
+    mut changed: broadcast::Receiver<Option<SpaceId>>,
+    mut commands: mpsc::Receiver<Command>,
+    news: mpsc::UnboundedSender<News>,
+) -> Result<(), Error> {
+    let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
+    let (us, nonce, keys) = greeting(&database)?;
+    let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
+    loop {
+        // Whatever the last input led to goes out before the next one is taken.
+        loop {
+            let Some((session, _)) = &mut state else { return Err(stopped()) };
+            let Some(output) = session.poll() else { break };
+            match output {
+                Output::Send(bytes) => sender.send(bytes).await?,
+                Output::Ask(ask) => {
+                    let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
+                    let work = tokio::task::spawn_blocking(move || {
+                        let answered = host.answer(&mut session, ask);
+                        (session, host, answered)
+                    });
+                    let (session, host, answered) = work.await.map_err(|_| stopped())?;
+                    state = Some((session, host));
+                    answered?;
+                }
+                Output::Event(event) => {
+                    if matches!(event, Event::Proven(_)) {
+                        receiver.limit(MAX_FRAME);
+                    }
+                    let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
+                    // The owner may have lost interest; the exchange goes on for the peer's sake.
+                    let _ = news.send(tell(event, moved, meter.traffic()));
+                }
+            }
+        }
+        let Some((session, _)) = &mut state else { return Err(stopped()) };
+        tokio::select! {
+            frame = receiver.recv() => match frame? {
+                Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
+                None => return Ok(()),
+            },
+            command = commands.recv() => match command {
+                Some(Command::Open(space, invite)) => session.open(space, invite),
+                Some(Command::End) | None => {
+                    sender.close().await?;
+                    return Ok(());
+                }
+            },
+            change = changed.recv() => match change {
+                Ok(Some(space)) => session.changed(&space),
+                // Too many to follow one by one: look at all of them.
+                Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let spaces: Vec<SpaceId> = session.spaces().copied().collect();
+                    spaces.iter().for_each(|space| session.changed(space));
+                }
+                Err(broadcast::error::RecvError::Closed) => {
+                    sender.close().await?;
+                    return Ok(());
+                }
+            },
+        }
+    }
+}
+
+fn greeting(
+    database: &Database,
+) -> Result<(PeerId, [u8; 32], Vec<driftless_core::sign::AuthorKey>), Error> {
+    database.read(|engine| Ok((engine.node.id(), engine.random(), vec![engine.user.key.clone()])))
+}
+
+fn tell(event: Event, moved: Moved, traffic: Traffic) -> News {
+    match event {
+        Event::Proven(keys) => News::Proven(keys),
+        Event::Settled(space) => News::Settled(space, moved, traffic),
+        Event::Closed(space) => News::Closed(space),
+        Event::Declined(space, reason, _) => News::Declined(space, reason),
+        Event::Stalled(space) => News::Stalled(space, moved, traffic),
+    }
+}
+
+fn stopped() -> Error {
+    Error::Poisoned("the work for a connection stopped".into())
+}

@@ -1,0 +1,365 @@
+//! The database on a network: serves its spaces to peers, joins by tickets, exchanges with peers, keeps peers live.
+//!
+//! It makes connections and hears of their news; what is said on them is decided by the session.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use driftless_core::id::{PeerId, SpaceId};
+use driftless_core::rules::Subject;
+use driftless_core::session::{InviteProof, Role};
+use driftless_net::{Address, Connection, HttpTransport, NetError, Traffic, Transport};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::changes::Event;
+use crate::database::Database;
+use crate::error::Error;
+use crate::space::Space;
+use crate::sync::connection::{Command, News, run};
+use crate::sync::host::Moved;
+use crate::ticket::Ticket;
+
+// Changes that wait for a connection; one that misses some looks at all its spaces.
+const CHANGES: usize = 256;
+/// An exchange in which nothing happens for this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause between two attempts to reach a peer.
+const LONGEST_PAUSE: u64 = 64;
+
+/// What one exchange of a space did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synced {
+    /// The space.
+    pub space: SpaceId,
+    /// With whom.
+    pub peer: PeerId,
+    /// Commits, states, signatures.
+    pub moved: Moved,
+    /// Bytes on the wire.
+    pub traffic: Traffic,
+    /// Both sides have the same; else the peer had less to give than it said.
+    pub settled: bool,
+}
+
+/// A database that talks to peers. Clones are the same network; it ends with `close` or the last clone.
+#[derive(Debug, Clone)]
+pub struct Network {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Database,
+    transport: Arc<dyn Transport>,
+    changed: broadcast::Sender<Option<SpaceId>>,
+    connected: Mutex<BTreeMap<u64, PeerId>>,
+    stop: watch::Sender<bool>,
+    next: Mutex<u64>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Puts the database on the network, over HTTP. Nothing is served before `Network::serve`. Needs a tokio runtime.
+    pub fn network(&self) -> Result<Network, Error> {
+        let node = self.read(|engine| Ok(engine.node.clone()))?;
+        Network::over(self, Arc::new(HttpTransport::new(node)))
+    }
+}
+
+impl Network {
+    /// Puts a database on a network of your choice.
+    pub fn over(database: &Database, transport: Arc<dyn Transport>) -> Result<Self, Error> {
+        let (changed, _) = broadcast::channel(CHANGES);
+        let (stop, _) = watch::channel(false);
+        let (changes, sender) = (database.changes(), changed.downgrade());
+        // Ends when the database is closed, or at the first change after the network is.
+        std::thread::spawn(move || {
+            while let Some(event) = changes.wait() {
+                let Some(sender) = sender.upgrade() else { return };
+                let space = match event {
+                    Event::Change(change) => Some(change.space),
+                    Event::Missed => None,
+                };
+                // Nobody may be connected.
+                let _ = sender.send(space);
+            }
+        });
+        let database = database.clone();
+        let connected = Mutex::default();
+        let shared = Shared { database, transport, changed, connected, stop, next: Mutex::new(0) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Serves the database at an address, and says at which it really is. Peers that connect are kept live.
+    pub async fn serve(&self, at: &Address) -> Result<Address, Error> {
+        let mut listener = self.shared.transport.listen(at).await?;
+        let address = listener.address();
+        let (this, mut stop) = (self.clone(), self.shared.stop.subscribe());
+        tokio::spawn(async move {
+            loop {
+                let connection = tokio::select! {
+                    connection = listener.accept() => connection,
+                    _ = stop.wait_for(|stop| *stop) => break,
+                };
+                let Ok(connection) = connection else { break };
+                let (_commands, receiver) = mpsc::channel(8);
+                let (news, _) = mpsc::unbounded_channel();
+                let this = this.clone();
+                tokio::spawn(async move {
+                    // What went wrong with one connection concerns nobody else; the peer dials again.
+                    let _ = this.run(connection, Role::Listener, receiver, news).await;
+                    drop(_commands);
+                });
+            }
+            listener.close().await;
+        });
+        Ok(address)
+    }
+
+    /// Exchanges a space with the peer at an address, both directions, and remembers the peer.
+    pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
+        let mut exchange = self.dial(address).await?;
+        let synced = exchange.open(*space, None).await;
+        exchange.end().await;
+        self.note(exchange.peer, address, *space, synced.as_ref().err())?;
+        synced
+    }
+
+    /// Joins a space by a ticket, or goes on with a join that was cut.
+    pub async fn join(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
+        let database = &self.shared.database;
+        let author = database.author()?;
+        let mut failed = Error::Invalid("the ticket has no address".into());
+        for address in &ticket.addresses {
+            let address: Address = address.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
+            let mut exchange = match self.dial(&address.with_peer(ticket.peer)).await {
+                Ok(exchange) => exchange,
+                Err(error) => {
+                    failed = error;
+                    continue;
+                }
+            };
+            let synced = self.join_over(&mut exchange, ticket, author).await;
+            exchange.end().await;
+            let synced = synced?;
+            self.note(exchange.peer, &address, ticket.space, None)?;
+            return Ok((database.space(&ticket.space.to_string())?, synced));
+        }
+        Err(failed)
+    }
+
+    async fn join_over(
+        &self,
+        exchange: &mut Exchange,
+        ticket: &Ticket,
+        author: driftless_core::id::AuthorId,
+    ) -> Result<Synced, Error> {
+        let database = self.shared.database.clone();
+        let synced = exchange.open(ticket.space, Some(ticket.proof(&author))).await;
+        let synced = synced.map_err(|error| match error {
+            Error::NotOpen(_) => Error::NotPermitted(
+                "the peer does not let this ticket in: it is wrong, used up, expired or ended".into(),
+            ),
+            other => other,
+        })?;
+        let (space, redeem) = (ticket.space, ticket.redeem(&author));
+        let redeemed = tokio::task::spawn_blocking(move || {
+            let stated = database.read(|engine| {
+                let members = engine.present(&space)?.rules.members();
+                Ok(members.contains_key(&Subject::Key(author)))
+            })?;
+            if !stated {
+                database.write(|engine| engine.write_rules(&space, vec![redeem]))?;
+            }
+            Ok::<_, Error>(!stated)
+        });
+        if !redeemed.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
+            return Ok(synced);
+        }
+        // The peer must have it before the connection ends: only then others will let this key in.
+        exchange.settled(space).await
+    }
+
+    /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
+    pub fn keep_connected(&self) -> Result<(), Error> {
+        for peer in self.shared.database.peers()? {
+            let this = self.clone();
+            tokio::spawn(async move {
+                let mut pause = 1;
+                while !*this.shared.stop.borrow() {
+                    match this.live(peer.id).await {
+                        Ok(()) => pause = 1,
+                        Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    }
+                    let mut stop = this.shared.stop.subscribe();
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_secs(pause)) => {}
+                        _ = stop.wait_for(|stop| *stop) => return,
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The peers that are connected now.
+    pub fn connected(&self) -> Vec<PeerId> {
+        let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.values().copied().collect()
+    }
+
+    /// Ends all connections and serves no more.
+    pub fn close(&self) {
+        self.shared.stop.send_replace(true);
+    }
+
+    // One live connection to a peer, until it ends. Where the peer has connected to us, that one serves both.
+    async fn live(&self, id: PeerId) -> Result<(), Error> {
+        if self.connected().contains(&id) {
+            return Ok(());
+        }
+        let peer = self.shared.database.find_peer(&id.to_string())?;
+        let mut failed = Error::Unreachable(format!("peer {id} has no address"));
+        for address in &peer.addresses {
+            let Ok(address) = address.parse::<Address>() else { continue };
+            match self.dial(&address.with_peer(id)).await {
+                Ok(exchange) => return exchange.keep(&peer.spaces, self.shared.stop.subscribe()).await,
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
+        let connection = self.shared.transport.dial(address).await?;
+        let peer = connection.peer;
+        let (commands, receiver) = mpsc::channel(8);
+        let (sender, news) = mpsc::unbounded_channel();
+        let this = self.clone();
+        let task =
+            tokio::spawn(async move { this.run(connection, Role::Dialer, receiver, sender).await });
+        Ok(Exchange { peer, commands, news, task })
+    }
+
+    async fn run(
+        &self,
+        connection: Connection,
+        role: Role,
+        commands: mpsc::Receiver<Command>,
+        news: mpsc::UnboundedSender<News>,
+    ) -> Result<(), Error> {
+        let number = {
+            let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+            *next += 1;
+            *next
+        };
+        let connected = || self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected().insert(number, connection.peer);
+        let mut stop = self.shared.stop.subscribe();
+        let database = self.shared.database.clone();
+        let changed = self.shared.changed.subscribe();
+        let done = tokio::select! {
+            done = run(database, connection, role, changed, commands, news) => done,
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
+        };
+        connected().remove(&number);
+        done
+    }
+
+    fn note(&self, peer: PeerId, address: &Address, space: SpaceId, error: Option<&Error>) -> Result<(), Error> {
+        let database = &self.shared.database;
+        let now = database.read(|engine| Ok(engine.now()))?;
+        let address = address.without_peer().to_string();
+        database.change_peer(peer, |known| {
+            known.addresses.retain(|other| *other != address);
+            known.addresses.insert(0, address);
+            known.addresses.truncate(16);
+            if !known.spaces.contains(&space) {
+                known.spaces.push(space);
+            }
+            match error {
+                None => {
+                    known.last_sync_ms = now;
+                    known.successes += 1;
+                    known.last_error.clear();
+                }
+                Some(error) => {
+                    known.failures += 1;
+                    known.last_error = error.to_string();
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+// A connection that this side made, and its news.
+struct Exchange {
+    peer: PeerId,
+    commands: mpsc::Sender<Command>,
+    news: mpsc::UnboundedReceiver<News>,
+    task: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Exchange {
+    async fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) -> Result<Synced, Error> {
+        // If the connection has ended, its news say why.
+        let _ = self.commands.send(Command::Open(space, invite)).await;
+        self.settled(space).await
+    }
+
+    async fn settled(&mut self, space: SpaceId) -> Result<Synced, Error> {
+        loop {
+            let news = tokio::time::timeout(PATIENCE, self.news.recv()).await;
+            let Ok(news) = news else {
+                return Err(Error::Unreachable("the peer does not answer any more".into()));
+            };
+            let peer = self.peer;
+            match news {
+                Some(News::Settled(of, moved, traffic)) if of == space => {
+                    return Ok(Synced { space, peer, moved, traffic, settled: true });
+                }
+                Some(News::Stalled(of, moved, traffic)) if of == space => {
+                    return Ok(Synced { space, peer, moved, traffic, settled: false });
+                }
+                Some(News::Closed(of)) if of == space => return Err(Error::NotOpen(space)),
+                Some(_) => {}
+                None => return Err(self.failure().await),
+            }
+        }
+    }
+
+    async fn keep(mut self, spaces: &[SpaceId], mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        for space in spaces {
+            let _ = self.commands.send(Command::Open(*space, None)).await;
+        }
+        loop {
+            tokio::select! {
+                news = self.news.recv() => if news.is_none() { return Err(self.failure().await) },
+                _ = stop.wait_for(|stop| *stop) => {
+                    self.end().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn failure(&mut self) -> Error {
+        match (&mut self.task).await {
+            Ok(Err(error)) => error,
+            _ => Error::from(NetError::Closed),
+        }
+    }
+
+    async fn end(&mut self) {
+        if self.commands.send(Command::End).await.is_ok() {
+            // Until what was sent is out; the outcome is known already.
+            let _ = tokio::time::timeout(PATIENCE, &mut self.task).await;
+        }
+    }
+}
