@@ -3,7 +3,7 @@
 use driftless::{
     Database, Error, Filter, Insert, LogQuery, Permission, Space, Strength, Subject, operators_from_json,
 };
-use driftless_core::commit::Vouched;
+use driftless_core::commit::{BodyEncoding, Vouched};
 
 use crate::pen::{Pen, body, bundle_of, bundle_of_received, without_body};
 use crate::simulated::{Hand, bundle, database, import, map, send};
@@ -358,4 +358,13 @@ fn a_body_that_comes_late_decides_whether_its_commit_can_be_taken_back() {
     import(&cem, &bundle_of([&second]));
     assert_eq!(at_bob.digest().unwrap().documents, 2);
     assert_eq!(at_cem.digest().unwrap().view, at_bob.digest().unwrap().view);
+}
+
+#[test]
+fn a_sealed_body_has_no_effect() {
+    let ann = database(1, &Hand::new());
+    let (space, mut pen, grant) = team(&ann);
+    pen.encoding = BodyEncoding::Sealed;
+    let sealed = pen.write(None, &[grant], false, body(1, &[]));
+    assert_eq!(agree(&space, &[vec![&sealed]]).0.documents, 0);
 }
