@@ -368,3 +368,12 @@ fn a_sealed_body_has_no_effect() {
     let sealed = pen.write(None, &[grant], false, body(1, &[]));
     assert_eq!(agree(&space, &[vec![&sealed]]).0.documents, 0);
 }
+
+#[test]
+fn a_space_that_is_named_like_the_id_of_another_does_not_hide_it() {
+    let (ann, eve) = (database(1, &Hand::new()), database(2, &Hand::new()));
+    let home = ann.create_space("home").unwrap();
+    let decoy = eve.create_space(&home.id().to_string()).unwrap();
+    import(&ann, &bundle(&decoy));
+    assert_eq!(ann.space(&home.id().to_string()).unwrap().id(), home.id());
+}
