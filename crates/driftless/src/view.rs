@@ -371,7 +371,7 @@ impl View {
             }
         }
         if let Some(document) = self.loaded.get_mut(&number) {
-            document.touch(&mut self.dirty, number, self.source);
+            // It was marked as changed, by whom it was, when it became stale.
             document.last = last;
             document.state = state;
             document.stale_from = None;
