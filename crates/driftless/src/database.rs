@@ -173,8 +173,9 @@ impl Database {
     // Publishes what is durable, after the lock is gone.
     fn finish(&self, mut engine: MutexGuard<'_, Engine>) {
         let changes = engine.take_outbox();
+        let turn = self.shared.listeners.turn();
         drop(engine);
-        self.shared.listeners.publish(changes);
+        turn.publish(changes);
     }
 }
 
@@ -184,7 +185,7 @@ impl Drop for Shared {
             // What a batched handle has not flushed yet; an error here has nobody left to hear it.
             let _ = engine.flush();
             let changes = engine.take_outbox();
-            self.listeners.publish(changes);
+            self.listeners.turn().publish(changes);
         }
         self.listeners.close();
     }
