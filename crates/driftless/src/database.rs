@@ -100,6 +100,8 @@ impl Database {
     pub fn flush(&self) -> Result<(), Error> {
         let mut engine = self.engine()?;
         let done = engine.flush();
+        // Writers may wait for somebody in line who has nothing to flush any more.
+        self.shared.flushed.notify_all();
         self.finish(engine);
         done
     }
@@ -124,6 +126,8 @@ impl Database {
         shared.in_line.fetch_add(1, Ordering::SeqCst);
         let locked = self.engine();
         shared.in_line.fetch_sub(1, Ordering::SeqCst);
+        // Declared before the guard, so that it wakes when the lock is free again.
+        let _wake = WakeOnPanic(&shared.flushed);
         let mut engine = locked?;
         engine.check()?;
         if !engine.writable {
@@ -191,6 +195,17 @@ impl Drop for Shared {
     }
 }
 
+// Writers that left their flush to a thread which panicked must not wait for it.
+struct WakeOnPanic<'s>(&'s Condvar);
+
+impl Drop for WakeOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_all();
+        }
+    }
+}
+
 fn panicked() -> Error {
     Error::Poisoned("a thread that was writing stopped".into())
 }
@@ -204,5 +219,43 @@ fn flush_every(shared: &Weak<Shared>, interval: Duration) {
         if database.flush().is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    // A writer that leaves its flush to somebody in line, and what became of it.
+    fn waiting_writer() -> (Database, Receiver<Result<(), Error>>) {
+        let db = Database::memory().unwrap();
+        db.shared.in_line.fetch_add(1, Ordering::SeqCst);
+        let (answer, answered) = channel();
+        let writer = db.clone();
+        std::thread::spawn(move || answer.send(writer.create_space("home").map(drop)));
+        while db.engine().unwrap().staged == 0 {
+            std::thread::yield_now();
+        }
+        (db, answered)
+    }
+
+    #[test]
+    fn a_waiting_writer_hears_of_every_flush() {
+        let (db, answered) = waiting_writer();
+        db.flush().unwrap();
+        assert!(answered.recv_timeout(Duration::from_secs(60)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_waiting_writer_hears_of_a_panic() {
+        let (db, answered) = waiting_writer();
+        let panicking = db.clone();
+        let panicked = std::thread::spawn(move || drop(panicking.write::<()>(|_| panic!("on purpose"))));
+        assert!(panicked.join().is_err());
+        let answer = answered.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(matches!(answer, Err(Error::Poisoned(_))), "{answer:?}");
+        assert!(matches!(db.create_space("other"), Err(Error::Poisoned(_))));
     }
 }
