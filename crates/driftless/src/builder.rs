@@ -42,7 +42,10 @@ pub struct Builder {
     now: Option<Now>,
     seed: Option<[u8; 32]>,
     patience: Option<Duration>,
+    wrap: Option<Wrap>,
 }
+
+type Wrap = Box<dyn FnOnce(Box<dyn Storage>) -> Box<dyn Storage>>;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -113,6 +116,13 @@ impl Builder {
         self
     }
 
+    /// What stands between the database and its storage: for tests of disks that fail.
+    #[doc(hidden)]
+    pub fn wrap_storage(mut self, wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage> + 'static) -> Self {
+        self.wrap = Some(Box::new(wrap));
+        self
+    }
+
     /// Opens the database in `folder`.
     pub fn open(mut self, folder: impl AsRef<Path>) -> Result<Database, Error> {
         let path = folder.as_ref();
@@ -163,6 +173,10 @@ impl Builder {
         let random = match self.seed {
             Some(seed) => seeded(seed),
             None => seeded(system_random()?),
+        };
+        let storage = match self.wrap.take() {
+            Some(wrap) => wrap(storage),
+            None => storage,
         };
         Engine::open(storage, self.access == Access::Write, self.user.as_deref(), now, random)
     }

@@ -135,13 +135,7 @@ impl Database {
         }
         let before = engine.staged;
         let result = stage(&mut engine);
-        if let Err(error) = &result
-            && !error.is_answer()
-            && (engine.staged > before || matches!(error, Error::Io(_)))
-        {
-            // Storage failed in the middle of something: neither the disk nor we know where we are.
-            engine.poison(error);
-            shared.flushed.notify_all();
+        if self.spoilt(&mut engine, before, &result) {
             return result;
         }
         if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
@@ -167,7 +161,23 @@ impl Database {
     pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
         let mut engine = self.engine()?;
         engine.check()?;
-        look(&mut engine)
+        let before = engine.staged;
+        let result = look(&mut engine);
+        // Also who only looks may find that something has become due, and stage that.
+        self.spoilt(&mut engine, before, &result);
+        result
+    }
+
+    // Whether storage failed in the middle of something: then neither the disk nor we know where we are.
+    fn spoilt<T>(&self, engine: &mut Engine, staged_before: usize, result: &Result<T, Error>) -> bool {
+        match result {
+            Err(error) if error.is_answer() => return false,
+            Err(error @ Error::Io(_)) if engine.writable => engine.poison(error),
+            Err(error) if engine.staged > staged_before => engine.poison(error),
+            _ => return false,
+        }
+        self.shared.flushed.notify_all();
+        true
     }
 
     fn engine(&self) -> Result<MutexGuard<'_, Engine>, Error> {

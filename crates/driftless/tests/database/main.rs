@@ -3,6 +3,8 @@
 mod documents;
 mod concurrent;
 mod exchange;
+mod failing;
 mod pen;
+mod recovery;
 mod simulated;
 mod states;
