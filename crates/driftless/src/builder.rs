@@ -42,7 +42,10 @@ pub struct Builder {
     now: Option<Now>,
     seed: Option<[u8; 32]>,
     patience: Option<Duration>,
+    wrap: Option<Wrap>,
 }
+
+type Wrap = Box<dyn FnOnce(Box<dyn Storage>) -> Box<dyn Storage>>;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -113,6 +116,13 @@ impl Builder {
         self
     }
 
+    /// What stands between the database and its storage: for tests of disks that fail.
+    #[doc(hidden)]
+    pub fn wrap_storage(mut self, wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage> + 'static) -> Self {
+        self.wrap = Some(Box::new(wrap));
+        self
+    }
+
     /// Opens the database in `folder`.
     pub fn open(mut self, folder: impl AsRef<Path>) -> Result<Database, Error> {
         let path = folder.as_ref();
@@ -138,9 +148,15 @@ impl Builder {
             }
             made => made,
         }?;
-        // A crash may have left the file of a database that was never handed out: that one may be made again.
-        if self.mode == OpenMode::Create && Engine::is_made(&storage)? {
-            return Err(Error::Exists(format!("a database in {}", path.display())));
+        // A crash may have left the file of a database that was never handed out: that is as good as none.
+        match (self.mode, Engine::is_made(&storage)?) {
+            (OpenMode::Create, true) => {
+                return Err(Error::Exists(format!("a database in {}", path.display())));
+            }
+            (OpenMode::Open, false) => {
+                return Err(Error::not_found("database", format!("in {}", path.display())));
+            }
+            _ => {}
         }
         let engine = self.engine(Box::new(storage))?;
         Ok(Database::start(engine, self.durability, Some(path.to_owned()), Some(lock)))
@@ -157,6 +173,10 @@ impl Builder {
         let random = match self.seed {
             Some(seed) => seeded(seed),
             None => seeded(system_random()?),
+        };
+        let storage = match self.wrap.take() {
+            Some(wrap) => wrap(storage),
+            None => storage,
         };
         Engine::open(storage, self.access == Access::Write, self.user.as_deref(), now, random)
     }
@@ -178,4 +198,26 @@ fn system_random() -> Result<[u8; 32], Error> {
 fn seeded(seed: [u8; 32]) -> Random {
     let mut reader = blake3::Hasher::new_keyed(&seed).finalize_xof();
     Box::new(move |bytes| reader.fill(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_database_that_was_never_finished_is_as_good_as_none() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("db");
+        let folder = Folder::create(&path).unwrap();
+        drop(SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Create).unwrap());
+        let not_found = |builder: Builder| {
+            let opened = builder.open(&path);
+            assert!(matches!(opened, Err(Error::NotFound { what: "database", .. })), "{opened:?}");
+        };
+        not_found(Database::builder().access(Access::Read));
+        not_found(Database::builder().open_mode(OpenMode::Open));
+        drop(Database::builder().open_mode(OpenMode::Create).open(&path).unwrap());
+        assert!(matches!(Database::builder().open_mode(OpenMode::Create).open(&path), Err(Error::Exists(_))));
+        drop(Database::builder().open_mode(OpenMode::Open).open(&path).unwrap());
+    }
 }

@@ -3,7 +3,7 @@
 //! Each listener has a bounded queue. One that falls behind loses events, never memory, and is told that it missed some.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use driftless_core::document_id::DocumentId;
@@ -78,14 +78,9 @@ impl Listeners {
         Changes { queue }
     }
 
-    pub(crate) fn publish(&self, changes: Vec<Change>) {
-        if changes.is_empty() {
-            return;
-        }
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        for queue in queues.iter().filter_map(Weak::upgrade) {
-            queue.push(&changes);
-        }
+    /// The turn to publish: whoever takes it under the lock of the database publishes in the order of the flushes.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn(self.queues.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn close(&self) {
@@ -93,6 +88,20 @@ impl Listeners {
         for queue in queues.iter().filter_map(Weak::upgrade) {
             queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
             queue.arrived.notify_all();
+        }
+    }
+}
+
+/// The right to publish next.
+pub(crate) struct Turn<'l>(MutexGuard<'l, Vec<Weak<Queue>>>);
+
+impl Turn<'_> {
+    pub(crate) fn publish(self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        for queue in self.0.iter().filter_map(Weak::upgrade) {
+            queue.push(&changes);
         }
     }
 }

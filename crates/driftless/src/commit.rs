@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use driftless_core::commit::{DocumentBody, Kind, RuleBody, Vouched};
+use driftless_core::commit::{Kind, RuleBody, Vouched};
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::MAX_RUN;
 use driftless_core::rules::{Permission, RuleOperator, Strength};
@@ -223,8 +223,7 @@ impl Engine {
             self.clock.observe(header.time);
         }
         if let (Kind::Documents, Some(body)) = (header.kind, commit.body()) {
-            // One that does not decode has no effect, the same everywhere.
-            self.view.remember(key, Arc::new(DocumentBody::decode(body).unwrap_or_default()));
+            self.view.remember(key, Arc::new(log::decode_body(&row, body)));
         }
         self.staged();
         Ok((facts, row))

@@ -28,6 +28,9 @@ pub enum Durability {
     Batched(Duration),
 }
 
+// In place of a number of flushes: there will be no more.
+const STOPPED: u64 = u64::MAX;
+
 /// An open database. Cheap to clone; all clones are the same database.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -133,21 +136,16 @@ impl Database {
         shared.in_line.fetch_add(1, Ordering::SeqCst);
         let locked = self.engine();
         shared.in_line.fetch_sub(1, Ordering::SeqCst);
+        // Declared before the guard, so that it wakes when the lock is free again.
+        let _wake = WakeOnPanic(shared);
         let mut engine = locked?;
         engine.check()?;
         if !engine.writable {
             return Err(Error::ReadOnly);
         }
-        let _bell = Bell(shared);
         let before = engine.staged;
         let result = stage(&mut engine);
-        if let Err(error) = &result
-            && !error.is_answer()
-            && (engine.staged > before || matches!(error, Error::Io(_)))
-        {
-            // Storage failed in the middle of something: neither the disk nor we know where we are.
-            engine.poison(error);
-            self.finish(engine);
+        if self.spoilt(&mut engine, before, &result) {
             return result;
         }
         if engine.staged == 0
@@ -168,8 +166,7 @@ impl Database {
             while *flushes <= mine {
                 flushes = shared.flushed.wait(flushes).map_err(|_| panicked())?;
             }
-            // A poisoned database has flushed nothing; that is the only way to be told and not be durable.
-            if *flushes == u64::MAX {
+            if *flushes == STOPPED {
                 return self.engine()?.check().and(result);
             }
         }
@@ -180,37 +177,47 @@ impl Database {
     pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
         let mut engine = self.engine()?;
         engine.check()?;
-        look(&mut engine)
+        let before = engine.staged;
+        let result = look(&mut engine);
+        // Also who only looks may find that something has become due, and stage that.
+        self.spoilt(&mut engine, before, &result);
+        result
+    }
+
+    // Whether storage failed in the middle of something: then neither the disk nor we know where we are.
+    fn spoilt<T>(&self, engine: &mut Engine, staged_before: usize, result: &Result<T, Error>) -> bool {
+        match result {
+            Err(error) if error.is_answer() => return false,
+            Err(error @ Error::Io(_)) if engine.writable => engine.poison(error),
+            Err(error) if engine.staged > staged_before => engine.poison(error),
+            _ => return false,
+        }
+        self.shared.tell(STOPPED);
+        true
     }
 
     fn engine(&self) -> Result<MutexGuard<'_, Engine>, Error> {
         self.shared.engine.lock().map_err(|_| panicked())
     }
 
-    // Tells who waits, and publishes what is durable, after the lock is gone.
+    // Publishes what is durable, after the lock is gone.
     fn finish(&self, mut engine: MutexGuard<'_, Engine>) {
         let changes = engine.take_outbox();
-        let flushes = if engine.poisoned.is_some() { u64::MAX } else { engine.flushes };
+        let flushes = if engine.poisoned.is_some() { STOPPED } else { engine.flushes };
+        let turn = self.shared.listeners.turn();
         drop(engine);
-        if let Ok(mut done) = self.shared.flushes.lock() {
-            *done = (*done).max(flushes);
-        }
-        self.shared.flushed.notify_all();
-        self.shared.listeners.publish(changes);
+        self.shared.tell(flushes);
+        turn.publish(changes);
     }
 }
 
-// Wakes who waits for a flush when the thread that should have done it panics instead.
-struct Bell<'s>(&'s Shared);
-
-impl Drop for Bell<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Ok(mut done) = self.0.flushes.lock() {
-                *done = u64::MAX;
-            }
-            self.0.flushed.notify_all();
+impl Shared {
+    // Tells writers who wait how far flushes have come.
+    fn tell(&self, flushes: u64) {
+        if let Ok(mut done) = self.flushes.lock() {
+            *done = (*done).max(flushes);
         }
+        self.flushed.notify_all();
     }
 }
 
@@ -220,9 +227,20 @@ impl Drop for Shared {
             // What a batched handle has not flushed yet; an error here has nobody left to hear it.
             let _ = engine.flush();
             let changes = engine.take_outbox();
-            self.listeners.publish(changes);
+            self.listeners.turn().publish(changes);
         }
         self.listeners.close();
+    }
+}
+
+// Writers that left their flush to a thread which panicked must not wait for it.
+struct WakeOnPanic<'s>(&'s Shared);
+
+impl Drop for WakeOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.tell(STOPPED);
+        }
     }
 }
 
@@ -239,5 +257,43 @@ fn flush_every(shared: &Weak<Shared>, interval: Duration) {
         if database.flush().is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    // A writer that leaves its flush to somebody in line, and what became of it.
+    fn waiting_writer() -> (Database, Receiver<Result<(), Error>>) {
+        let db = Database::memory().unwrap();
+        db.shared.in_line.fetch_add(1, Ordering::SeqCst);
+        let (answer, answered) = channel();
+        let writer = db.clone();
+        std::thread::spawn(move || answer.send(writer.create_space("home").map(drop)));
+        while db.engine().unwrap().staged == 0 {
+            std::thread::yield_now();
+        }
+        (db, answered)
+    }
+
+    #[test]
+    fn a_waiting_writer_hears_of_every_flush() {
+        let (db, answered) = waiting_writer();
+        db.flush().unwrap();
+        assert!(answered.recv_timeout(Duration::from_secs(60)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_waiting_writer_hears_of_a_panic() {
+        let (db, answered) = waiting_writer();
+        let panicking = db.clone();
+        let panicked = std::thread::spawn(move || drop(panicking.write::<()>(|_| panic!("on purpose"))));
+        assert!(panicked.join().is_err());
+        let answer = answered.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(matches!(answer, Err(Error::Poisoned(_))), "{answer:?}");
+        assert!(matches!(db.create_space("other"), Err(Error::Poisoned(_))));
     }
 }

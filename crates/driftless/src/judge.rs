@@ -336,8 +336,7 @@ fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Res
     for by in by {
         if log::row(storage, by)?.author == row.author {
             let body = log::body(storage, at)?.unwrap_or_default();
-            let body = driftless_core::commit::DocumentBody::decode(&body).unwrap_or_default();
-            return Ok(body.retracts.is_empty());
+            return Ok(log::decode_body(row, &body).retracts.is_empty());
         }
     }
     Ok(false)

@@ -4,7 +4,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{Header, Received, body_hash};
+use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Received, body_hash};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_store::{Key, Order, Storage};
 
@@ -67,6 +67,14 @@ pub(crate) fn row(storage: &dyn Storage, at: LogKey) -> Result<Row, Error> {
 /// The body at `at`, if it is here.
 pub(crate) fn body(storage: &dyn Storage, at: LogKey) -> Result<Option<Vec<u8>>, Error> {
     Ok(storage.get(&layout::BODY, at.0.into())?)
+}
+
+/// What the body of a document commit does. One that is sealed or does not decode has no effect, the same everywhere.
+pub(crate) fn decode_body(row: &Row, body: &[u8]) -> DocumentBody {
+    match row.body_encoding {
+        BodyEncoding::Plain => DocumentBody::decode(body).unwrap_or_default(),
+        BodyEncoding::Sealed => DocumentBody::default(),
+    }
 }
 
 /// The state of a commit, if it is not simply applied.

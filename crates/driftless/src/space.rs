@@ -87,10 +87,16 @@ impl Database {
     /// A space by its id, a unique prefix of at least 8 characters of it, or its name here.
     pub fn space(&self, text: &str) -> Result<Space, Error> {
         let summaries = self.read(|engine| engine.summaries())?;
-        let exact = |summary: &&Summary| summary.id.to_string() == text || summary.local_name() == text;
-        let mut found: Vec<&Summary> = summaries.iter().filter(exact).collect();
+        let all = |fits: &dyn Fn(&Summary) -> bool| -> Vec<&Summary> {
+            summaries.iter().filter(|summary| fits(summary)).collect()
+        };
+        // An id is nobody else's; a name can be made to look like one.
+        let mut found = all(&|summary| summary.id.to_string() == text);
         if found.is_empty() {
-            found = summaries.iter().filter(|summary| summary.id.has_prefix(text)).collect();
+            found = all(&|summary| summary.local_name() == text);
+        }
+        if found.is_empty() {
+            found = all(&|summary| summary.id.has_prefix(text));
         }
         match found.as_slice() {
             [] => Err(Error::not_found("space", text)),

@@ -266,7 +266,7 @@ impl View {
         self.decoded.push_back((at, body));
     }
 
-    /// A decoded document body, remembered for a while; one that does not decode has no effect, the same everywhere.
+    /// A decoded document body, remembered for a while.
     pub(crate) fn body(
         &mut self,
         storage: &dyn Storage,
@@ -276,7 +276,7 @@ impl View {
             return Ok(Some(body.clone()));
         }
         let Some(bytes) = log::body(storage, at)? else { return Ok(None) };
-        let body = Arc::new(DocumentBody::decode(&bytes).unwrap_or_default());
+        let body = Arc::new(log::decode_body(&log::row(storage, at)?, &bytes));
         self.remember(at, body.clone());
         Ok(Some(body))
     }
@@ -374,7 +374,7 @@ impl View {
             }
         }
         if let Some(document) = self.loaded.get_mut(&number) {
-            document.touch(&mut self.dirty, number, self.source);
+            // It was marked as changed, by whom it was, when it became stale.
             document.last = last;
             document.state = state;
             document.stale_from = None;

@@ -1,9 +1,10 @@
 //! Which commits have their effect, whatever their authors do: transactions in pieces, retractions, forks, clocks.
 
 use driftless::{
-    Database, Error, Filter, Insert, LogQuery, Permission, Space, Strength, Subject, operators_from_json,
+    Database, Durability, Error, Filter, Insert, LogQuery, Permission, Space, Strength, Subject,
+    operators_from_json,
 };
-use driftless_core::commit::Vouched;
+use driftless_core::commit::{BodyEncoding, Vouched};
 
 use crate::pen::{Pen, body, bundle_of, bundle_of_received, without_body};
 use crate::simulated::{Hand, bundle, database, import, map, send};
@@ -358,4 +359,56 @@ fn a_body_that_comes_late_decides_whether_its_commit_can_be_taken_back() {
     import(&cem, &bundle_of([&second]));
     assert_eq!(at_bob.digest().unwrap().documents, 2);
     assert_eq!(at_cem.digest().unwrap().view, at_bob.digest().unwrap().view);
+}
+
+#[test]
+fn a_sealed_body_has_no_effect() {
+    let ann = database(1, &Hand::new());
+    let (space, mut pen, grant) = team(&ann);
+    pen.encoding = BodyEncoding::Sealed;
+    let sealed = pen.write(None, &[grant], false, body(1, &[]));
+    assert_eq!(agree(&space, &[vec![&sealed]]).0.documents, 0);
+}
+
+#[test]
+fn a_space_that_is_named_like_the_id_of_another_does_not_hide_it() {
+    let (ann, eve) = (database(1, &Hand::new()), database(2, &Hand::new()));
+    let home = ann.create_space("home").unwrap();
+    let decoy = eve.create_space(&home.id().to_string()).unwrap();
+    import(&ann, &bundle(&decoy));
+    assert_eq!(ann.space(&home.id().to_string()).unwrap().id(), home.id());
+}
+
+#[test]
+fn who_caused_a_change_stays_known_until_it_is_told() {
+    let hand = Hand::new();
+    let there = database(1, &hand);
+    let theirs = there.create_space("team").unwrap();
+    insert(&theirs, 1);
+    let now = hand.clone();
+    let db = Database::builder()
+        .seed([2; 32])
+        .clock(move || now.now())
+        .durability(Durability::Batched(std::time::Duration::from_secs(3600)))
+        .memory()
+        .unwrap();
+    may_write(&theirs, &db);
+    let here = send(&theirs, &db);
+    hand.advance(1);
+    let set = operators_from_json(r#"{"$set": {"theirs": true}}"#).unwrap();
+    theirs.collection("notes").unwrap().edit(&1.into(), set).unwrap();
+    let late = bundle(&theirs);
+    hand.advance(1);
+    let set = operators_from_json(r#"{"$set": {"ours": true}}"#).unwrap();
+    here.collection("notes").unwrap().edit(&1.into(), set).unwrap();
+    db.flush().unwrap();
+    let changes = db.changes();
+    import(&db, &late);
+    insert(&here, 2);
+    db.flush().unwrap();
+    let Some(driftless::Event::Change(change)) = changes.wait_for(std::time::Duration::from_secs(10)) else {
+        panic!("a change is told");
+    };
+    let source = |id: i64| change.documents.iter().find(|change| change.id == id.into()).unwrap().source;
+    assert_eq!((source(1), source(2)), (driftless::Source::Bundle, driftless::Source::Local));
 }
