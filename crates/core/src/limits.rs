@@ -63,3 +63,11 @@ pub const MAX_SLOTS: usize = 1024;
 pub const MAX_ROUNDS: u32 = 3;
 /// Bytes sent in a space and not yet acknowledged: what is sent again after a lost connection.
 pub const SEND_WINDOW: usize = 1024 * 1024;
+/// Bytes at which a DATA frame is sent, before compression: enough for columns to compress, little enough to lose
+/// when a connection breaks.
+pub const FRAME_TARGET: usize = 64 * 1024;
+/// Bytes of a DATA frame, and bytes of headers, signatures and bodies that it decodes into: one largest commit, with
+/// room for what stands around it. A few bytes in a frame can stand for a header of kilobytes, so both are bounded.
+pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
+/// Commits in one DATA frame: each costs memory beyond its bytes while the frame is judged.
+pub const MAX_FRAME_COMMITS: usize = 4096;

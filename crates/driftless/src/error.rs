@@ -2,11 +2,11 @@
 
 use driftless_core::document_id::DocumentIdError;
 use driftless_core::filter::{FieldPathError, FilterError};
+use driftless_core::id::SpaceId;
 use driftless_core::operator::OperatorError;
 use driftless_core::query::SortError;
-use driftless_core::value::{JsonError, TypedError};
-use driftless_core::id::SpaceId;
 use driftless_core::session::SessionError;
+use driftless_core::value::{JsonError, TypedError};
 use driftless_net::NetError;
 use driftless_store::StorageError;
 
@@ -140,7 +140,9 @@ impl Error {
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
-            Self::Peer(_) => "run the same version of driftless on both sides; if it is, the peer is not to be trusted",
+            Self::Peer(_) => {
+                "run the same version of driftless on both sides; if it is, the peer is not to be trusted"
+            }
             Self::Io(_) => "check the path, the permissions and the free space",
         }
     }
@@ -191,9 +193,10 @@ impl From<NetError> for Error {
     fn from(error: NetError) -> Self {
         match error {
             NetError::Address(_) | NetError::Foreign(_) => Self::Invalid(error.to_string()),
-            NetError::Proof | NetError::WrongPeer { .. } | NetError::Protocol(_) | NetError::TooLarge { .. } => {
-                Self::Peer(error.to_string())
-            }
+            NetError::Proof
+            | NetError::WrongPeer { .. }
+            | NetError::Protocol(_)
+            | NetError::TooLarge { .. } => Self::Peer(error.to_string()),
             other => Self::Unreachable(other.to_string()),
         }
     }

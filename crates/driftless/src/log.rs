@@ -82,16 +82,26 @@ pub(crate) fn state(storage: &dyn Storage, at: LogKey) -> Result<Option<State>, 
     storage.get(&layout::STATE, at.0.into())?.map(|bytes| State::decode(&bytes)).transpose()
 }
 
-/// A commit as it would be sent: the header rebuilt from its row, and the rows of its parents.
+/// A commit as it would be sent.
 pub(crate) fn received(storage: &dyn Storage, space: &SpaceId, at: LogKey) -> Result<Received, Error> {
     let row = row(storage, at)?;
-    let body = body(storage, at)?;
-    let header = header(storage, space, at, &row, body.as_deref())?;
+    let (header, body) = parts(storage, space, at, &row)?;
     let signature = row.signature.map(|(signature, _)| signature);
-    // Document bodies of void commits do not travel; rule bodies always do.
-    let withheld = matches!(state(storage, at)?, Some(State::Void | State::Retracted))
-        && row.kind == driftless_core::commit::Kind::Documents;
-    Ok(Received { header: header.encode(), signature, body: if withheld { None } else { body } })
+    Ok(Received { header: header.encode(), signature, body })
+}
+
+/// Header and body of a row, as they would be sent: document bodies of void commits do not travel, rule bodies always.
+pub(crate) fn parts(
+    storage: &dyn Storage,
+    space: &SpaceId,
+    at: LogKey,
+    row: &Row,
+) -> Result<(Header, Option<Vec<u8>>), Error> {
+    let body = body(storage, at)?;
+    let header = header(storage, space, at, row, body.as_deref())?;
+    let withheld =
+        row.kind == Kind::Documents && matches!(state(storage, at)?, Some(State::Void | State::Retracted));
+    Ok((header, if withheld { None } else { body }))
 }
 
 /// The header of a row, as it was signed.

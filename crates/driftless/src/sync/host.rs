@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{Header, Vouched, vouch};
-use driftless_core::frame::{self, FrameBuilder};
+use driftless_core::commit::{Vouched, vouch};
+use driftless_core::frame::{self, FrameBuilder, FrameCommit, PushError};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::rules::Subject;
@@ -179,7 +179,9 @@ impl Host {
                 let mut next = Some(at);
                 while let Some(at) = next {
                     let row = log::row(storage, LogKey::new(replica.number, at))?;
-                    let known = entries.iter().any(|entry| entry.seq == row.seq && row.id.0.starts_with(&entry.check));
+                    let known = entries
+                        .iter()
+                        .any(|entry| entry.seq == row.seq && row.id.0.starts_with(&entry.check));
                     if known {
                         cover.push(Place { branch: row.branch, seq: row.seq });
                         break;
@@ -226,8 +228,10 @@ impl Host {
             Ok(received) => received,
             Err(_) => {
                 let hash = Domain::Refused.hash(&[bytes]);
-                let claims = Claims { space: Some(stream.space), bytes: bytes.len() as u64, ..Claims::default() };
-                self.database.write(|engine| note(engine, hash, &Reason::Unreadable("a damaged frame"), &claims))?;
+                let claims =
+                    Claims { space: Some(stream.space), bytes: bytes.len() as u64, ..Claims::default() };
+                self.database
+                    .write(|engine| note(engine, hash, &Reason::Unreadable("a damaged frame"), &claims))?;
                 moved.refused += 1;
                 return Ok((vec![Verdict { hash, code: "unreadable".into() }], None));
             }
@@ -283,7 +287,8 @@ impl Host {
                 refused::trim(engine.storage.as_mut())?;
             }
             let newer = verdicts.iter().any(|verdict| verdict.code == "newer_version");
-            let declined = newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
+            let declined =
+                newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
             Ok((verdicts, declined))
         })
     }
@@ -372,7 +377,9 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     let now = engine.now();
     let (_, replica) = engine.parts(&stream.space)?;
     let rules = &replica.rules;
-    if rules.members().contains_key(&Subject::Anyone) || stream.keys.iter().any(|key| rules.member(key).is_some()) {
+    if rules.members().contains_key(&Subject::Anyone)
+        || stream.keys.iter().any(|key| rules.member(key).is_some())
+    {
         return Ok(true);
     }
     let Some(invite) = &stream.invite else { return Ok(false) };
@@ -381,7 +388,8 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
 
 fn summary(engine: &mut Engine, space: &SpaceId) -> Result<Summary, Error> {
     let (storage, replica) = engine.parts(space)?;
-    let tips: Vec<(u32, replica::Tip)> = replica.tips.iter().map(|((author, _), tip)| (*author, *tip)).collect();
+    let tips: Vec<(u32, replica::Tip)> =
+        replica.tips.iter().map(|((author, _), tip)| (*author, *tip)).collect();
     let mut clock = Vec::with_capacity(tips.len());
     for (author, tip) in tips.into_iter().take(MAX_SUMMARY_AUTHORS) {
         let author = replica.author(storage, author)?;
@@ -426,32 +434,34 @@ fn next_frame(
     let (storage, replica) = engine.parts(&space)?;
     let mut builder = FrameBuilder::new(space);
     let mut count = 0;
-    while let Some(at) = stream.wanted.pop_front() {
-        add(storage, replica, at, &mut builder)?;
-        count += 1;
-        if builder.size() >= FRAME_TARGET {
+    while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
+        if !add(storage, replica, at, &mut builder)? {
             break;
         }
+        stream.wanted.pop_front();
+        count += 1;
     }
     let end = replica.next.min(stream.next.saturating_add(SCAN));
-    while count == 0 || builder.size() < FRAME_TARGET || builder.unvouched() {
-        if stream.next >= end && !(builder.unvouched() && stream.next < replica.next) {
-            break;
-        }
+    // A frame ends only where every commit in it is vouched for.
+    while stream.next < replica.next
+        && (builder.unvouched() || (stream.next < end && builder.size() < FRAME_TARGET))
+    {
         let at = stream.next;
-        stream.next += 1;
         let row = log::row(storage, replica.key(at))?;
         let facts = Facts::of(replica.key(at), &row);
         let author = replica.author(storage, row.author)?;
+        let place = Replica::place(&facts);
         let covers = stream.cover.get(&row.author).is_some_and(|places| {
-            let place = Replica::place(&facts);
             places.iter().any(|kept| replica.chains.on_chain_below(&author, place, *kept))
         });
         if !covers {
-            add(storage, replica, at, &mut builder)?;
-            stream.cover(row.author, Replica::place(&facts));
+            if !add(storage, replica, at, &mut builder)? {
+                break;
+            }
+            stream.cover(row.author, place);
             count += 1;
         }
+        stream.next += 1;
     }
     if count > 0 {
         moved.sent += count;
@@ -460,18 +470,27 @@ fn next_frame(
     Ok((stream.next >= replica.next).then(|| Some(nothing_more(replica))))
 }
 
-fn add(storage: &dyn Storage, replica: &Replica, at: LogSeq, builder: &mut FrameBuilder) -> Result<(), Error> {
+// Adds the commit at `at`; `false` if the frame is full.
+fn add(
+    storage: &dyn Storage,
+    replica: &Replica,
+    at: LogSeq,
+    builder: &mut FrameBuilder,
+) -> Result<bool, Error> {
     let key = replica.key(at);
     let row = log::row(storage, key)?;
-    let mut received = log::received(storage, &replica.id, key)?;
-    let header = Header::decode(&received.header)
-        .map_err(|error| Error::damaged(format!("commit {at} does not decode: {error}")))?;
-    if !row.signature.is_some_and(|(_, verified)| verified) {
-        received.signature =
-            received.signature.filter(|signature| verify_commit(&header.author, &row.id, signature));
+    let (header, body) = log::parts(storage, &replica.id, key, &row)?;
+    // A signature that came inside a run was not needed then; it is sent only if it is good.
+    let signature = match row.signature {
+        Some((signature, true)) => Some(signature),
+        Some((signature, false)) => verify_commit(&header.author, &row.id, &signature).then_some(signature),
+        None => None,
+    };
+    match builder.push(FrameCommit { header: &header, id: row.id, signature, body: body.as_deref() }) {
+        Ok(()) => Ok(true),
+        Err(PushError::Full) => Ok(false),
+        Err(error) => Err(Error::damaged(format!("commit {at} cannot be sent: {error}"))),
     }
-    builder.push(frame::FrameCommit { header, id: row.id, signature: received.signature, body: received.body });
-    Ok(())
 }
 
 fn authors_with_prefix(storage: &dyn Storage, prefix: &[u8; 8]) -> Result<Vec<u32>, Error> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::rules::Subject;
 use driftless_core::session::{InviteProof, Role};
-use driftless_net::{Address, Connection, HttpTransport, NetError, Traffic, Transport};
+use driftless_net::{Address, Connection, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::changes::Event;
@@ -60,14 +60,6 @@ struct Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
-    }
-}
-
-impl Database {
-    /// Puts the database on the network, over HTTP. Nothing is served before `Network::serve`. Needs a tokio runtime.
-    pub fn network(&self) -> Result<Network, Error> {
-        let node = self.read(|engine| Ok(engine.node.clone()))?;
-        Network::over(self, Arc::new(HttpTransport::new(node)))
     }
 }
 
@@ -137,7 +129,7 @@ impl Network {
         let mut failed = Error::Invalid("the ticket has no address".into());
         for address in &ticket.addresses {
             let address: Address = address.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
-            let mut exchange = match self.dial(&address.with_peer(ticket.peer)).await {
+            let mut exchange = match self.dial(&address.clone().with_peer(ticket.peer)).await {
                 Ok(exchange) => exchange,
                 Err(error) => {
                     failed = error;
@@ -241,8 +233,7 @@ impl Network {
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
         let this = self.clone();
-        let task =
-            tokio::spawn(async move { this.run(connection, Role::Dialer, receiver, sender).await });
+        let task = tokio::spawn(async move { this.run(connection, Role::Dialer, receiver, sender).await });
         Ok(Exchange { peer, commands, news, task })
     }
 
@@ -271,10 +262,17 @@ impl Network {
         done
     }
 
-    fn note(&self, peer: PeerId, address: &Address, space: SpaceId, error: Option<&Error>) -> Result<(), Error> {
+    fn note(
+        &self,
+        peer: PeerId,
+        address: &Address,
+        space: SpaceId,
+        error: Option<&Error>,
+    ) -> Result<(), Error> {
         let database = &self.shared.database;
         let now = database.read(|engine| Ok(engine.now()))?;
-        let address = address.without_peer().to_string();
+        let address =
+            address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();
         database.change_peer(peer, |known| {
             known.addresses.retain(|other| *other != address);
             known.addresses.insert(0, address);
