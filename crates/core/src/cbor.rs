@@ -227,6 +227,12 @@ pub struct Writer {
 // The encoder's only error is that of its sink, and a vector has none.
 const MEMORY: &str = "writing to memory does not fail";
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
 impl Writer {
     /// A writer of nothing yet, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
@@ -261,11 +267,32 @@ impl Writer {
     pub fn bytes_or_null(&mut self, value: Option<&[u8]>) -> &mut Self {
         match value {
             Some(value) => self.bytes(value),
-            None => {
-                self.encoder.null().expect(MEMORY);
-                self
-            }
+            None => self.null(),
         }
+    }
+
+    /// Null.
+    pub fn null(&mut self) -> &mut Self {
+        self.encoder.null().expect(MEMORY);
+        self
+    }
+
+    /// False or true.
+    pub fn bool(&mut self, value: bool) -> &mut Self {
+        self.encoder.bool(value).expect(MEMORY);
+        self
+    }
+
+    /// An integer of either sign.
+    pub fn i64(&mut self, value: i64) -> &mut Self {
+        self.encoder.i64(value).expect(MEMORY);
+        self
+    }
+
+    /// An 8-byte float, which must not be NaN.
+    pub fn f64(&mut self, value: f64) -> &mut Self {
+        self.encoder.f64(value).expect(MEMORY);
+        self
     }
 
     /// A text string.
@@ -278,11 +305,6 @@ impl Writer {
     pub fn raw(&mut self, items: &[u8]) -> &mut Self {
         self.encoder.writer_mut().extend_from_slice(items);
         self
-    }
-
-    /// The encoder below, for what knows how to write itself to one.
-    pub fn encoder(&mut self) -> &mut minicbor::Encoder<Vec<u8>> {
-        &mut self.encoder
     }
 
     /// What was written.

@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::cbor::{CborError, Kind, Reader};
+use crate::cbor::{CborError, Kind, Reader, Writer};
 use crate::id::{base32, from_base32};
 use crate::limits::MAX_DOCUMENT_ID;
-use crate::value::{Encoder, JsonFault, Value};
+use crate::value::{JsonFault, Value};
 
 /// Bytes of a random id.
 pub const RANDOM_ID: usize = 16;
@@ -99,15 +99,15 @@ impl DocumentId {
     }
 
     /// Appends the canonical CBOR.
-    pub fn encode(&self, encoder: &mut Encoder) {
-        self.0.encode(encoder);
+    pub fn encode(&self, writer: &mut Writer) {
+        self.0.encode(writer);
     }
 
     /// The canonical CBOR, at most `MAX_DOCUMENT_ID` bytes.
     pub fn to_cbor(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        self.encode(&mut encoder);
-        encoder.into_writer()
+        let mut writer = Writer::default();
+        self.encode(&mut writer);
+        writer.finish()
     }
 
     /// Reads an id.
@@ -181,23 +181,28 @@ impl Key {
         }
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
-        let _ = match self {
-            Self::I64(value) => encoder.i64(*value).map(drop),
-            Self::String(text) => encoder.str(text).map(drop),
-            Self::Bytes(bytes) => encoder.bytes(bytes).map(drop),
-            Self::List(parts) => {
-                let head = encoder.array(parts.len() as u64).map(drop);
-                parts.iter().for_each(|part| part.encode(encoder));
-                head
+    fn encode(&self, writer: &mut Writer) {
+        match self {
+            Self::String(text) => {
+                writer.str(text);
             }
-        };
+            Self::I64(number) => {
+                writer.i64(*number);
+            }
+            Self::Bytes(bytes) => {
+                writer.bytes(bytes);
+            }
+            Self::List(parts) => {
+                writer.array(parts.len() as u64);
+                parts.iter().for_each(|part| part.encode(writer));
+            }
+        }
     }
 
     fn encoded_size(&self) -> usize {
-        let mut encoder = Encoder::new(Vec::new());
-        self.encode(&mut encoder);
-        encoder.into_writer().len()
+        let mut writer = Writer::default();
+        self.encode(&mut writer);
+        writer.finish().len()
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {

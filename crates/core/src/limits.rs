@@ -48,3 +48,18 @@ pub const MAX_REGEX: usize = 4 * 1024;
 pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
 /// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
 pub const MAX_RUN: u32 = 1024;
+
+/// Author keys that one side proves in a session: each costs the other a signature check before anything is served.
+pub const MAX_PROOFS: usize = 16;
+/// Heads named in one message.
+pub const MAX_SUMMARY_HEADS: usize = 64;
+/// Authors in one summary: 16 bytes each.
+pub const MAX_SUMMARY_AUTHORS: usize = 16 * 1024;
+/// Commits asked for, or judged, in one message.
+pub const MAX_WANTED: usize = 1024;
+/// Spaces open in one session.
+pub const MAX_SLOTS: usize = 1024;
+/// Rounds without anything new before an exchange ends.
+pub const MAX_ROUNDS: u32 = 3;
+/// Bytes sent in a space and not yet acknowledged: what is sent again after a lost connection.
+pub const SEND_WINDOW: usize = 1024 * 1024;

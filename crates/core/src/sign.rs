@@ -7,7 +7,7 @@ use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
-use crate::id::{AuthorId, CommitId};
+use crate::id::{AuthorId, CommitId, PeerId};
 
 /// What a hash or a signature is for. The registry of all domain strings is in docs/format.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub enum Domain {
     CommitSignature,
     /// An invite key's signature for one joiner.
     Redeem,
+    /// A node key's signature that binds a transport handshake to its peer id.
+    NodeProof,
+    /// An author key's signature that proves it to one peer in one session.
+    AuthorProof,
     /// The hash of one visible document, a summand of a space's `digest`.
     DocumentDigest,
     /// The running digest over a log.
@@ -36,6 +40,8 @@ impl Domain {
             Self::Body => b"driftless/body/1\0",
             Self::CommitSignature => b"driftless/commit-signature/1\0",
             Self::Redeem => b"driftless/redeem/1\0",
+            Self::NodeProof => b"driftless/node-proof/1\0",
+            Self::AuthorProof => b"driftless/author-proof/1\0",
             Self::DocumentDigest => b"driftless/document-digest/1\0",
             Self::LogDigest => b"driftless/log-digest/1\0",
             Self::Refused => b"driftless/refused/1\0",
@@ -92,6 +98,38 @@ impl AuthorKey {
     pub fn sign_commit(&self, id: &CommitId) -> Signature {
         self.sign(Domain::CommitSignature, &[id.as_bytes()])
     }
+}
+
+/// The secret half of a database's node key. It authenticates transports and never signs a commit.
+#[derive(Clone)]
+pub struct NodeKey(SigningKey);
+
+impl NodeKey {
+    /// The key made from 32 random bytes.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The public half.
+    pub fn id(&self) -> PeerId {
+        PeerId(self.0.verifying_key().to_bytes())
+    }
+
+    /// Proves the node key for one handshake: `parts` say which.
+    pub fn prove(&self, parts: &[&[u8]]) -> Signature {
+        Signature(self.0.sign(&message(Domain::NodeProof, parts)).to_bytes())
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeKey({})", self.id().short())
+    }
+}
+
+/// Whether `proof` is the node key's of `peer` for the handshake that `parts` say.
+pub fn verify_node(peer: &PeerId, parts: &[&[u8]], proof: &Signature) -> bool {
+    verify(&AuthorId(peer.0), Domain::NodeProof, parts, proof)
 }
 
 impl fmt::Debug for AuthorKey {

@@ -28,6 +28,9 @@ pub enum Durability {
     Batched(Duration),
 }
 
+// In place of a number of flushes: there will be no more.
+const STOPPED: u64 = u64::MAX;
+
 /// An open database. Cheap to clone; all clones are the same database.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -37,6 +40,8 @@ pub struct Database {
 #[derive(Debug)]
 struct Shared {
     engine: Mutex<Engine>,
+    // How many flushes there were. A lock of its own: who waits for a flush must not stand in line for the engine.
+    flushes: Mutex<u64>,
     flushed: Condvar,
     // Writers that wait for the lock: whoever holds it leaves the flush to them.
     in_line: AtomicUsize,
@@ -56,6 +61,7 @@ impl Database {
     ) -> Self {
         let shared = Arc::new(Shared {
             engine: Mutex::new(engine),
+            flushes: Mutex::new(0),
             flushed: Condvar::new(),
             in_line: AtomicUsize::new(0),
             listeners: Listeners::default(),
@@ -83,7 +89,7 @@ impl Database {
 
     /// The public half of this database's node key.
     pub fn peer(&self) -> Result<PeerId, Error> {
-        Ok(self.engine()?.peer)
+        Ok(self.engine()?.node.id())
     }
 
     /// The folder, unless the database is in memory.
@@ -100,8 +106,6 @@ impl Database {
     pub fn flush(&self) -> Result<(), Error> {
         let mut engine = self.engine()?;
         let done = engine.flush();
-        // Writers may wait for somebody in line who has nothing to flush any more.
-        self.shared.flushed.notify_all();
         self.finish(engine);
         done
     }
@@ -127,7 +131,7 @@ impl Database {
         let locked = self.engine();
         shared.in_line.fetch_sub(1, Ordering::SeqCst);
         // Declared before the guard, so that it wakes when the lock is free again.
-        let _wake = WakeOnPanic(&shared.flushed);
+        let _wake = WakeOnPanic(shared);
         let mut engine = locked?;
         engine.check()?;
         if !engine.writable {
@@ -138,23 +142,29 @@ impl Database {
         if self.spoilt(&mut engine, before, &result) {
             return result;
         }
-        if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
+        if engine.staged == 0
+            || (matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP)
+        {
             return result;
         }
-        let mine = engine.flushes;
-        if engine.staged > 0 && (shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP) {
+        if shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP {
             let flushed = engine.flush();
-            shared.flushed.notify_all();
             self.finish(engine);
             return flushed.and(result);
         }
-        // Somebody behind us flushes for us: the last in line always does.
-        while result.is_ok() && engine.staged > 0 && engine.flushes == mine && engine.poisoned.is_none() {
-            engine = shared.flushed.wait(engine).map_err(|_| panicked())?;
-        }
-        let checked = engine.check();
+        // Somebody behind us flushes for us: the last in line always does, whatever comes of its own write.
+        let mine = engine.flushes;
         drop(engine);
-        checked.and(result)
+        if result.is_ok() {
+            let mut flushes = shared.flushes.lock().map_err(|_| panicked())?;
+            while *flushes <= mine {
+                flushes = shared.flushed.wait(flushes).map_err(|_| panicked())?;
+            }
+            if *flushes == STOPPED {
+                return self.engine()?.check().and(result);
+            }
+        }
+        result
     }
 
     /// Runs `look` under the lock. Readers see what is staged here, which others do not see before it is durable.
@@ -176,7 +186,7 @@ impl Database {
             Err(error) if engine.staged > staged_before => engine.poison(error),
             _ => return false,
         }
-        self.shared.flushed.notify_all();
+        self.shared.tell(STOPPED);
         true
     }
 
@@ -187,9 +197,21 @@ impl Database {
     // Publishes what is durable, after the lock is gone.
     fn finish(&self, mut engine: MutexGuard<'_, Engine>) {
         let changes = engine.take_outbox();
+        let flushes = if engine.poisoned.is_some() { STOPPED } else { engine.flushes };
         let turn = self.shared.listeners.turn();
         drop(engine);
+        self.shared.tell(flushes);
         turn.publish(changes);
+    }
+}
+
+impl Shared {
+    // Tells writers who wait how far flushes have come.
+    fn tell(&self, flushes: u64) {
+        if let Ok(mut done) = self.flushes.lock() {
+            *done = (*done).max(flushes);
+        }
+        self.flushed.notify_all();
     }
 }
 
@@ -206,12 +228,12 @@ impl Drop for Shared {
 }
 
 // Writers that left their flush to a thread which panicked must not wait for it.
-struct WakeOnPanic<'s>(&'s Condvar);
+struct WakeOnPanic<'s>(&'s Shared);
 
 impl Drop for WakeOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.notify_all();
+            self.0.tell(STOPPED);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use driftless_core::clock::Clock;
-use driftless_core::id::{AuthorId, PeerId, SpaceId};
-use driftless_core::sign::AuthorKey;
+use driftless_core::id::{AuthorId, SpaceId};
+use driftless_core::sign::NodeKey;
 use driftless_store::{Key, Order, Storage};
 
 use crate::changes::{Change, DocumentChange};
@@ -35,7 +35,7 @@ pub(crate) struct Engine {
     pub(crate) collections: Collections,
     pub(crate) replicas: HashMap<SpaceId, Replica>,
     pub(crate) user: User,
-    pub(crate) peer: PeerId,
+    pub(crate) node: NodeKey,
     pub(crate) poisoned: Option<String>,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Engine {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("peer", &self.peer)
+            .field("node", &self.node)
             .field("staged", &self.staged)
             .finish_non_exhaustive()
     }
@@ -99,7 +99,7 @@ impl Engine {
             collections: Collections::new(next[1], next[2]),
             replicas: HashMap::new(),
             user,
-            peer: PeerId(AuthorKey::from_seed(&node).id().0),
+            node: NodeKey::from_seed(&node),
             poisoned: None,
             staged: 0,
             flushes: 0,

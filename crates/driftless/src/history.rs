@@ -96,7 +96,7 @@ fn edits(kind: Kind, body: Option<&[u8]>) -> Vec<serde_json::Value> {
             let edits = body.edits.iter().map(|edit| {
                 json!({
                     "collection": edit.collection,
-                    "id": edit.document.to_string(),
+                    "id": edit.document.to_value().to_serde_json(),
                     "operators": operators_to_value(&edit.operators).to_serde_json(),
                 })
             });

@@ -75,3 +75,7 @@ pub use transaction::{Insert, Transaction, Written};
 pub use typed::TypedCollection;
 pub use view::{ChangeKind, Source};
 pub use watch::{Watch, WatchEvent, WatchKind};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

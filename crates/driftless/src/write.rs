@@ -239,7 +239,7 @@ pub(crate) fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
     for edit in edits {
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
         let mut writer = Writer::with_capacity(128);
-        edit.encode(writer.encoder());
+        edit.encode(&mut writer);
         let length = writer.finish().len();
         if length + BODY_FRAME > MAX_BODY {
             return Err(Error::Invalid(format!(

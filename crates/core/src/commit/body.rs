@@ -41,7 +41,7 @@ impl DocumentBody {
         writer.array(2).bytes(&salt).map(if self.retracts.is_empty() { 1 } else { 2 });
         writer.u64(EDITS).array(self.edits.len() as u64);
         for edit in &self.edits {
-            edit.encode(writer.encoder());
+            edit.encode(&mut writer);
         }
         if !self.retracts.is_empty() {
             writer.u64(RETRACTS).array(self.retracts.len() as u64);
@@ -89,7 +89,7 @@ impl RuleBody {
         writer.array(2).bytes(&salt).map(1);
         writer.u64(EDITS).array(self.operators.len() as u64);
         for operator in &self.operators {
-            operator.encode(writer.encoder());
+            operator.encode(&mut writer);
         }
         writer.finish()
     }

@@ -2,13 +2,13 @@
 
 use super::DocumentState;
 use super::change::Fields;
-use crate::cbor::{self, CborError, Reader};
+use crate::cbor::{self, CborError, Reader, Writer};
 use crate::clock::Timestamp;
 use crate::document_id::DocumentId;
 use crate::id::AuthorId;
 use crate::limits::MAX_DOCUMENT_DEPTH;
 use crate::sign::Domain;
-use crate::value::{Encoder, Map};
+use crate::value::Map;
 
 const EXISTS: u64 = 1;
 const DELETED: u64 = 2;
@@ -19,10 +19,10 @@ const ELEMENTS: u64 = 8;
 impl DocumentState {
     /// Everything but the fields, to be stored beside them.
     pub fn to_bytes_without_fields(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        let _ = encoder.array(ELEMENTS);
-        self.encode(&mut encoder);
-        encoder.into_writer()
+        let mut writer = Writer::default();
+        writer.array(ELEMENTS);
+        self.encode(&mut writer);
+        writer.finish()
     }
 
     /// A state from bytes without fields and the fields that were stored beside them.
@@ -35,11 +35,11 @@ impl DocumentState {
 
     /// The whole state, as a checkpoint holds it.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        let _ = encoder.array(ELEMENTS + 1);
-        self.encode(&mut encoder);
-        self.fields().encode(&mut encoder);
-        encoder.into_writer()
+        let mut writer = Writer::default();
+        writer.array(ELEMENTS + 1);
+        self.encode(&mut writer);
+        self.fields().encode(&mut writer);
+        writer.finish()
     }
 
     /// A state from the bytes of a checkpoint.
@@ -57,18 +57,14 @@ impl DocumentState {
         Ok(Self { fields, ..self })
     }
 
-    fn encode(&self, encoder: &mut Encoder) {
+    fn encode(&self, writer: &mut Writer) {
         let flag = |set, bit| if set { bit } else { 0 };
         let flags = flag(self.exists, EXISTS) | flag(self.deleted, DELETED) | flag(self.inserted, INSERTED);
-        let _ = encoder.u64(flags).and_then(|encoder| encoder.u64(self.created.0));
-        let _ = encoder.bytes(self.created_by.as_bytes()).and_then(|encoder| encoder.u64(self.updated.0));
-        let _ = if self.updated_by == self.created_by {
-            encoder.null().map(drop)
-        } else {
-            encoder.bytes(self.updated_by.as_bytes()).map(drop)
-        };
-        encode_parent(self.parent.as_ref(), encoder);
-        let _ = encoder.u64(self.edits).and_then(|encoder| encoder.u32(self.warnings));
+        writer.u64(flags).u64(self.created.0);
+        writer.bytes(self.created_by.as_bytes()).u64(self.updated.0);
+        writer.bytes_or_null((self.updated_by != self.created_by).then_some(self.updated_by.as_bytes()));
+        encode_parent(self.parent.as_ref(), writer);
+        writer.u64(self.edits).u64(u64::from(self.warnings));
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {
@@ -94,22 +90,22 @@ impl DocumentState {
     }
 }
 
-fn encode_parent(parent: Option<&DocumentId>, encoder: &mut Encoder) {
+fn encode_parent(parent: Option<&DocumentId>, writer: &mut Writer) {
     match parent {
-        Some(parent) => parent.encode(encoder),
-        None => drop(encoder.null()),
+        Some(parent) => parent.encode(writer),
+        None => drop(writer.null()),
     }
 }
 
 /// The digest of a visible document: equal on two replicas exactly when they show the same document, system fields
 /// included. Asked for visible documents only; a sum of these is the `view` of a space.
 pub fn document_digest(collection: &str, id: &DocumentId, state: &DocumentState) -> [u8; 32] {
-    let mut encoder = Encoder::new(Vec::new());
-    let _ = encoder.array(8).and_then(|encoder| encoder.str(collection));
-    id.encode(&mut encoder);
-    state.fields().encode(&mut encoder);
-    let _ = encoder.u64(state.created.0).and_then(|encoder| encoder.bytes(state.created_by.as_bytes()));
-    let _ = encoder.u64(state.updated.0).and_then(|encoder| encoder.bytes(state.updated_by.as_bytes()));
-    encode_parent(state.parent.as_ref(), &mut encoder);
-    Domain::DocumentDigest.hash(&[encoder.writer()])
+    let mut writer = Writer::default();
+    writer.array(8).str(collection);
+    id.encode(&mut writer);
+    state.fields().encode(&mut writer);
+    writer.u64(state.created.0).bytes(state.created_by.as_bytes());
+    writer.u64(state.updated.0).bytes(state.updated_by.as_bytes());
+    encode_parent(state.parent.as_ref(), &mut writer);
+    Domain::DocumentDigest.hash(&[&writer.finish()])
 }

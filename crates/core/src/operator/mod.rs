@@ -10,10 +10,10 @@ mod json;
 pub use difference::difference;
 pub use json::{OperatorError, operators_from_json, operators_from_value, operators_to_value};
 
-use crate::cbor::{CborError, Kind, Reader};
+use crate::cbor::{CborError, Kind, Reader, Writer};
 use crate::document_id::DocumentId;
 use crate::limits::MAX_COLLECTION_NAME;
-use crate::value::{Encoder, Map, Number, Path, Value, ValueError};
+use crate::value::{Map, Number, Path, Value, ValueError};
 
 /// One change of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,35 +85,37 @@ const RESTORE: u64 = 8;
 
 impl Operator {
     /// Appends the canonical CBOR.
-    pub fn encode(&self, encoder: &mut Encoder) {
+    pub fn encode(&self, writer: &mut Writer) {
         match self {
             Self::Insert { fields, parent } => {
-                head(encoder, INSERT, if parent.is_some() { 2 } else { 1 });
-                fields.encode(encoder);
+                head(writer, INSERT, if parent.is_some() { 2 } else { 1 });
+                fields.encode(writer);
                 if let Some(parent) = parent {
-                    parent.encode(encoder);
+                    parent.encode(writer);
                 }
             }
             Self::Set { path, value } => {
-                head(encoder, SET, 2);
-                path.encode(encoder);
-                value.encode(encoder);
+                head(writer, SET, 2);
+                path.encode(writer);
+                value.encode(writer);
             }
             Self::Unset { path } => {
-                head(encoder, UNSET, 1);
-                path.encode(encoder);
+                head(writer, UNSET, 1);
+                path.encode(writer);
             }
             Self::Increment { path, by } => {
-                head(encoder, INCREMENT, 2);
-                path.encode(encoder);
-                Value::from(*by).encode(encoder);
+                head(writer, INCREMENT, 2);
+                path.encode(writer);
+                Value::from(*by).encode(writer);
             }
-            Self::Push { path, values } => encode_list(encoder, PUSH, path, values),
-            Self::Pull { path, values } => encode_list(encoder, PULL, path, values),
-            Self::AddToSet { path, values } => encode_list(encoder, ADD_TO_SET, path, values),
-            Self::Delete => head(encoder, DELETE, 0),
-            Self::Restore => head(encoder, RESTORE, 0),
-            Self::Unknown(bytes) => encoder.writer_mut().extend_from_slice(bytes),
+            Self::Push { path, values } => encode_list(writer, PUSH, path, values),
+            Self::Pull { path, values } => encode_list(writer, PULL, path, values),
+            Self::AddToSet { path, values } => encode_list(writer, ADD_TO_SET, path, values),
+            Self::Delete => head(writer, DELETE, 0),
+            Self::Restore => head(writer, RESTORE, 0),
+            Self::Unknown(bytes) => {
+                writer.raw(bytes);
+            }
         }
     }
 
@@ -181,15 +183,15 @@ impl Operator {
     }
 }
 
-fn head(encoder: &mut Encoder, code: u64, more: u64) {
-    let _ = encoder.array(1 + more).and_then(|encoder| encoder.u64(code));
+fn head(writer: &mut Writer, code: u64, more: u64) {
+    writer.array(1 + more).u64(code);
 }
 
-fn encode_list(encoder: &mut Encoder, code: u64, path: &Path, values: &[Value]) {
-    head(encoder, code, 2);
-    path.encode(encoder);
-    let _ = encoder.array(values.len() as u64);
-    values.iter().for_each(|value| value.encode(encoder));
+fn encode_list(writer: &mut Writer, code: u64, path: &Path, values: &[Value]) {
+    head(writer, code, 2);
+    path.encode(writer);
+    writer.array(values.len() as u64);
+    values.iter().for_each(|value| value.encode(writer));
 }
 
 fn decode_list(reader: &mut Reader<'_>) -> Result<Vec<Value>, CborError> {
@@ -216,18 +218,18 @@ pub struct Edit {
 
 impl Edit {
     /// Appends the canonical CBOR.
-    pub fn encode(&self, encoder: &mut Encoder) {
-        let _ = encoder.array(3).and_then(|encoder| encoder.str(&self.collection));
-        self.document.encode(encoder);
-        let _ = encoder.array(self.operators.len() as u64);
-        self.operators.iter().for_each(|operator| operator.encode(encoder));
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.array(3).str(&self.collection);
+        self.document.encode(writer);
+        writer.array(self.operators.len() as u64);
+        self.operators.iter().for_each(|operator| operator.encode(writer));
     }
 
     /// The canonical CBOR.
     pub fn to_cbor(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        self.encode(&mut encoder);
-        encoder.into_writer()
+        let mut writer = Writer::default();
+        self.encode(&mut writer);
+        writer.finish()
     }
 
     /// Reads an edit from bytes that passed `cbor::check`.

@@ -2,10 +2,8 @@
 //!
 //! An operator is a list that begins with its code. It does not judge what an operator may do.
 
-use minicbor::Encoder;
-
 use super::{Level, Permission, RuleOperator, Strength, Subject};
-use crate::cbor::{self, CborError, Kind, Reader};
+use crate::cbor::{self, CborError, Kind, Reader, Writer};
 use crate::id::{AuthorId, CommitId};
 use crate::limits::{MAX_KEEP, MAX_RULE_OPERATORS, MAX_SPACE_NAME, MAX_VALUE_DEPTH};
 use crate::sign::Signature;
@@ -18,10 +16,10 @@ const REDEEM: u64 = 4;
 const END_INVITE: u64 = 5;
 
 /// Encodes the payload of a rule body: the list of its operators. They should have passed `check`.
-pub fn encode(operators: &[RuleOperator], encoder: &mut Encoder<Vec<u8>>) {
-    written(encoder.array(operators.len() as u64));
+pub fn encode(operators: &[RuleOperator], writer: &mut Writer) {
+    writer.array(operators.len() as u64);
     for operator in operators {
-        operator.encode(encoder);
+        operator.encode(writer);
     }
 }
 
@@ -44,57 +42,46 @@ pub fn check(operators: &[RuleOperator]) -> Result<(), CborError> {
 
 impl RuleOperator {
     /// Appends this operator.
-    pub fn encode(&self, encoder: &mut Encoder<Vec<u8>>) {
+    pub fn encode(&self, writer: &mut Writer) {
         match self {
             Self::Grant { subject, permission, keep } => {
-                written(encoder.array(3 + u64::from(keep.is_some())));
-                written(encoder.u64(GRANT));
+                writer.array(3 + u64::from(keep.is_some())).u64(GRANT);
                 match subject {
-                    Subject::Key(author) => written(encoder.bytes(author.as_bytes())),
-                    Subject::Anyone => written(encoder.null()),
-                }
+                    Subject::Key(author) => writer.bytes(author.as_bytes()),
+                    Subject::Anyone => writer.null(),
+                };
                 match permission {
-                    Some(permission) => encode_permission(*permission, encoder),
-                    None => written(encoder.null()),
+                    Some(permission) => encode_permission(*permission, writer),
+                    None => {
+                        writer.null();
+                    }
                 }
                 if let Some(keep) = keep {
-                    encode_keep(keep, encoder);
+                    encode_keep(keep, writer);
                 }
             }
             Self::Name(name) => {
-                written(encoder.array(2));
-                written(encoder.u64(NAME));
-                written(encoder.str(name));
+                writer.array(2).u64(NAME).str(name);
             }
             Self::Setting { key, value } => {
-                written(encoder.array(3));
-                written(encoder.u64(SETTING));
-                written(encoder.str(key));
-                encoder.writer_mut().extend_from_slice(value);
+                writer.array(3).u64(SETTING).str(key).raw(value);
             }
             Self::Invite { key, permission, uses, expires_ms } => {
-                written(encoder.array(5));
-                written(encoder.u64(INVITE));
-                written(encoder.bytes(key));
-                encode_permission(*permission, encoder);
-                encode_number(uses.map(u64::from), encoder);
-                encode_number(*expires_ms, encoder);
+                writer.array(5).u64(INVITE).bytes(key);
+                encode_permission(*permission, writer);
+                encode_number(uses.map(u64::from), writer);
+                encode_number(*expires_ms, writer);
             }
             Self::Redeem { invite, index, proof } => {
-                written(encoder.array(4));
-                written(encoder.u64(REDEEM));
-                written(encoder.bytes(invite.as_bytes()));
-                written(encoder.u32(*index));
-                written(encoder.bytes(&proof.0));
+                writer.array(4).u64(REDEEM).bytes(invite.as_bytes()).u64(u64::from(*index)).bytes(&proof.0);
             }
             Self::EndInvite { invite, index, keep } => {
-                written(encoder.array(4));
-                written(encoder.u64(END_INVITE));
-                written(encoder.bytes(invite.as_bytes()));
-                written(encoder.u32(*index));
-                encode_keep(keep, encoder);
+                writer.array(4).u64(END_INVITE).bytes(invite.as_bytes()).u64(u64::from(*index));
+                encode_keep(keep, writer);
             }
-            Self::Unknown { raw } => encoder.writer_mut().extend_from_slice(raw),
+            Self::Unknown { raw } => {
+                writer.raw(raw);
+            }
         }
     }
 
@@ -166,16 +153,16 @@ fn check_keep(keep: &[CommitId]) -> Result<(), CborError> {
     if keep.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err(CborError::NotCanonical) }
 }
 
-fn encode_permission(permission: Permission, encoder: &mut Encoder<Vec<u8>>) {
+fn encode_permission(permission: Permission, writer: &mut Writer) {
     match permission {
         Permission::Read => {
-            written(encoder.array(1));
-            written(encoder.u64(0));
+            writer.array(1);
+            writer.u64(0);
         }
         Permission::Write(strength) | Permission::Admin(strength) => {
-            written(encoder.array(2));
-            written(encoder.u64(if permission.level() == Level::Admin { 2 } else { 1 }));
-            written(encoder.u32(strength.0));
+            writer.array(2);
+            writer.u64(if permission.level() == Level::Admin { 2 } else { 1 });
+            writer.u64(u64::from(strength.0));
         }
     }
 }
@@ -190,10 +177,10 @@ fn decode_permission(reader: &mut Reader<'_>) -> Result<Permission, CborError> {
     }
 }
 
-fn encode_keep(keep: &[CommitId], encoder: &mut Encoder<Vec<u8>>) {
-    written(encoder.array(keep.len() as u64));
+fn encode_keep(keep: &[CommitId], writer: &mut Writer) {
+    writer.array(keep.len() as u64);
     for id in keep {
-        written(encoder.bytes(id.as_bytes()));
+        writer.bytes(id.as_bytes());
     }
 }
 
@@ -205,11 +192,11 @@ fn decode_keep(reader: &mut Reader<'_>) -> Result<Vec<CommitId>, CborError> {
     (0..count).map(|_| reader.array_bytes().map(CommitId)).collect()
 }
 
-fn encode_number(number: Option<u64>, encoder: &mut Encoder<Vec<u8>>) {
+fn encode_number(number: Option<u64>, writer: &mut Writer) {
     match number {
-        Some(number) => written(encoder.u64(number)),
-        None => written(encoder.null()),
-    }
+        Some(number) => writer.u64(number),
+        None => writer.null(),
+    };
 }
 
 fn decode_number(reader: &mut Reader<'_>) -> Result<Option<u64>, CborError> {
@@ -220,19 +207,14 @@ fn small(number: u64) -> Result<u32, CborError> {
     u32::try_from(number).map_err(|_| CborError::Unexpected)
 }
 
-// The encoder's only error is that of its sink, and a vector has none.
-fn written<T, E>(result: Result<T, E>) {
-    debug_assert!(result.is_ok(), "writing to memory does not fail");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn bytes(operators: &[RuleOperator]) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        encode(operators, &mut encoder);
-        encoder.into_writer()
+        let mut writer = Writer::default();
+        encode(operators, &mut writer);
+        writer.finish()
     }
 
     fn every_operator() -> Vec<RuleOperator> {

@@ -1,37 +1,44 @@
 //! The canonical CBOR of values. The profile is that of `crate::cbor`; a decoder sees only bytes that passed `check`.
 
-use super::{Encoder, Float, Map, Value, is_allowed_key};
-use crate::cbor::{CborError, Kind, Reader};
+use super::{Float, Map, Value, is_allowed_key};
+use crate::cbor::{CborError, Kind, Reader, Writer};
 use crate::limits::MAX_VALUE_DEPTH;
 
 impl Value {
     /// Appends the canonical CBOR. Values that `check` refuses are written too, and refused by every reader.
-    pub fn encode(&self, encoder: &mut Encoder) {
-        // Encoding into memory cannot fail.
-        let _ = match self {
-            Self::Null => encoder.null().map(drop),
-            Self::Bool(value) => encoder.bool(*value).map(drop),
-            Self::I64(value) => encoder.i64(*value).map(drop),
-            Self::F64(value) => encoder.f64(value.get()).map(drop),
-            Self::String(text) => encoder.str(text).map(drop),
-            Self::Bytes(bytes) => encoder.bytes(bytes).map(drop),
+    pub fn encode(&self, writer: &mut Writer) {
+        match self {
+            Self::Null => {
+                writer.null();
+            }
+            Self::Bool(value) => {
+                writer.bool(*value);
+            }
+            Self::I64(value) => {
+                writer.i64(*value);
+            }
+            Self::F64(value) => {
+                writer.f64(value.get());
+            }
+            Self::String(text) => {
+                writer.str(text);
+            }
+            Self::Bytes(bytes) => {
+                writer.bytes(bytes);
+            }
             Self::List(list) => {
-                let head = encoder.array(list.len() as u64).map(drop);
-                list.iter().for_each(|value| value.encode(encoder));
-                head
+                writer.array(list.len() as u64);
+                list.iter().for_each(|value| value.encode(writer));
             }
-            Self::Map(map) => {
-                map.encode(encoder);
-                Ok(())
-            }
-        };
+            Self::Map(map) => map.encode(writer),
+        }
     }
 
     /// The canonical CBOR.
     pub fn to_cbor(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
-        self.encode(&mut encoder);
-        encoder.into_writer()
+        let mut writer = Writer::default();
+        self.encode(&mut writer);
+        writer.finish()
     }
 
     /// Reads one value of a document: bounded in depth, without reserved keys.
@@ -48,14 +55,14 @@ impl Value {
 
 impl Map {
     /// Appends the canonical CBOR, where a shorter key comes before a longer one (RFC 8949 4.2.1).
-    pub fn encode(&self, encoder: &mut Encoder) {
-        let _ = encoder.map(self.len() as u64);
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.map(self.len() as u64);
         let mut pairs: Vec<_> = self.iter().collect();
         // Stable, so it is O(n) for keys of one length, which are in byte order already.
         pairs.sort_by_key(|(key, _)| key.len());
         for (key, value) in pairs {
-            let _ = encoder.str(key);
-            value.encode(encoder);
+            writer.str(key);
+            value.encode(writer);
         }
     }
 

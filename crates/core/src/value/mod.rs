@@ -21,9 +21,6 @@ pub use typed::TypedError;
 
 use crate::limits::MAX_VALUE_DEPTH;
 
-/// What a commit is encoded with: minicbor into memory, which cannot fail.
-pub type Encoder = minicbor::Encoder<Vec<u8>>;
-
 /// A value in a document.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Value {

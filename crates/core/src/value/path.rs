@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::{Value, is_allowed_key};
-use crate::cbor::{CborError, Reader};
+use crate::cbor::{CborError, Reader, Writer};
 use crate::limits::MAX_PATH_DEPTH;
-use crate::value::Encoder;
 
 /// Why a text or a list of keys is not a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,10 +67,10 @@ impl Path {
     }
 
     /// Appends the list of keys.
-    pub fn encode(&self, encoder: &mut Encoder) {
-        let _ = encoder.array(self.0.len() as u64);
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.array(self.0.len() as u64);
         for key in &self.0 {
-            let _ = encoder.str(key);
+            writer.str(key);
         }
     }
 

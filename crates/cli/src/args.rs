@@ -1,0 +1,519 @@
+//! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const AFTER_HELP: &str = "\
+SPACE is a space id, the first 8 or more characters of one, or a local name.
+JSON arguments may be `-` (standard input) or `@file`.
+
+The database lies in --dir, else in $DRIFTLESS_DIR, else in the platform's folder for data.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid input, 6 peer unreachable,
+7 store damaged, locked, poisoned, or written by a newer driftless.
+
+EXAMPLES
+  driftless init --name ann
+  driftless space create notes
+  driftless insert notes shopping '{\"title\": \"Milk\", \"done\": false}'
+  driftless find notes shopping '{\"done\": false}' --sort title";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "driftless",
+    version,
+    about = "Documents that never drift apart: a local-first document database",
+    after_help = AFTER_HELP,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 110
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The folder of the database
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Act as this user instead of the default one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Print JSON, one value per line; failures as JSON on standard error
+    #[arg(long, global = true, overrides_with = "json")]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true, overrides_with = "quiet")]
+    pub(crate) quiet: bool,
+    /// Say more on standard error
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// A collection of a space.
+#[derive(Debug, Args)]
+pub(crate) struct InCollection {
+    /// A space: its id, a prefix of it, or its local name
+    pub(crate) space: String,
+    /// The collection; it exists as soon as a document is in it
+    pub(crate) collection: String,
+}
+
+/// One document.
+#[derive(Debug, Args)]
+pub(crate) struct OneDocument {
+    #[command(flatten)]
+    pub(crate) at: InCollection,
+    /// The id of the document: a word, an integer, a quoted string, or a list of these as JSON
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create the database, with a user and a device key
+    #[command(after_help = "EXAMPLES
+  driftless init --name ann
+  driftless --dir /tmp/try init --json
+
+It never overwrites: where a database is already, it fails (exit 1, code `exists`).")]
+    Init {
+        /// The name of the user; if left out, $USER, else `me`
+        #[arg(long)]
+        name: Option<String>,
+    },
+
+    /// Create, list, show, rename and forget spaces
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless space create notes
+  driftless space list"
+    )]
+    Space(SpaceCommand),
+
+    /// Insert a document, and print its id
+    #[command(after_help = "EXAMPLES
+  driftless insert notes shopping '{\"title\": \"Milk\"}'
+  driftless insert notes shopping @milk.json --id milk
+  echo '{\"title\": \"Milk\"}' | driftless insert notes shopping - --json")]
+    Insert {
+        #[command(flatten)]
+        at: InCollection,
+        /// The fields as a JSON object, or `-`, or `@file`
+        #[arg(value_name = "JSON")]
+        fields: String,
+        /// The id, instead of a random one
+        #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+        id: Option<String>,
+        /// The id of a document that this one belongs to
+        #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+        parent: Option<String>,
+    },
+
+    /// Insert or update many documents from a JSON, JSON Lines or CSV file
+    #[command(after_help = "EXAMPLES
+  driftless import world subdivisions examples/data/subdivisions.jsonl --key code
+  driftless import shop customers customers.csv --key email
+  curl -s https://example.org/rows.json | driftless import shop rows - --format json
+
+A JSON file is an array of objects, or an object in which exactly one field is an array. A CSV file has a header; its
+values are strings. With --key, a document that is there already is updated, or skipped if it is the same; without,
+every row becomes a new document. Rows that cannot be documents are rejected and named with their line on standard
+error (the first 10). Every 1,000 rows are one transaction: they are stored together or not at all. Running the same
+import again completes one that was cut off.")]
+    Import {
+        #[command(flatten)]
+        at: InCollection,
+        /// The file, or `-` for standard input
+        file: PathBuf,
+        /// The field whose value (a string or an integer) becomes the id; it also stays a field
+        #[arg(long, value_name = "FIELD")]
+        key: Option<String>,
+        /// If left out, the ending of the file decides; standard input is JSON Lines
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+    },
+
+    /// Print one document
+    #[command(after_help = "EXAMPLES
+  driftless get world subdivisions FI-18
+  driftless get world subdivisions '\"42\"'     # the string 42; without the quotes, the integer")]
+    Get(OneDocument),
+
+    /// Change fields of a document with operators
+    #[command(after_help = "EXAMPLES
+  driftless edit world subdivisions FI-18 '{\"$set\": {\"note\": \"home\"}, \"$inc\": {\"visits\": 1}}'
+  driftless edit notes shopping milk '{\"$push\": {\"tags\": {\"$each\": [\"dairy\", \"cold\"]}}}'
+
+Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push and $addToSet.")]
+    Edit {
+        #[command(flatten)]
+        document: OneDocument,
+        /// The operators as JSON, or `-`, or `@file`
+        operators: String,
+    },
+
+    /// Replace the fields of a document, writing only what differs
+    #[command(after_help = "EXAMPLES
+  driftless save notes shopping milk '{\"title\": \"Milk\", \"done\": true}'
+  driftless get notes shopping milk | jq '.done = true' | driftless save notes shopping milk -")]
+    Save {
+        #[command(flatten)]
+        document: OneDocument,
+        /// All fields as a JSON object, or `-`, or `@file`
+        #[arg(value_name = "JSON")]
+        fields: String,
+    },
+
+    /// Delete a document; `restore` brings it back
+    #[command(after_help = "EXAMPLES
+  driftless delete notes shopping milk
+  driftless find notes shopping --deleted     # shows it still")]
+    Delete(OneDocument),
+
+    /// Bring a deleted document back
+    #[command(after_help = "EXAMPLES
+  driftless restore notes shopping milk")]
+    Restore(OneDocument),
+
+    /// Print the documents that a filter selects, one per line
+    #[command(after_help = "EXAMPLES
+  driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
+  driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
+  driftless find notes shopping --deleted
+
+Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
+    Find {
+        #[command(flatten)]
+        at: InCollection,
+        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
+        filter: Option<String>,
+        /// Fields to sort by, `-` for descending: `country,-name`
+        #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
+        sort: Option<String>,
+        /// Print at most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Leave out so many at the beginning
+        #[arg(long, value_name = "N")]
+        skip: Option<usize>,
+        /// Include deleted documents
+        #[arg(long)]
+        deleted: bool,
+    },
+
+    /// Count the documents that a filter selects
+    #[command(after_help = "EXAMPLES
+  driftless count world subdivisions
+  driftless count world subdivisions '{\"country\": \"AT\"}'")]
+    Count {
+        #[command(flatten)]
+        at: InCollection,
+        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
+        filter: Option<String>,
+        /// Include deleted documents
+        #[arg(long)]
+        deleted: bool,
+    },
+
+    /// Print the documents that a filter selects, then every change, until it is stopped
+    #[command(after_help = "EXAMPLES
+  driftless watch notes shopping
+  driftless watch notes shopping '{\"done\": false}' --json
+
+`+` a document that is in the result now, `~` one that changed, `-` one that left the result.
+With --json, a line of kind `ready` follows the first result.")]
+    Watch {
+        #[command(flatten)]
+        at: InCollection,
+        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
+        filter: Option<String>,
+    },
+
+    /// Create and list indexes
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless index create world subdivisions country
+  driftless index list"
+    )]
+    Index(IndexCommand),
+
+    /// Print the history of a space or of a document, the newest commit first
+    #[command(after_help = "EXAMPLES
+  driftless log world --limit 10
+  driftless log world subdivisions FI-18 --json")]
+    Log {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// Only commits that touch a document of this collection
+        #[arg(requires = "id")]
+        collection: Option<String>,
+        /// The id of that document
+        #[arg(allow_negative_numbers = true)]
+        id: Option<String>,
+        /// Print at most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+
+    /// Print the digest of a space: `view` is equal on two copies exactly when their documents are
+    #[command(after_help = "EXAMPLES
+  driftless digest world
+  driftless --dir /tmp/copy digest world --json")]
+    Digest {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+    },
+
+    /// Give somebody a permission in a space
+    #[command(after_help = "EXAMPLES
+  driftless grant notes a_abcd... write
+  driftless grant notes '*' read
+  driftless grant notes a_abcd... admin:20
+
+A strength after the colon says how far the key's own statements reach: smaller is stronger, and only the stronger act on
+the weaker. If left out, an admin gets 10 and a writer 100.")]
+    Grant {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// An author id, or `*` for anyone
+        subject: String,
+        /// `read`, `write` or `admin`; the last two with a strength, if you like: `write:5`
+        permission: String,
+    },
+
+    /// Take a permission away; what the subject wrote until now stays
+    #[command(after_help = "EXAMPLES
+  driftless revoke notes a_abcd...
+  driftless revoke notes '*'")]
+    Revoke {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// An author id, or `*` for anyone
+        subject: String,
+    },
+
+    /// Print who may do what in a space
+    #[command(after_help = "EXAMPLES
+  driftless members notes")]
+    Members {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+    },
+
+    /// Print what is applied, waiting, without effect or refused, and why
+    #[command(after_help = "EXAMPLES
+  driftless status
+  driftless status notes --json")]
+    Status {
+        /// Only this space
+        space: Option<String>,
+    },
+
+    /// Make the documents again from the log
+    #[command(after_help = "EXAMPLES
+  driftless rebuild
+  driftless rebuild notes")]
+    Rebuild {
+        /// Only this space
+        space: Option<String>,
+    },
+
+    /// Carry a space to another database as a file
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless bundle export notes notes.bundle
+  driftless --dir /tmp/copy bundle import notes.bundle"
+    )]
+    Bundle(BundleCommand),
+
+    /// Two databases, edited apart, brought together: a story with real documents
+    #[command(after_help = "EXAMPLES
+  driftless demo
+  driftless demo --keep /tmp/demo
+  driftless demo --json
+
+Without FILE it takes examples/data/subdivisions.jsonl of the source tree, if it is run in there, else made-up places.")]
+    Demo {
+        /// JSON Lines with unique `code` fields
+        file: Option<PathBuf>,
+        /// Make the databases in this folder and leave them there
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+
+    /// Print a script that completes commands in a shell
+    #[command(after_help = "EXAMPLES
+  driftless completions bash > ~/.local/share/bash-completion/completions/driftless
+  driftless completions zsh > ~/.zfunc/_driftless
+  driftless completions fish > ~/.config/fish/completions/driftless.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpaceCommand {
+    /// Create a space; its creator is its strongest admin
+    #[command(after_help = "EXAMPLES
+  driftless space create notes")]
+    Create {
+        /// The name, which its members see
+        name: String,
+    },
+    /// List the spaces that are here
+    #[command(after_help = "EXAMPLES
+  driftless space list --json")]
+    List,
+    /// Show one space
+    #[command(after_help = "EXAMPLES
+  driftless space show notes")]
+    Show {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+    },
+    /// Give a space another name in this database
+    #[command(after_help = "EXAMPLES
+  driftless space rename notes old-notes")]
+    Rename {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// The new name
+        name: String,
+    },
+    /// Remove the local copy of a space, with commits that nobody else may have
+    #[command(after_help = "EXAMPLES
+  driftless bundle export notes notes.bundle     # a copy, in case it is wanted again
+  driftless space forget notes
+  driftless space forget notes --yes")]
+    Forget {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// Do not ask; on a terminal it asks otherwise
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Make queries on a field fast
+    #[command(after_help = "EXAMPLES
+  driftless index create world subdivisions country
+  driftless index create shop customers address.city")]
+    Create {
+        #[command(flatten)]
+        at: InCollection,
+        /// The field; dots lead into maps
+        field: String,
+    },
+    /// List indexes
+    #[command(after_help = "EXAMPLES
+  driftless index list
+  driftless index list world")]
+    List {
+        /// Only this space
+        space: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Write all commits of a space to a file
+    #[command(after_help = "EXAMPLES
+  driftless bundle export notes notes.bundle
+  driftless bundle export notes - | ssh host driftless bundle import -
+
+A bundle is not encrypted: whoever has the file can read the documents. With `-` it goes to standard output, and what
+else there is to say to standard error.")]
+    Export {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// The file, or `-` for standard output; a file that is there is replaced
+        file: PathBuf,
+    },
+    /// Read the commits of a bundle; each is checked as if it came from a stranger
+    #[command(after_help = "EXAMPLES
+  driftless bundle import notes.bundle
+  driftless bundle import notes.bundle --json")]
+    Import {
+        /// The file, or `-` for standard input
+        file: PathBuf,
+    },
+}
+
+/// The format of a file of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// An array of objects, or an object with one array
+    Json,
+    /// One object per line
+    Jsonl,
+    /// A header and rows; values are strings
+    Csv,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn each(command: &clap::Command, check: &mut impl FnMut(&clap::Command)) {
+        check(command);
+        command.get_subcommands().for_each(|below| each(below, check));
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_an_example() {
+        Arguments::command().debug_assert();
+        each(&Arguments::command(), &mut |command| {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no sentence");
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("EXAMPLES\n"), "{name} has no example");
+        });
+    }
+
+    /// Words as a shell splits them, as far as examples go: spaces, single quotes, a comment, a pipe, a redirection.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for character in line.chars() {
+            match character {
+                '\'' => quoted = !quoted,
+                '#' | '|' | '>' if !quoted => break,
+                ' ' if !quoted => words.push(String::new()),
+                _ => words.last_mut().unwrap().push(character),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_example_can_be_typed() {
+        each(&Arguments::command(), &mut |command| {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().filter(|line| line.starts_with("  driftless "));
+            for line in examples {
+                // Reading the arguments without an error is what counts; a global `--json` must never get in the way.
+                for words in [words(line), [words(line), vec!["--json".to_owned()]].concat()] {
+                    let parsed = Arguments::try_parse_from(&words);
+                    assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                }
+            }
+        });
+    }
+}

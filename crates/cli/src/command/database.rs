@@ -1,0 +1,198 @@
+//! `init`, `status` and `rebuild`: what concerns the database as a whole.
+
+use driftless::{AuthorId, Database, OpenMode};
+
+use super::{Context, chosen};
+use crate::contract;
+use crate::failure::Failure;
+use crate::output::{Output, Table, counted, escape, size_text, thousands, time_text};
+
+pub(super) fn init(context: &mut Context, name: Option<String>) -> Result<(), Failure> {
+    let dir = context.dir()?;
+    let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
+    let name = name.or_else(|| context.global.user.clone()).or(user).unwrap_or_else(|| "me".to_owned());
+    let database =
+        Database::builder().open_mode(OpenMode::Create).user_name(&name).open(&dir).map_err(|error| {
+            let mut failure = Failure::from(error);
+            if failure.code == "exists" {
+                failure.hint =
+                    "`driftless status` shows what is in it; `--dir` names another folder".to_owned();
+            }
+            failure
+        })?;
+    let line = contract::Init {
+        dir: dir.display().to_string(),
+        user: database.user()?,
+        author: database.author()?,
+        peer: database.peer()?,
+    };
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&line);
+    }
+    output.labels(&[
+        ("database", escape(&line.dir).into_owned()),
+        ("user", escape(&line.user).into_owned()),
+        ("author", line.author.to_string()),
+    ])?;
+    output.note("next: driftless space create NAME");
+    Ok(())
+}
+
+pub(super) fn rebuild(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
+    let database = context.write()?;
+    for space in chosen(&database, space)? {
+        let (name, digest) = (space.name()?, space.rebuild()?);
+        let output = &mut context.output;
+        if output.json {
+            output.record(&contract::Digest::from(digest))?;
+        } else {
+            let (documents, commits) =
+                (counted(digest.documents, "document"), counted(digest.commits, "commit"));
+            output.text(format!("{}  {documents} from {commits}, view {}", escape(&name), digest.view))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
+    let database = context.read()?;
+    let only = space.map(|name| database.space(name)).transpose()?.map(|space| space.id());
+    let status = database.status()?;
+    let spaces = status.spaces.into_iter().filter(|space| only.is_none_or(|only| space.id == only));
+    let refused = status.refused.into_iter().filter(|line| only.is_none() || line.space == only);
+    let mut line = contract::Status {
+        ok: false,
+        user: database.user()?,
+        author: database.author()?,
+        bytes: database.bytes_on_disk()?,
+        spaces: spaces.map(space_status).collect(),
+        refused: refused.map(refused_line).collect(),
+    };
+    line.ok = line.refused.is_empty() && line.spaces.iter().all(is_fine);
+    let output = &mut context.output;
+    if output.json { output.record(&line) } else { print(output, &line) }
+}
+
+fn space_status(space: driftless::SpaceStatus) -> contract::SpaceStatus {
+    let waiting = |count: u64, commits: Vec<driftless::Pending>| contract::Waiting {
+        count,
+        commits: commits.into_iter().map(pending).collect(),
+    };
+    contract::SpaceStatus {
+        space: space.id,
+        name: space.name,
+        commits: space.counts.commits,
+        documents: space.documents,
+        applied: space.counts.applied(),
+        held: waiting(space.counts.held, space.held),
+        void: waiting(space.counts.void, space.void),
+        wanted: waiting(space.counts.wanted, space.wanted),
+        forked: space.forked,
+    }
+}
+
+fn pending(pending: driftless::Pending) -> contract::Pending {
+    contract::Pending {
+        commit: pending.commit,
+        author: pending.author,
+        time: pending.time.ms(),
+        reason: pending.reason,
+    }
+}
+
+fn refused_line(line: driftless::RefusedLine) -> contract::Refused {
+    contract::Refused {
+        hash: line.hash,
+        space: line.space,
+        author: line.author,
+        code: line.code,
+        reason: line.reason,
+        bytes: line.bytes,
+        time: line.at_ms,
+        times: line.times,
+    }
+}
+
+fn is_fine(space: &contract::SpaceStatus) -> bool {
+    space.held.count + space.void.count + space.wanted.count == 0 && space.forked.is_empty()
+}
+
+fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> {
+    output.text(format!("{} ({}), {}", escape(&status.user), status.author, size_text(status.bytes)))?;
+    let mut table = Table::new(&["SPACE", "#DOCUMENTS", "#COMMITS", "#APPLIED", "#HELD", "#VOID", "#WANTED"]);
+    for space in &status.spaces {
+        let counts = [space.documents, space.commits, space.applied];
+        let waiting = [space.held.count, space.void.count, space.wanted.count];
+        let numbers = counts.into_iter().chain(waiting).map(thousands);
+        table.row(std::iter::once(escape(&space.name).into_owned()).chain(numbers));
+    }
+    if !table.is_empty() {
+        output.text("")?;
+        output.table(&table)?;
+    }
+    for space in &status.spaces {
+        print_waiting(output, space, "held", &space.held)?;
+        print_waiting(output, space, "void", &space.void)?;
+        print_waiting(output, space, "wanted", &space.wanted)?;
+        for author in &space.forked {
+            output.text("")?;
+            output.text(format!(
+                "forked in {}: {author} signed two commits of one number; was a device copied or restored?",
+                escape(&space.name)
+            ))?;
+        }
+    }
+    print_refused(output, &status.refused)?;
+    output.text("")?;
+    output.text(match (status.ok, status.spaces.is_empty()) {
+        (true, true) => "There is no space yet: `driftless space create NAME` makes one.",
+        (true, false) => "All is well: every commit is applied, and nothing was refused.",
+        (false, _) => "`void` has no effect any more; `held` and `wanted` are still to come.",
+    })
+}
+
+fn print_waiting(
+    output: &mut Output,
+    space: &contract::SpaceStatus,
+    state: &str,
+    waiting: &contract::Waiting,
+) -> Result<(), Failure> {
+    if waiting.count == 0 {
+        return Ok(());
+    }
+    output.text("")?;
+    output.text(format!("{state} in {}:", escape(&space.name)))?;
+    let mut table = Table::new(&["COMMIT", "AUTHOR", "TIME (UTC)", "REASON"]);
+    for pending in &waiting.commits {
+        table.row([
+            pending.commit.short(),
+            pending.author.short(),
+            time_text(pending.time),
+            escape(&pending.reason).into_owned(),
+        ]);
+    }
+    output.table(&table)?;
+    let more = waiting.count.saturating_sub(waiting.commits.len() as u64);
+    if more > 0 { output.text(format!("and {} more", thousands(more))) } else { Ok(()) }
+}
+
+fn print_refused(output: &mut Output, refused: &[contract::Refused]) -> Result<(), Failure> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    output.text("")?;
+    output.text("refused:")?;
+    let mut table = Table::new(&["BYTES", "AUTHOR", "TIME (UTC)", "#TIMES", "CODE", "REASON"]);
+    for line in refused {
+        table.row([
+            line.hash.chars().take(12).collect(),
+            line.author.as_ref().map_or_else(|| "?".to_owned(), AuthorId::short),
+            time_text(line.time),
+            thousands(line.times),
+            line.code.clone(),
+            escape(&line.reason).into_owned(),
+        ]);
+    }
+    output.table(&table)
+}

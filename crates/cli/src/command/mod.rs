@@ -1,0 +1,215 @@
+//! Runs commands: reads the command line, opens the database as each needs it, and turns the outcome into an exit code.
+
+mod bundle;
+mod database;
+mod document;
+mod history;
+mod index;
+mod member;
+mod query;
+mod space;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use driftless::{Access, Collection, Database, OpenMode, Space};
+use etcetera::BaseStrategy;
+
+use crate::args::{Arguments, Command, Global, InCollection};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, escape, print_failure};
+
+/// What every command gets: the global options, and where to print.
+struct Context {
+    global: Global,
+    output: Output,
+}
+
+/// Runs the process's command line.
+pub(crate) fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => arguments,
+        Err(error) => return not_understood(&error, &words),
+    };
+    let global = arguments.global;
+    let json = global.json;
+    let output = Output::new(json, global.quiet, global.verbose > 0);
+    let mut context = Context { global, output };
+    let outcome = run(&mut context, arguments.command).and(context.output.flush());
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&mut context.output, &failure),
+    }
+}
+
+fn end(output: &mut Output, failure: &Failure) -> ExitCode {
+    // What was printed before the failure stays valid; if it cannot be handed over, the failure says more.
+    let _ = output.flush();
+    if !failure.is_silent() {
+        print_failure(failure, output.json);
+    }
+    failure.exit.into()
+}
+
+fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init { name } => database::init(context, name),
+        Command::Space(command) => space::run(context, command),
+        Command::Insert { at, fields, id, parent } => {
+            document::insert(context, &at, &fields, id.as_deref(), parent.as_deref())
+        }
+        Command::Import { at, file, key, format } => {
+            document::import(context, &at, &file, key.as_deref(), format)
+        }
+        Command::Get(document) => document::get(context, &document),
+        Command::Edit { document, operators } => document::edit(context, &document, &operators),
+        Command::Save { document, fields } => document::save(context, &document, &fields),
+        Command::Delete(document) => document::delete(context, &document),
+        Command::Restore(document) => document::restore(context, &document),
+        Command::Find { at, filter, sort, limit, skip, deleted } => {
+            let page = query::Page { sort, limit, skip, deleted };
+            query::find(context, &at, filter.as_deref(), &page)
+        }
+        Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
+        Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
+        Command::Index(command) => index::run(context, command),
+        Command::Log { space, collection, id, limit } => {
+            history::log(context, &space, collection.zip(id), limit)
+        }
+        Command::Digest { space } => history::digest(context, &space),
+        Command::Grant { space, subject, permission } => {
+            member::grant(context, &space, &subject, &permission)
+        }
+        Command::Revoke { space, subject } => member::revoke(context, &space, &subject),
+        Command::Members { space } => member::members(context, &space),
+        Command::Status { space } => database::status(context, space.as_deref()),
+        Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
+        Command::Bundle(command) => bundle::run(context, command),
+        Command::Demo { file, keep } => {
+            crate::demo::run(&mut context.output, file.as_deref(), keep.as_deref())
+        }
+        Command::Completions { shell } => {
+            // Written to memory first: the generator panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "driftless", &mut script);
+            Ok(std::io::Write::write_all(context.output.raw(), &script)?)
+        }
+    }
+}
+
+/// Help and version are printed as asked for; everything else is wrong usage.
+fn not_understood(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    match error.kind() {
+        // A pipe that nobody reads is no reason to fail.
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
+            let _ = error.print();
+            Exit::Usage.into()
+        }
+        _ => {
+            print_failure(&usage(error), json);
+            Exit::Usage.into()
+        }
+    }
+}
+
+/// One sentence and one hint out of what clap prints: `error: sentence`, `  tip: ..`, `Usage: ..`.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let sentence = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing".to_owned()
+        }
+        _ => {
+            let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+            lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
+        }
+    };
+    let line = |start: &str| text.lines().map(str::trim).find_map(|line| line.strip_prefix(start));
+    let hint = match (line("tip: "), line("Usage: ")) {
+        (Some(tip), _) => tip.to_owned(),
+        (None, Some(usage)) => format!("usage: {usage}"),
+        (None, None) => "`driftless --help` lists the commands; each has `--help` too".to_owned(),
+    };
+    Failure::usage(sentence, hint)
+}
+
+impl Context {
+    /// The folder of the database.
+    fn dir(&self) -> Result<PathBuf, Failure> {
+        let not_empty = |dir: &PathBuf| !dir.as_os_str().is_empty();
+        if let Some(dir) = &self.global.dir {
+            let empty = || Failure::usage("`--dir` names no folder", "give it a path, or leave it out");
+            return Some(dir.clone()).filter(not_empty).ok_or_else(empty);
+        }
+        if let Some(dir) = std::env::var_os("DRIFTLESS_DIR").map(PathBuf::from).filter(not_empty) {
+            return Ok(dir);
+        }
+        match etcetera::choose_base_strategy() {
+            Ok(folders) => Ok(folders.data_dir().join("driftless")),
+            Err(error) => Err(Failure::usage(
+                format!("there is no default folder: {error}"),
+                "name one with `--dir` or $DRIFTLESS_DIR",
+            )),
+        }
+    }
+
+    /// The database for commands that only read; another process may write meanwhile.
+    fn read(&mut self) -> Result<Database, Failure> {
+        self.open(Access::Read)
+    }
+
+    /// The database for commands that write; no other process may do so meanwhile.
+    fn write(&mut self) -> Result<Database, Failure> {
+        self.open(Access::Write)
+    }
+
+    fn open(&mut self, access: Access) -> Result<Database, Failure> {
+        let dir = self.dir()?;
+        let start = Instant::now();
+        let mut builder = Database::builder().open_mode(OpenMode::Open).access(access);
+        if let Some(name) = &self.global.user {
+            builder = builder.user_name(name);
+        }
+        let database = builder.open(&dir)?;
+        let user = database.user()?;
+        let dir = dir.display().to_string();
+        let milliseconds = start.elapsed().as_millis();
+        self.output.detail(format!("opened {} as {} in {milliseconds} ms", escape(&dir), escape(&user)));
+        Ok(database)
+    }
+
+    /// A collection for reading.
+    fn read_collection(&mut self, at: &InCollection) -> Result<Collection, Failure> {
+        collection(&self.read()?, at)
+    }
+
+    /// A collection for writing.
+    fn write_collection(&mut self, at: &InCollection) -> Result<Collection, Failure> {
+        collection(&self.write()?, at)
+    }
+}
+
+fn collection(database: &Database, at: &InCollection) -> Result<Collection, Failure> {
+    Ok(database.space(&at.space)?.collection(&at.collection)?)
+}
+
+/// The spaces that a command is about: the one it names, or all.
+fn chosen(database: &Database, space: Option<&str>) -> Result<Vec<Space>, Failure> {
+    match space {
+        Some(name) => Ok(vec![database.space(name)?]),
+        None => {
+            let summaries = database.spaces()?;
+            summaries.iter().map(|summary| Ok(database.space(&summary.id.to_string())?)).collect()
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `find`, `count` and `watch`: documents, one per line.
+
+use driftless::{Query, Sort, WatchEvent, WatchKind};
+
+use super::Context;
+use crate::args::InCollection;
+use crate::contract;
+use crate::failure::{Exit, Failure};
+use crate::input;
+use crate::output::{Output, counted, escape, escape_json, id_text};
+
+/// Which part of a result, in which order.
+pub(super) struct Page {
+    pub(super) sort: Option<String>,
+    pub(super) limit: Option<usize>,
+    pub(super) skip: Option<usize>,
+    pub(super) deleted: bool,
+}
+
+pub(super) fn find(
+    context: &mut Context,
+    at: &InCollection,
+    filter: Option<&str>,
+    page: &Page,
+) -> Result<(), Failure> {
+    let filter = input::filter(filter)?;
+    let sort = page.sort.as_deref().map(sort).transpose()?;
+    let mut query = context.read_collection(at)?.find(filter);
+    if let Some(sort) = sort {
+        query = query.sort(sort);
+    }
+    if let Some(limit) = page.limit {
+        query = query.limit(limit);
+    }
+    if let Some(skip) = page.skip {
+        query = query.skip(skip);
+    }
+    if page.deleted {
+        query = query.include_deleted();
+    }
+    tell_plan(&mut context.output, &query)?;
+    for document in query.run()? {
+        context.output.document(&document)?;
+    }
+    Ok(())
+}
+
+fn sort(text: &str) -> Result<Sort, Failure> {
+    Sort::parse(text).map_err(|error| {
+        Failure::invalid(
+            "invalid_sort",
+            error,
+            "fields with commas between them, `-` for descending: `country,-name`",
+        )
+    })
+}
+
+fn tell_plan(output: &mut Output, query: &Query) -> Result<(), Failure> {
+    if output.verbose {
+        let line = match query.plan()?.index {
+            Some(index) => format!("by the index on {}", escape(&index)),
+            None => "by looking at every document of the collection".to_owned(),
+        };
+        output.detail(line);
+    }
+    Ok(())
+}
+
+pub(super) fn count(
+    context: &mut Context,
+    at: &InCollection,
+    filter: Option<&str>,
+    deleted: bool,
+) -> Result<(), Failure> {
+    let filter = input::filter(filter)?;
+    let mut query = context.read_collection(at)?.find(filter);
+    if deleted {
+        query = query.include_deleted();
+    }
+    tell_plan(&mut context.output, &query)?;
+    let count = query.count()?;
+    let output = &mut context.output;
+    // A bare number: people read it well, and so does a script.
+    if output.json { output.record(&contract::Count { count }) } else { output.text(count.to_string()) }
+}
+
+pub(super) fn watch(context: &mut Context, at: &InCollection, filter: Option<&str>) -> Result<(), Failure> {
+    let filter = input::filter(filter)?;
+    // Nothing is half done while watching, so the end of the process is the end of the command. Lines are handed over
+    // whole, before the next wait.
+    ctrlc::set_handler(|| std::process::exit(0)).map_err(|error| {
+        Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
+    })?;
+    let mut watch = context.read_collection(at)?.watch(filter)?;
+    let mut first = 0;
+    while let Some(event) = watch.wait()? {
+        match event.kind {
+            WatchKind::Ready => {
+                let sentence = format!("-- {}; waiting for changes", counted(first, "document"));
+                context.output.note(sentence);
+            }
+            _ => first += 1,
+        }
+        print_event(&mut context.output, &event)?;
+        context.output.flush()?;
+    }
+    Ok(())
+}
+
+fn print_event(output: &mut Output, event: &WatchEvent) -> Result<(), Failure> {
+    let (kind, sign) = match event.kind {
+        WatchKind::Insert => ("insert", "+"),
+        WatchKind::Update => ("update", "~"),
+        WatchKind::Delete => ("delete", "-"),
+        WatchKind::Ready => ("ready", ""),
+    };
+    if output.json {
+        return output.record(&contract::Change {
+            kind,
+            id: event.id.as_ref(),
+            document: event.document.as_ref(),
+            origin: event.source.map(driftless::Source::word),
+        });
+    }
+    let Some(id) = event.id.as_ref().map(id_text) else { return Ok(()) };
+    match &event.document {
+        Some(document) => output.text(format!("{sign} {id} {}", escape_json(&document.to_json()))),
+        None => output.text(format!("{sign} {id}")),
+    }
+}

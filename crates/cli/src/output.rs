@@ -1,0 +1,338 @@
+//! Printing: results to standard output, everything else to standard error; plain text, aligned tables, or JSON lines.
+//!
+//! Names and strings come from other people. What could move a cursor, change a colour or turn the reading direction
+//! of a terminal is printed as an escape.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use driftless::{Document, DocumentId, Permission, Strength, Subject};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Where a command prints.
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
+    stdout: BufWriter<Stdout>,
+    colour: bool,
+}
+
+/// Rows under a heading, each column as wide as its widest cell.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+    numbers: Vec<bool>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, quiet: bool, verbose: bool) -> Self {
+        let stdout = io::stdout();
+        let colour = !json && stdout.is_terminal() && colours_wanted();
+        Self { json, quiet, verbose, stdout: BufWriter::new(stdout), colour }
+    }
+
+    /// One line for people. What others wrote must have gone through `escape`.
+    pub(crate) fn text(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
+        Ok(writeln!(self.stdout, "{}", line.as_ref())?)
+    }
+
+    /// One line of JSON.
+    pub(crate) fn record(&mut self, line: &impl Serialize) -> Result<(), Failure> {
+        let json = serde_json::to_string(line).map_err(io::Error::from)?;
+        self.text(escape_json(&json))
+    }
+
+    /// One document on one line.
+    pub(crate) fn document(&mut self, document: &Document) -> Result<(), Failure> {
+        self.text(escape_json(&document.to_json()))
+    }
+
+    /// `label   value` lines, the values under each other.
+    pub(crate) fn labels(&mut self, lines: &[(&str, String)]) -> Result<(), Failure> {
+        let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+        for (label, value) in lines {
+            self.text(format!("{}  {value}", self.faint(&format!("{label:width$}"))))?;
+        }
+        Ok(())
+    }
+
+    /// A table; nothing at all if it has no rows.
+    pub(crate) fn table(&mut self, table: &Table) -> Result<(), Failure> {
+        for (at, line) in table.lines().into_iter().enumerate() {
+            if at == 0 {
+                let heading = self.faint(&line).into_owned();
+                self.text(heading)?;
+            } else {
+                self.text(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A line for people on standard error; not with `--quiet`.
+    pub(crate) fn note(&mut self, line: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = self.stdout.flush();
+            let _ = writeln!(io::stderr(), "{}", line.as_ref());
+        }
+    }
+
+    /// A line for the curious on standard error; only with `-v`.
+    pub(crate) fn detail(&mut self, line: impl AsRef<str>) {
+        if self.verbose {
+            self.note(line);
+        }
+    }
+
+    /// Bytes as they are, for output that is a file.
+    pub(crate) fn raw(&mut self) -> &mut impl Write {
+        &mut self.stdout
+    }
+
+    /// Hands over what was printed: before waiting, and at the end.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.flush()?)
+    }
+
+    /// Less visible than the rest, where there are colours.
+    pub(crate) fn faint<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.painted("2", text)
+    }
+
+    /// More visible than the rest, where there are colours.
+    pub(crate) fn bold<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.painted("1", text)
+    }
+
+    fn painted<'t>(&self, colour: &str, text: &'t str) -> Cow<'t, str> {
+        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m").into() } else { text.into() }
+    }
+}
+
+impl Table {
+    /// A heading that begins with `#` is of a column of numbers, which stand to the right.
+    pub(crate) fn new(headings: &[&str]) -> Self {
+        let numbers = headings.iter().map(|heading| heading.starts_with('#')).collect();
+        let headings = headings.iter().map(|heading| heading.trim_start_matches('#').to_owned());
+        Self { rows: vec![headings.collect()], numbers }
+    }
+
+    /// Cells that others wrote must have gone through `escape`.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
+    fn lines(&self) -> Vec<String> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.numbers.len()).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let mut line = String::new();
+            for ((cell, width), number) in row.iter().zip(&widths).zip(&self.numbers) {
+                // Writing to a string cannot fail.
+                let _ = match number {
+                    true => write!(line, "{cell:>width$}  "),
+                    false => write!(line, "{cell:width$}  "),
+                };
+            }
+            line.trim_end().to_owned()
+        };
+        self.rows.iter().map(line).collect()
+    }
+}
+
+/// Prints why a command failed, as text or as JSON, to standard error.
+pub(crate) fn print_failure(failure: &Failure, json: bool) {
+    let mut stderr = io::stderr();
+    // Nobody is left to hear that this cannot be written.
+    let _ = if json {
+        writeln!(stderr, "{}", escape_json(&failure.to_json()))
+    } else {
+        let (on, off) =
+            if stderr.is_terminal() && colours_wanted() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        let hint = if failure.hint.is_empty() {
+            String::new()
+        } else {
+            format!("\nhint: {}", escape(&failure.hint))
+        };
+        writeln!(stderr, "{on}error:{off} {}{hint}", escape(&failure.message))
+    };
+}
+
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Characters that act on a terminal instead of being shown: controls, and those that turn the direction of text.
+fn acts(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text from others as it may stand on a terminal, on one line.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    escaped(text, |character, out| out.extend(character.escape_default()))
+}
+
+/// The same JSON with everything that acts on a terminal as `\u....`.
+pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
+    // In one line of JSON these stand in strings only, and all of them are one UTF-16 unit.
+    escaped(json, |character, out| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "\\u{:04x}", u32::from(character));
+    })
+}
+
+fn escaped(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if acts(character) { write(character, &mut out) } else { out.push(character) }
+    }
+    out.into()
+}
+
+/// An id as a word that the command line reads back: without quotes where it can do without.
+pub(crate) fn id_text(id: &DocumentId) -> String {
+    let quoted = id.to_string();
+    let json = serde_json::from_str::<String>(&quoted);
+    match json {
+        Ok(word) if !word.contains(acts) && DocumentId::parse_text(&word).as_ref() == Ok(id) => word,
+        _ => escape_json(&quoted).into_owned(),
+    }
+}
+
+/// `read`, `write`, `write:5`: as `grant` reads it.
+pub(crate) fn permission_text(permission: Permission) -> String {
+    let with = |word: &str, Strength(strength): Strength| format!("{word}:{strength}");
+    match permission {
+        Permission::Read => "read".to_owned(),
+        Permission::Write(strength) => with("write", strength),
+        Permission::Admin(strength) => with("admin", strength),
+    }
+}
+
+/// An author id or `*`: as `grant` reads it.
+pub(crate) fn subject_text(subject: &Subject) -> String {
+    match subject {
+        Subject::Key(author) => author.to_string(),
+        Subject::Anyone => "*".to_owned(),
+    }
+}
+
+/// `5127` as `5,127`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 commit`, `5,127 commits`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+/// `312 KiB`.
+pub(crate) fn size_text(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) if bytes < unit * 10 => {
+            format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+        }
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// Unix milliseconds as `2026-11-21 03:23:43` in UTC.
+pub(crate) fn time_text(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    // Days to a date in the Gregorian calendar, counted in years that begin in March, so that a leap day comes last
+    // (Hinnant, "chrono-compatible low-level date algorithms").
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) = match month {
+        0..10 => (era * 400 + year_of_era, month + 3),
+        _ => (era * 400 + year_of_era + 1, month - 9),
+    };
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped() {
+        assert_eq!(escape("\x1b[31mred\n"), "\\u{1b}[31mred\\n");
+        assert_eq!(escape("Ä 🇦🇼 plain"), "Ä 🇦🇼 plain");
+        assert_eq!(escape_json("\"\u{9b}31m\u{202e}\""), "\"\\u009b31m\\u202e\"");
+        let json = serde_json::to_string("\u{7f}\u{85}\u{2028}é").unwrap();
+        assert_eq!(serde_json::from_str::<String>(&escape_json(&json)).unwrap(), "\u{7f}\u{85}\u{2028}é");
+    }
+
+    #[test]
+    fn tables_are_aligned_and_an_empty_one_is_nothing() {
+        let mut table = Table::new(&["NAME", "#COUNT"]);
+        assert!(table.lines().is_empty());
+        table.row(["é".into(), "1,000".into()]);
+        table.row(["world".into(), "7".into()]);
+        assert_eq!(table.lines(), ["NAME   COUNT", "é      1,000", "world      7"]);
+    }
+
+    #[test]
+    fn ids_are_words_that_the_command_line_reads_back() {
+        for (id, text) in [
+            (DocumentId::from(42), "42"),
+            (DocumentId::string("FI-18").unwrap(), "FI-18"),
+            (DocumentId::string("42").unwrap(), "\"42\""),
+            (DocumentId::string("null").unwrap(), "\"null\""),
+            (DocumentId::string("\u{9b}").unwrap(), "\"\\u009b\""),
+            (DocumentId::list(vec![DocumentId::from(1), DocumentId::from(2)]).unwrap(), "[1,2]"),
+        ] {
+            assert_eq!(id_text(&id), text);
+            assert_eq!(DocumentId::parse_text(text).unwrap(), id);
+        }
+        let random = DocumentId::random([7; 16]);
+        assert_eq!(DocumentId::parse_text(&id_text(&random)).unwrap(), random);
+    }
+
+    #[test]
+    fn numbers_sizes_and_times_read_well() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "commit"), "1 commit");
+        assert_eq!(size_text(1023), "1023 B");
+        assert_eq!(size_text(1536), "1.5 KiB");
+        assert_eq!(size_text(512 * 1024), "512 KiB");
+        assert_eq!(time_text(0), "1970-01-01 00:00:00");
+        assert_eq!(time_text(951_782_400_000), "2000-02-29 00:00:00");
+        assert_eq!(time_text(1_795_231_423_999), "2026-11-21 03:23:43");
+    }
+}

@@ -1,0 +1,327 @@
+//! The messages of a session and their bytes: canonical CBOR lists that begin with a code. docs/protocol.md has each one.
+//!
+//! Decoding bounds every count before it reserves anything. What a message means is decided in `session`.
+
+use crate::cbor::{self, CborError, Reader, Writer};
+use crate::id::{AuthorId, CommitId, SpaceId};
+use crate::limits::{MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::sign::Signature;
+
+/// The version of the protocol that this code speaks.
+pub const PROTOCOL_VERSION: u64 = 1;
+
+/// Identifies a space within one session; the dialer gives out even numbers, the listener odd ones.
+pub type Slot = u64;
+
+const DEPTH: usize = 8;
+
+/// What one side has of a space, in few bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// A digest of all sync heads: equal digests mean equal sets of commits.
+    pub digest: [u8; 8],
+    /// The sync heads, as many as fit.
+    pub heads: Vec<CommitId>,
+    /// Per author the last commit; left out where the peer knows it by `known`.
+    pub clock: Vec<ClockEntry>,
+}
+
+/// How far a chain of an author goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockEntry {
+    /// The first 8 bytes of the author's key.
+    pub author: [u8; 8],
+    /// The author seq of the last commit.
+    pub seq: u64,
+    /// The first 4 bytes of that commit's id: a fork does not pass for the same chain.
+    pub check: [u8; 4],
+}
+
+/// What a joiner shows of an invite: never its secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InviteProof {
+    /// The rule commit that holds the invite.
+    pub invite: CommitId,
+    /// Its place among the operators of that commit.
+    pub index: u32,
+    /// Who joins.
+    pub joiner: AuthorId,
+    /// The invite key's signature for this joiner.
+    pub proof: Signature,
+}
+
+/// A received commit that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The hash of the received bytes.
+    pub hash: [u8; 32],
+    /// Why, as a stable word.
+    pub code: String,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first message of each side.
+    Hello {
+        /// The version spoken.
+        version: u64,
+        /// Random; the other side's proofs sign it.
+        nonce: [u8; 32],
+    },
+    /// Author keys, each proven for this session.
+    Proof(Vec<(AuthorId, Signature)>),
+    /// Begins the exchange of a space.
+    Open {
+        /// The number for it from now on.
+        slot: Slot,
+        /// Which space.
+        space: SpaceId,
+        /// By which invite, if not by a permission.
+        invite: Option<InviteProof>,
+        /// What the sender has.
+        summary: Summary,
+    },
+    /// The answer to `Open`: what the sender has.
+    Have {
+        /// Which space.
+        slot: Slot,
+        /// What the sender has.
+        summary: Summary,
+    },
+    /// A frame of commits.
+    Data {
+        /// Which space.
+        slot: Slot,
+        /// Counts the frames of this slot and direction, from 1.
+        number: u64,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Everything up to a frame is durable, but for what was not taken.
+    Ack {
+        /// Which space.
+        slot: Slot,
+        /// The number of the frame.
+        number: u64,
+        /// What of the frame was not taken.
+        refused: Vec<Verdict>,
+    },
+    /// Everything that the sender had for the receiver is sent.
+    End {
+        /// Which space.
+        slot: Slot,
+        /// The sender's sync heads now.
+        digest: [u8; 8],
+        /// Those heads, as many as fit.
+        heads: Vec<CommitId>,
+    },
+    /// Asks for commits by id: heads whose ancestors are missing, or commits whose bodies are.
+    Want {
+        /// Which space.
+        slot: Slot,
+        /// The commits.
+        ids: Vec<CommitId>,
+        /// Only their bodies; else everything that leads to them.
+        bodies: bool,
+    },
+    /// An offer that local limits forbid for now.
+    Decline {
+        /// Which space.
+        slot: Slot,
+        /// A stable word.
+        reason: String,
+        /// Milliseconds after which it may be tried again.
+        retry_after_ms: u64,
+    },
+    /// The space is not open. An unknown and a forbidden space look the same.
+    Close {
+        /// Which space.
+        slot: Slot,
+    },
+}
+
+impl Message {
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(128);
+        match self {
+            Self::Hello { version, nonce } => {
+                writer.array(3).u64(0).u64(*version).bytes(nonce);
+            }
+            Self::Proof(proofs) => {
+                writer.array(2).u64(1).array(proofs.len() as u64);
+                for (author, signature) in proofs {
+                    writer.array(2).bytes(&author.0).bytes(&signature.0);
+                }
+            }
+            Self::Open { slot, space, invite, summary } => {
+                writer.array(5).u64(2).u64(*slot).bytes(&space.0);
+                match invite {
+                    Some(invite) => {
+                        writer.array(4).bytes(&invite.invite.0).u64(u64::from(invite.index));
+                        writer.bytes(&invite.joiner.0).bytes(&invite.proof.0);
+                    }
+                    None => {
+                        writer.null();
+                    }
+                }
+                summary.encode(&mut writer);
+            }
+            Self::Have { slot, summary } => {
+                writer.array(3).u64(3).u64(*slot);
+                summary.encode(&mut writer);
+            }
+            Self::Data { slot, number, frame } => {
+                writer.array(4).u64(4).u64(*slot).u64(*number).bytes(frame);
+            }
+            Self::Ack { slot, number, refused } => {
+                writer.array(4).u64(5).u64(*slot).u64(*number).array(refused.len() as u64);
+                for verdict in refused {
+                    writer.array(2).bytes(&verdict.hash).str(&verdict.code);
+                }
+            }
+            Self::End { slot, digest, heads } => {
+                writer.array(4).u64(6).u64(*slot).bytes(digest);
+                encode_ids(heads, &mut writer);
+            }
+            Self::Want { slot, ids, bodies } => {
+                writer.array(4).u64(7).u64(*slot);
+                encode_ids(ids, &mut writer);
+                writer.bool(*bodies);
+            }
+            Self::Decline { slot, reason, retry_after_ms } => {
+                writer.array(4).u64(8).u64(*slot).str(reason).u64(*retry_after_ms);
+            }
+            Self::Close { slot } => {
+                writer.array(2).u64(9).u64(*slot);
+            }
+        }
+        writer.finish()
+    }
+
+    /// Takes bytes from a peer apart.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        cbor::check(bytes, DEPTH)?;
+        let mut reader = Reader::new(bytes);
+        let length = reader.array()?;
+        let code = reader.u64()?;
+        Ok(match (code, length) {
+            (0, 3) => Self::Hello { version: reader.u64()?, nonce: reader.array_bytes()? },
+            // A newer version may say more; what it speaks is all that matters here.
+            (0, _) => Self::Hello { version: reader.u64()?, nonce: [0; 32] },
+            (1, 2) => {
+                let count = bounded(&mut reader, MAX_PROOFS, "author proofs")?;
+                let mut proofs = Vec::with_capacity(count);
+                for _ in 0..count {
+                    reader.array_of(2)?;
+                    proofs.push((AuthorId(reader.array_bytes()?), Signature(reader.array_bytes()?)));
+                }
+                Self::Proof(proofs)
+            }
+            (2, 5) => Self::Open {
+                slot: reader.u64()?,
+                space: SpaceId(reader.array_bytes()?),
+                invite: decode_invite(&mut reader)?,
+                summary: Summary::decode(&mut reader)?,
+            },
+            (3, 3) => Self::Have { slot: reader.u64()?, summary: Summary::decode(&mut reader)? },
+            (4, 4) => {
+                Self::Data { slot: reader.u64()?, number: reader.u64()?, frame: reader.bytes()?.to_vec() }
+            }
+            (5, 4) => {
+                let (slot, number) = (reader.u64()?, reader.u64()?);
+                let count = bounded(&mut reader, MAX_WANTED, "verdicts")?;
+                let mut refused = Vec::with_capacity(count);
+                for _ in 0..count {
+                    reader.array_of(2)?;
+                    refused.push(Verdict { hash: reader.array_bytes()?, code: word(&mut reader)? });
+                }
+                Self::Ack { slot, number, refused }
+            }
+            (6, 4) => Self::End {
+                slot: reader.u64()?,
+                digest: reader.array_bytes()?,
+                heads: decode_ids(&mut reader, MAX_SUMMARY_HEADS)?,
+            },
+            (7, 4) => Self::Want {
+                slot: reader.u64()?,
+                ids: decode_ids(&mut reader, MAX_WANTED)?,
+                bodies: reader.bool()?,
+            },
+            (8, 4) => Self::Decline {
+                slot: reader.u64()?,
+                reason: word(&mut reader)?,
+                retry_after_ms: reader.u64()?,
+            },
+            (9, 2) => Self::Close { slot: reader.u64()? },
+            _ => return Err(CborError::Unexpected),
+        })
+    }
+}
+
+impl Summary {
+    fn encode(&self, writer: &mut Writer) {
+        writer.array(3).bytes(&self.digest);
+        encode_ids(&self.heads, writer);
+        writer.array(self.clock.len() as u64);
+        for entry in &self.clock {
+            writer.array(3).bytes(&entry.author).u64(entry.seq).bytes(&entry.check);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.array_of(3)?;
+        let digest = reader.array_bytes()?;
+        let heads = decode_ids(reader, MAX_SUMMARY_HEADS)?;
+        let count = bounded(reader, MAX_SUMMARY_AUTHORS, "authors of a summary")?;
+        let mut clock = Vec::new();
+        for _ in 0..count {
+            reader.array_of(3)?;
+            clock.push(ClockEntry {
+                author: reader.array_bytes()?,
+                seq: reader.u64()?,
+                check: reader.array_bytes()?,
+            });
+        }
+        Ok(Self { digest, heads, clock })
+    }
+}
+
+fn decode_invite(reader: &mut Reader<'_>) -> Result<Option<InviteProof>, CborError> {
+    if reader.take_null()? {
+        return Ok(None);
+    }
+    reader.array_of(4)?;
+    Ok(Some(InviteProof {
+        invite: CommitId(reader.array_bytes()?),
+        index: u32::try_from(reader.u64()?).map_err(|_| CborError::Unexpected)?,
+        joiner: AuthorId(reader.array_bytes()?),
+        proof: Signature(reader.array_bytes()?),
+    }))
+}
+
+fn encode_ids(ids: &[CommitId], writer: &mut Writer) {
+    writer.array(ids.len() as u64);
+    for id in ids {
+        writer.bytes(&id.0);
+    }
+}
+
+fn decode_ids(reader: &mut Reader<'_>, limit: usize) -> Result<Vec<CommitId>, CborError> {
+    let count = bounded(reader, limit, "ids in a message")?;
+    (0..count).map(|_| reader.array_bytes().map(CommitId)).collect()
+}
+
+fn bounded(reader: &mut Reader<'_>, limit: usize, what: &'static str) -> Result<usize, CborError> {
+    usize::try_from(reader.array()?).ok().filter(|count| *count <= limit).ok_or(CborError::Limit(what))
+}
+
+// A stable word of at most 64 bytes, as codes are.
+fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
+    let text = reader.str()?;
+    if text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+        return Err(CborError::Limit("a code"));
+    }
+    Ok(text.to_owned())
+}

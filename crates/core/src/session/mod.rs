@@ -1,0 +1,603 @@
+//! The session: what one connection to one peer says, for any number of spaces. A pure state machine.
+//!
+//! It decides when to say what; what is in a log, and who may read it, it asks its host. Kinds of method:
+//! `open`, `changed`, `close` are commands; `handle_*` are inputs: a frame from the peer, or an answer to an `Ask`;
+//! `poll` gives the outputs. After each command and input, `poll` until it returns `None`.
+//!
+//! Heads decide, summaries only hint: a space is settled when both sides have each other's heads and everything sent
+//! was acknowledged, which is after the other side's durable write. Any received prefix of frames is a valid state.
+
+mod message;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub use message::{ClockEntry, InviteProof, Message, PROTOCOL_VERSION, Slot, Summary, Verdict};
+
+use crate::cbor::CborError;
+use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
+use crate::limits::{MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW};
+use crate::sign::{AuthorKey, Domain, verify};
+
+/// Which side of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The side that connected.
+    Dialer,
+    /// The side that was connected to.
+    Listener,
+}
+
+/// What the host must do for the session, and answer with a `handle_*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Whether the peer may read the space, and what is here of it: `handle_opened`.
+    Open {
+        /// For which slot.
+        slot: Slot,
+        /// Which space.
+        space: SpaceId,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// By which invite, if any.
+        invite: Option<InviteProof>,
+        /// Whether the peer asked; else this side did.
+        by_peer: bool,
+    },
+    /// The peer has what this summary says: begin to read what it lacks. No answer.
+    Begin {
+        /// For which slot.
+        slot: Slot,
+        /// What the peer has.
+        theirs: Summary,
+    },
+    /// The next frame of what the peer lacks: `handle_read`.
+    Read {
+        /// For which slot.
+        slot: Slot,
+    },
+    /// Take a frame through the door: `handle_ingested` when it is durable.
+    Ingest {
+        /// For which slot.
+        slot: Slot,
+        /// The number of the frame.
+        number: u64,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Which of these heads are not here, and which bodies are wanted: `handle_checked`.
+    Check {
+        /// For which slot.
+        slot: Slot,
+        /// The peer's heads.
+        heads: Vec<CommitId>,
+        /// The digest of all of them.
+        digest: [u8; 8],
+    },
+    /// The peer wants these; `Read` gives them next. No answer.
+    Want {
+        /// For which slot.
+        slot: Slot,
+        /// The commits.
+        ids: Vec<CommitId>,
+        /// Only their bodies.
+        bodies: bool,
+    },
+    /// The slot is closed: forget what was kept for it. No answer.
+    Forget {
+        /// Which slot.
+        slot: Slot,
+    },
+}
+
+/// What the user of the session may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The peer has proven these author keys.
+    Proven(Vec<AuthorId>),
+    /// Both sides have the same, and what either writes from now on is sent at once.
+    Settled(SpaceId),
+    /// The peer does not open this space, or not any more.
+    Closed(SpaceId),
+    /// The peer does not want more of this space for now.
+    Declined(SpaceId, String, u64),
+    /// Three rounds brought nothing new and heads still differ.
+    Stalled(SpaceId),
+}
+
+/// What comes out of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes for the peer.
+    Send(Vec<u8>),
+    /// Work for the host.
+    Ask(Ask),
+    /// News.
+    Event(Event),
+}
+
+/// Why a session cannot go on. The connection is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// Bytes that are not a message.
+    #[error("the peer sent bytes that are not a message: {0}")]
+    Message(#[from] CborError),
+    /// The peer speaks another version.
+    #[error("the peer speaks protocol version {0}, this driftless speaks {PROTOCOL_VERSION}")]
+    Version(u64),
+    /// A proof that does not prove the key.
+    #[error("the peer claims a key that it does not have")]
+    Proof,
+    /// A message that has no place here.
+    #[error("the peer does not follow the protocol: {0}")]
+    Unexpected(&'static str),
+}
+
+/// What a host found of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// What is here.
+    pub summary: Summary,
+    /// Whether the peer may read it.
+    pub readable: bool,
+}
+
+/// One connection to one peer.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    us: PeerId,
+    them: PeerId,
+    nonce: [u8; 32],
+    keys: Vec<AuthorKey>,
+    stage: Stage,
+    their_nonce: [u8; 32],
+    proven: Vec<AuthorId>,
+    slots: BTreeMap<Slot, Exchange>,
+    next_slot: Slot,
+    waiting: Vec<(SpaceId, Option<InviteProof>)>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Hello,
+    Proof,
+    Open,
+}
+
+// One space in one session.
+#[derive(Debug)]
+struct Exchange {
+    space: SpaceId,
+    /// The host has answered `Open`.
+    opened: bool,
+    /// The peer may read: what it lacks is sent.
+    sends: bool,
+    invite: Option<InviteProof>,
+    theirs: Option<Summary>,
+    by_peer: bool,
+    reading: bool,
+    // More may be there than what was read.
+    behind: bool,
+    sent: u64,
+    acked: u64,
+    in_flight: VecDeque<(u64, usize)>,
+    ended: bool,
+    received: u64,
+    ingesting: u64,
+    their_end: Option<([u8; 8], Vec<CommitId>)>,
+    have_all: bool,
+    rounds: u32,
+    settled: bool,
+}
+
+impl Session {
+    /// The session of one connection, whose transport has proven `them`. `keys` are proven to the peer; `nonce` is random.
+    pub fn new(role: Role, us: PeerId, them: PeerId, nonce: [u8; 32], keys: Vec<AuthorKey>) -> Self {
+        let mut session = Self {
+            role,
+            us,
+            them,
+            nonce,
+            keys,
+            stage: Stage::Hello,
+            their_nonce: [0; 32],
+            proven: Vec::new(),
+            slots: BTreeMap::new(),
+            next_slot: if role == Role::Dialer { 0 } else { 1 },
+            waiting: Vec::new(),
+            outputs: VecDeque::new(),
+        };
+        session.send(&Message::Hello { version: PROTOCOL_VERSION, nonce });
+        session
+    }
+
+    /// Begins the exchange of a space, by an invite where this side has no permission yet.
+    pub fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) {
+        if self.stage == Stage::Open {
+            self.start(space, invite);
+        } else {
+            self.waiting.push((space, invite));
+        }
+    }
+
+    /// Something new is durable in a space: it is sent if the peer is to have it.
+    pub fn changed(&mut self, space: &SpaceId) {
+        let slots: Vec<Slot> = self
+            .slots
+            .iter()
+            .filter(|(_, exchange)| exchange.space == *space)
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in slots {
+            if let Some(exchange) = self.slots.get_mut(&slot) {
+                exchange.behind = true;
+                self.advance(slot);
+            }
+        }
+    }
+
+    /// Ends the exchange of a space.
+    pub fn close(&mut self, space: &SpaceId) {
+        let slots: Vec<Slot> = self
+            .slots
+            .iter()
+            .filter(|(_, exchange)| exchange.space == *space)
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in slots {
+            self.shut(slot, true);
+        }
+    }
+
+    /// The author keys that the peer has proven.
+    pub fn proven(&self) -> &[AuthorId] {
+        &self.proven
+    }
+
+    /// The spaces that are open.
+    pub fn spaces(&self) -> impl Iterator<Item = &SpaceId> {
+        self.slots.values().map(|exchange| &exchange.space)
+    }
+
+    /// The next output, until there is none.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Bytes from the peer: one whole message.
+    pub fn handle_frame(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        let message = Message::decode(bytes)?;
+        match (self.stage, message) {
+            (Stage::Hello, Message::Hello { version, nonce }) => self.handle_hello(version, &nonce),
+            (Stage::Proof, Message::Proof(proofs)) => self.handle_proof(&proofs),
+            (Stage::Open, message) => self.handle_message(message),
+            _ => Err(SessionError::Unexpected("a message before its time")),
+        }
+    }
+
+    /// What the host found of a space; `None` where the peer may not know whether it exists.
+    pub fn handle_opened(&mut self, slot: Slot, opened: Option<Opened>) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        let Some(opened) = opened else { return self.shut(slot, true) };
+        exchange.opened = true;
+        exchange.sends = opened.readable;
+        let message = if exchange.by_peer {
+            Message::Have { slot, summary: opened.summary }
+        } else {
+            let (space, invite) = (exchange.space, exchange.invite);
+            Message::Open { slot, space, invite, summary: opened.summary }
+        };
+        self.send(&message);
+        self.begin(slot);
+    }
+
+    /// The next frame of what the peer lacks; `None` if there is nothing more for now. `digest` and `heads` are ours now.
+    /// Nothing at all where the peer may not read any more.
+    pub fn handle_read(&mut self, slot: Slot, read: Option<ReadFrame>) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        exchange.reading = false;
+        let Some(read) = read else { return self.shut(slot, true) };
+        match read.frame {
+            Some(frame) => {
+                exchange.sent += 1;
+                exchange.in_flight.push_back((exchange.sent, frame.len()));
+                exchange.behind = true;
+                exchange.settled = false;
+                let number = exchange.sent;
+                self.send(&Message::Data { slot, number, frame });
+            }
+            // In the beginning, and whenever the peer asked, it is told that this was all.
+            None if !exchange.ended => {
+                exchange.ended = true;
+                self.send(&Message::End { slot, digest: read.digest, heads: read.heads });
+            }
+            None => {}
+        }
+        self.advance(slot);
+    }
+
+    /// A frame is durable, but for what was refused.
+    pub fn handle_ingested(
+        &mut self,
+        slot: Slot,
+        number: u64,
+        mut refused: Vec<Verdict>,
+        declined: Option<Declined>,
+    ) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        exchange.ingesting = exchange.ingesting.saturating_sub(1);
+        refused.truncate(MAX_WANTED);
+        self.send(&Message::Ack { slot, number, refused });
+        if let Some(Declined { reason, retry_after_ms }) = declined {
+            self.send(&Message::Decline { slot, reason, retry_after_ms });
+        }
+        self.check(slot);
+    }
+
+    /// What is missing after the peer sent everything.
+    pub fn handle_checked(&mut self, slot: Slot, missing: Vec<CommitId>, bodies: Vec<CommitId>) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        if missing.is_empty() && bodies.is_empty() {
+            exchange.have_all = true;
+            return self.advance(slot);
+        }
+        exchange.rounds += 1;
+        if exchange.rounds > MAX_ROUNDS {
+            // Nothing more to be had from this peer for now; what is here stays.
+            exchange.have_all = true;
+            let space = exchange.space;
+            self.outputs.push_back(Output::Event(Event::Stalled(space)));
+            return self.advance(slot);
+        }
+        exchange.their_end = None;
+        let (mut ids, only_bodies) = if missing.is_empty() { (bodies, true) } else { (missing, false) };
+        ids.truncate(MAX_WANTED);
+        self.send(&Message::Want { slot, ids, bodies: only_bodies });
+    }
+
+    fn handle_hello(&mut self, version: u64, nonce: &[u8; 32]) -> Result<(), SessionError> {
+        if version != PROTOCOL_VERSION {
+            return Err(SessionError::Version(version));
+        }
+        let parts = self.transcript(self.role, nonce);
+        let proofs = self.keys.iter().take(MAX_PROOFS);
+        let proofs = proofs.map(|key| (key.id(), key.sign(Domain::AuthorProof, &[&parts]))).collect();
+        self.their_nonce = *nonce;
+        self.send(&Message::Proof(proofs));
+        self.stage = Stage::Proof;
+        Ok(())
+    }
+
+    fn handle_proof(&mut self, proofs: &[(AuthorId, crate::sign::Signature)]) -> Result<(), SessionError> {
+        let other = match self.role {
+            Role::Dialer => Role::Listener,
+            Role::Listener => Role::Dialer,
+        };
+        let parts = self.transcript(other, &self.their_nonce);
+        for (author, signature) in proofs {
+            if !verify(author, Domain::AuthorProof, &[&parts], signature) {
+                return Err(SessionError::Proof);
+            }
+            self.proven.push(*author);
+        }
+        self.stage = Stage::Open;
+        self.outputs.push_back(Output::Event(Event::Proven(self.proven.clone())));
+        for (space, invite) in std::mem::take(&mut self.waiting) {
+            self.start(space, invite);
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
+        match message {
+            Message::Hello { .. } | Message::Proof(_) => Err(SessionError::Unexpected("a second greeting")),
+            Message::Open { slot, space, invite, summary } => {
+                let theirs = (slot % 2 == 0) == (self.role == Role::Listener);
+                if !theirs || self.slots.contains_key(&slot) || self.slots.len() >= MAX_SLOTS {
+                    return Err(SessionError::Unexpected("a slot that is not free"));
+                }
+                let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
+                let mut exchange = Exchange::new(space, invite, true);
+                exchange.theirs = Some(summary);
+                self.slots.insert(slot, exchange);
+                self.ask_open(slot);
+                Ok(())
+            }
+            Message::Have { slot, summary } => {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                if exchange.by_peer || exchange.theirs.is_some() {
+                    return Err(SessionError::Unexpected("a summary that nobody asked for"));
+                }
+                exchange.theirs = Some(summary);
+                self.begin(slot);
+                Ok(())
+            }
+            Message::Data { slot, number, frame } => {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                if number != exchange.received + 1 {
+                    return Err(SessionError::Unexpected("a frame out of turn"));
+                }
+                exchange.received = number;
+                exchange.ingesting += 1;
+                exchange.settled = false;
+                self.outputs.push_back(Output::Ask(Ask::Ingest { slot, number, frame }));
+                Ok(())
+            }
+            Message::Ack { slot, number, refused: _ } => {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                if number > exchange.sent || number <= exchange.acked {
+                    return Err(SessionError::Unexpected("an acknowledgement of nothing"));
+                }
+                exchange.acked = number;
+                while exchange.in_flight.front().is_some_and(|(sent, _)| *sent <= number) {
+                    exchange.in_flight.pop_front();
+                }
+                self.advance(slot);
+                Ok(())
+            }
+            Message::End { slot, digest, heads } => {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                exchange.their_end = Some((digest, heads));
+                exchange.have_all = false;
+                self.check(slot);
+                Ok(())
+            }
+            Message::Want { slot, ids, bodies } => {
+                let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.sends) else {
+                    return Ok(());
+                };
+                exchange.rounds += 1;
+                if exchange.rounds > 2 * MAX_ROUNDS {
+                    return Err(SessionError::Unexpected("endless wishes"));
+                }
+                exchange.behind = true;
+                exchange.ended = false;
+                self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, bodies }));
+                self.advance(slot);
+                Ok(())
+            }
+            Message::Decline { slot, reason, retry_after_ms } => {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                exchange.sends = false;
+                let space = exchange.space;
+                self.outputs.push_back(Output::Event(Event::Declined(space, reason, retry_after_ms)));
+                Ok(())
+            }
+            Message::Close { slot } => {
+                self.shut(slot, false);
+                Ok(())
+            }
+        }
+    }
+
+    fn start(&mut self, space: SpaceId, invite: Option<InviteProof>) {
+        if self.slots.values().any(|exchange| exchange.space == space) || self.slots.len() >= MAX_SLOTS {
+            return;
+        }
+        let slot = self.next_slot;
+        self.next_slot += 2;
+        self.slots.insert(slot, Exchange::new(space, invite, false));
+        self.ask_open(slot);
+    }
+
+    fn ask_open(&mut self, slot: Slot) {
+        let Some(exchange) = self.slots.get(&slot) else { return };
+        let (space, invite, by_peer) = (exchange.space, exchange.invite, exchange.by_peer);
+        let keys = self.proven.clone();
+        self.outputs.push_back(Output::Ask(Ask::Open { slot, space, keys, invite, by_peer }));
+    }
+
+    // Both summaries are known: what the peer lacks is read, or the peer is told that it gets nothing.
+    fn begin(&mut self, slot: Slot) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        let (true, Some(theirs)) = (exchange.opened, exchange.theirs.clone()) else { return };
+        exchange.behind = true;
+        self.outputs.push_back(Output::Ask(Ask::Begin { slot, theirs }));
+        self.advance(slot);
+    }
+
+    // Whatever can be done next for a slot: read on while the window is open, or find that all is settled.
+    fn advance(&mut self, slot: Slot) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        let ready = exchange.opened && exchange.theirs.is_some();
+        if ready && exchange.behind && !exchange.reading && exchange.window() < SEND_WINDOW {
+            exchange.behind = false;
+            exchange.reading = true;
+            self.outputs.push_back(Output::Ask(Ask::Read { slot }));
+            return;
+        }
+        let quiet =
+            !exchange.behind && !exchange.reading && exchange.in_flight.is_empty() && exchange.ingesting == 0;
+        if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
+            exchange.settled = true;
+            exchange.rounds = 0;
+            let space = exchange.space;
+            self.outputs.push_back(Output::Event(Event::Settled(space)));
+        }
+    }
+
+    // The peer said that this was all, and all of it is ingested: is it all?
+    fn check(&mut self, slot: Slot) {
+        let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.ingesting == 0) else {
+            return;
+        };
+        match exchange.their_end.clone() {
+            Some((digest, heads)) if !exchange.have_all => {
+                self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest }));
+            }
+            _ => self.advance(slot),
+        }
+    }
+
+    fn shut(&mut self, slot: Slot, tell: bool) {
+        let Some(exchange) = self.slots.remove(&slot) else { return };
+        if tell {
+            self.send(&Message::Close { slot });
+        }
+        self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
+        self.outputs.push_back(Output::Event(Event::Closed(exchange.space)));
+    }
+
+    // What an author key signs: the role of the prover, both peers, both nonces; dialer first.
+    fn transcript(&self, prover: Role, their_nonce: &[u8; 32]) -> Vec<u8> {
+        let (ours, theirs) = ((&self.us, &self.nonce), (&self.them, their_nonce));
+        let (dialer, listener) = if self.role == Role::Dialer { (ours, theirs) } else { (theirs, ours) };
+        let role = if prover == Role::Dialer { 0 } else { 1 };
+        [&[role][..], &dialer.0.0, &listener.0.0, dialer.1, listener.1].concat()
+    }
+
+    fn send(&mut self, message: &Message) {
+        self.outputs.push_back(Output::Send(message.encode()));
+    }
+}
+
+/// What the host read for a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadFrame {
+    /// The next frame, if there is anything more.
+    pub frame: Option<Vec<u8>>,
+    /// The digest of our sync heads.
+    pub digest: [u8; 8],
+    /// Those heads, as many as fit.
+    pub heads: Vec<CommitId>,
+}
+
+/// An offer that local limits forbid for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declined {
+    /// A stable word.
+    pub reason: String,
+    /// Milliseconds after which it may be tried again.
+    pub retry_after_ms: u64,
+}
+
+impl Exchange {
+    fn new(space: SpaceId, invite: Option<InviteProof>, by_peer: bool) -> Self {
+        Self {
+            space,
+            opened: false,
+            sends: false,
+            invite,
+            theirs: None,
+            by_peer,
+            reading: false,
+            behind: false,
+            sent: 0,
+            acked: 0,
+            in_flight: VecDeque::new(),
+            ended: false,
+            received: 0,
+            ingesting: 0,
+            their_end: None,
+            have_all: false,
+            rounds: 0,
+            settled: false,
+        }
+    }
+
+    // Bytes that were sent and not acknowledged.
+    fn window(&self) -> usize {
+        self.in_flight.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
