@@ -63,6 +63,8 @@ tables! {
     RETRACT = 20 "retract" Bytes;
     /// `LogKey` of a commit that continues, `LogKey` of the next of its run -> nothing.
     RUN = 21 "run" Bytes;
+    /// `LogKey` of a commit without a good signature -> refused commits after it, up to one that is signed: its proof.
+    PROOF = 22 "proof" U64;
 }
 
 /// Position of a commit in the log of its space, from 1.

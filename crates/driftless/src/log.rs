@@ -4,7 +4,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Received, body_hash};
+use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind, body_hash};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_store::{Key, Order, Storage};
 
@@ -82,16 +82,18 @@ pub(crate) fn state(storage: &dyn Storage, at: LogKey) -> Result<Option<State>, 
     storage.get(&layout::STATE, at.0.into())?.map(|bytes| State::decode(&bytes)).transpose()
 }
 
-/// A commit as it would be sent: the header rebuilt from its row, and the rows of its parents.
-pub(crate) fn received(storage: &dyn Storage, space: &SpaceId, at: LogKey) -> Result<Received, Error> {
-    let row = row(storage, at)?;
+/// Header and body of a row, as they would be sent: document bodies of void commits do not travel, rule bodies always.
+pub(crate) fn parts(
+    storage: &dyn Storage,
+    space: &SpaceId,
+    at: LogKey,
+    row: &Row,
+) -> Result<(Header, Option<Vec<u8>>), Error> {
     let body = body(storage, at)?;
-    let header = header(storage, space, at, &row, body.as_deref())?;
-    let signature = row.signature.map(|(signature, _)| signature);
-    // Document bodies of void commits do not travel; rule bodies always do.
-    let withheld = matches!(state(storage, at)?, Some(State::Void | State::Retracted))
-        && row.kind == driftless_core::commit::Kind::Documents;
-    Ok(Received { header: header.encode(), signature, body: if withheld { None } else { body } })
+    let header = header(storage, space, at, row, body.as_deref())?;
+    let withheld =
+        row.kind == Kind::Documents && matches!(state(storage, at)?, Some(State::Void | State::Retracted));
+    Ok((header, if withheld { None } else { body }))
 }
 
 /// The header of a row, as it was signed.

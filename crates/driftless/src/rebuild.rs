@@ -78,7 +78,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         log::forget_id(storage, at, &row.id)?;
     }
     let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
-    for table in [&layout::LOG, &layout::BODY, &layout::HEAD, &layout::RULE] {
+    for table in [&layout::LOG, &layout::BODY, &layout::HEAD, &layout::RULE, &layout::PROOF] {
         remove_numbers(storage, table, lower, upper)?;
     }
     remove_bytes(storage, &layout::RUN, &key([lower]), &key([upper + 1]))?;

@@ -3,7 +3,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{HeaderError, VouchError};
+use driftless_core::commit::{Header, HeaderError, Received, VouchError};
 use driftless_core::id::{AuthorId, SpaceId, base32};
 use driftless_core::verdict::Refusal;
 use driftless_store::{Key, Order, Storage};
@@ -97,12 +97,29 @@ pub struct RefusedLine {
     pub times: u64,
 }
 
-/// What is known of refused bytes.
+/// What refused bytes say of themselves; nothing of it is proven.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Claims {
     pub space: Option<SpaceId>,
     pub author: Option<AuthorId>,
     pub bytes: u64,
+}
+
+impl Claims {
+    /// What a header says of itself.
+    pub(crate) fn of(header: Option<&Header>, bytes: usize) -> Self {
+        Self {
+            space: header.and_then(|header| header.space),
+            author: header.map(|header| header.author),
+            bytes: bytes as u64,
+        }
+    }
+}
+
+/// What received bytes say of themselves.
+pub(crate) fn claims(received: &Received) -> Claims {
+    let size = received.header.len() + received.body.as_ref().map_or(0, Vec::len);
+    Claims::of(Header::decode(&received.header).ok().as_ref(), size)
 }
 
 /// Notes a refusal; one that came before is only counted.
