@@ -22,3 +22,4 @@ pub mod rules;
 pub mod verdict;
 
 pub mod commit;
+pub mod frame;

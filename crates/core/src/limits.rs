@@ -48,3 +48,14 @@ pub const MAX_REGEX: usize = 4 * 1024;
 pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
 /// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
 pub const MAX_RUN: u32 = 1024;
+
+// The limits below are those of the protocol: what a peer may send, and how much of it at once.
+
+/// Bytes at which a DATA frame is sent, before compression: enough for columns to compress, little enough to lose
+/// when a connection breaks.
+pub const FRAME_TARGET: usize = 64 * 1024;
+/// Bytes of a DATA frame, and bytes of headers, signatures and bodies that it decodes into: one largest commit, with
+/// room for what stands around it. A few bytes in a frame can stand for a header of kilobytes, so both are bounded.
+pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
+/// Commits in one DATA frame: each costs memory beyond its bytes while the frame is judged.
+pub const MAX_FRAME_COMMITS: usize = 4096;
