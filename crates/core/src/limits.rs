@@ -33,6 +33,8 @@ pub const MAX_DOCUMENT_DEPTH: usize = MAX_VALUE_DEPTH;
 /// Weight of the fields of one document (16 per value and key, and the bytes of texts; above the encoded size).
 /// A stream of `$push` must not grow what every replica holds in memory to fold it.
 pub const MAX_DOCUMENT_WEIGHT: u64 = 16 * 1024 * 1024;
+/// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
+pub const MAX_RUN: u32 = 1024;
 
 // The limits below are local: they bound what a query may cost and never change what is stored.
 
@@ -46,8 +48,8 @@ pub const MAX_FILTER_REGEXES: usize = 16;
 pub const MAX_REGEX: usize = 4 * 1024;
 /// Bytes of a compiled regular expression: small patterns can compile into large programs.
 pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
-/// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
-pub const MAX_RUN: u32 = 1024;
+
+// The limits below are those of the protocol: what a peer may send, and how much of it at once.
 
 /// Author keys that one side proves in a session: each costs the other a signature check before anything is served.
 pub const MAX_PROOFS: usize = 16;

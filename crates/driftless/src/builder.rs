@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use driftless_store::{Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
 
 use crate::database::{Database, Durability};
-use crate::engine::{Engine, Now, Random};
+use crate::engine::{Engine, Now, seeded};
 use crate::error::Error;
 use crate::layout::SCHEMA;
 
@@ -192,12 +192,6 @@ fn system_random() -> Result<[u8; 32], Error> {
     getrandom::fill(&mut seed)
         .map_err(|error| Error::Io(format!("the system gives no random bytes: {error}")))?;
     Ok(seed)
-}
-
-// BLAKE3 in its extendable-output mode, keyed with the seed: one system call at open instead of one per id.
-fn seeded(seed: [u8; 32]) -> Random {
-    let mut reader = blake3::Hasher::new_keyed(&seed).finalize_xof();
-    Box::new(move |bytes| reader.fill(bytes))
 }
 
 #[cfg(test)]

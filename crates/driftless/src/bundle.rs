@@ -7,16 +7,15 @@ use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 
 use driftless_core::cbor::{self, Reader, Writer};
-use driftless_core::commit::{Header, Received, Vouched, vouch};
+use driftless_core::commit::{Header, Received, Vouched, commit_id};
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::{MAX_BODY, MAX_HEADER};
-use driftless_core::sign::{Domain, Signature, verify_commit};
+use driftless_core::sign::{Domain, Signature};
 
-use crate::commit::Entered;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout::State;
+use crate::ingest::{Taken, Tally, ingest, proof, take_vouched};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::space::Space;
@@ -33,9 +32,9 @@ const RECORD_HEAD: usize = 9;
 /// Bytes of one record: a header, a body, a signature and their CBOR.
 const MAX_RECORD: usize = MAX_HEADER + MAX_BODY + 256;
 /// Bytes at which a frame ends: one durable write per frame on the other side.
-const FRAME: usize = 256 * 1024;
+const FRAME: usize = 1024 * 1024;
 /// Bytes of one frame at most. Longer runs without a signature do not exist: nobody could have received them.
-const MAX_FRAME: usize = 2 * MAX_RECORD;
+const MAX_FRAME: usize = 4 * MAX_RECORD;
 /// Commits that wait for their parents while a bundle is read, and their bytes.
 const MAX_WAITING: usize = 1000;
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
@@ -110,12 +109,11 @@ fn export(
     let mut next = 1;
     loop {
         // The lock is taken once per batch, so that others can work meanwhile.
-        let batch = database.read(|engine| batch(engine, space, next))?;
+        let batch = database.read(|engine| batch(engine, space, &mut next))?;
         if batch.is_empty() {
             break;
         }
-        next += batch.len() as u64;
-        for (id, previous, received) in batch {
+        for Exportable { id, previous, signed, received } in batch {
             let bytes = commit_record(&received);
             put(&record(COMMIT, &bytes), &mut done)?;
             done.commits += 1;
@@ -124,7 +122,7 @@ fn export(
             if let Some(previous) = previous {
                 unvouched.remove(&previous);
             }
-            if received.signature.is_none() {
+            if !signed {
                 unvouched.insert(id);
             }
             // A frame ends only where every commit in it is vouched for.
@@ -140,27 +138,39 @@ fn export(
     Ok(done)
 }
 
-type Exportable = (CommitId, Option<CommitId>, Received);
+struct Exportable {
+    id: CommitId,
+    previous: Option<CommitId>,
+    // The signature is known to be good. One that came inside a run was not needed then; it travels on unproven.
+    signed: bool,
+    received: Received,
+}
 
-fn batch(engine: &mut Engine, space: &SpaceId, first: u64) -> Result<Vec<Exportable>, Error> {
+// The next commits of the log, about a frame of them, each with what proves it.
+fn batch(engine: &mut Engine, space: &SpaceId, next: &mut u64) -> Result<Vec<Exportable>, Error> {
     let last = engine.present(space)?.next;
     let (storage, replica) = engine.parts(space)?;
     let (mut batch, mut size) = (Vec::new(), 0);
-    for at in first..last {
-        let mut received = log::received(storage, space, replica.key(at))?;
-        let header = Header::decode(&received.header)
-            .map_err(|error| Error::damaged(format!("commit {at} does not decode: {error}")))?;
-        let id = driftless_core::commit::commit_id(&received.header);
-        // A signature that came inside a run was not needed then; it is sent only if it is good.
-        if !log::row(storage, replica.key(at))?.signature.is_some_and(|(_, verified)| verified) {
-            received.signature =
-                received.signature.filter(|signature| verify_commit(&header.author, &id, signature));
-        }
+    while *next < last && size <= FRAME {
+        let at = replica.key(*next);
+        let row = log::row(storage, at)?;
+        let (header, body) = log::parts(storage, space, at, &row)?;
+        let received = Received {
+            header: header.encode(),
+            signature: row.signature.map(|(signature, _)| signature),
+            body,
+        };
         size += received.header.len() + received.body.as_ref().map_or(0, Vec::len);
-        batch.push((id, header.previous, received));
-        if size > FRAME {
-            break;
+        let signed = row.signature.is_some_and(|(_, verified)| verified);
+        batch.push(Exportable { id: row.id, previous: header.previous, signed, received });
+        if !signed {
+            for received in proof(storage, at)? {
+                let id = commit_id(&received.header);
+                let previous = Header::decode(&received.header).ok().and_then(|header| header.previous);
+                batch.push(Exportable { id, previous, signed: received.signature.is_some(), received });
+            }
         }
+        *next += 1;
     }
     Ok(batch)
 }
@@ -269,42 +279,37 @@ impl Import {
                 }
             }
         }
-        let claims: Vec<([u8; 32], Claims)> =
-            received.iter().map(|item| (item.hash(), refused::claims(item))).collect();
-        let frame = vouch(received);
-        self.done.signatures += frame.verified;
-        for unusable in frame.unusable {
-            let claims =
-                claims.iter().find(|(hash, _)| *hash == unusable.hash).map(|(_, claims)| claims.clone());
-            self.refuse(engine, unusable.hash, &Reason::Vouch(unusable.why), &claims.unwrap_or_default())?;
-        }
-        for commit in frame.vouched {
-            self.enter(engine, commit)?;
-        }
-        Ok(())
+        let taken = ingest(engine, received)?;
+        self.note(&taken);
+        self.wait(engine, taken.early)
     }
 
-    fn enter(&mut self, engine: &mut Engine, commit: Vouched) -> Result<(), Error> {
-        if self.spaces.insert(commit.space()) {
-            self.done.spaces.push(commit.space());
+    fn note(&mut self, taken: &Taken) {
+        let Tally { known, applied, held, void, wanted, refused, declined, signatures } = taken.tally;
+        self.done.known += known;
+        self.done.applied += applied;
+        self.done.held += held;
+        self.done.void += void;
+        self.done.wanted += wanted;
+        self.done.refused += refused;
+        self.done.declined += declined;
+        self.done.signatures += signatures;
+        for space in &taken.spaces {
+            if self.spaces.insert(*space) {
+                self.done.spaces.push(*space);
+            }
         }
-        match engine.enter(&commit)? {
-            Entered::Known => self.done.known += 1,
-            Entered::New(state) | Entered::Completed(state) => match state {
-                None => self.done.applied += 1,
-                Some(State::Held) => self.done.held += 1,
-                Some(State::Void | State::Retracted) => self.done.void += 1,
-                Some(State::Wanted | State::Incomplete) => self.done.wanted += 1,
-            },
-            Entered::Refused(reason) => self.refuse_commit(engine, &commit, &reason)?,
-            Entered::Early(_) => {
-                let size = commit.body().map_or(0, <[u8]>::len) + MAX_HEADER;
-                if self.waiting.len() < MAX_WAITING && self.waiting_bytes + size <= MAX_WAITING_BYTES {
-                    self.waiting_bytes += size;
-                    self.waiting.push(commit);
-                } else {
-                    self.refuse_commit(engine, &commit, &Reason::MissingParent)?;
-                }
+    }
+
+    // Keeps commits whose parents may still come, within bounds.
+    fn wait(&mut self, engine: &mut Engine, early: Vec<Vouched>) -> Result<(), Error> {
+        for commit in early {
+            let size = commit.body().map_or(0, <[u8]>::len) + MAX_HEADER;
+            if self.waiting.len() < MAX_WAITING && self.waiting_bytes + size <= MAX_WAITING_BYTES {
+                self.waiting_bytes += size;
+                self.waiting.push(commit);
+            } else {
+                self.refuse_commit(engine, &commit)?;
             }
         }
         Ok(())
@@ -316,15 +321,15 @@ impl Import {
             let waiting = std::mem::take(&mut self.waiting);
             let before = waiting.len();
             self.waiting_bytes = 0;
-            for commit in waiting {
-                self.enter(engine, commit)?;
-            }
+            let taken = take_vouched(engine, waiting)?;
+            self.note(&taken);
+            self.wait(engine, taken.early)?;
             if self.waiting.len() == before || self.waiting.is_empty() {
                 break;
             }
         }
         for commit in std::mem::take(&mut self.waiting) {
-            self.refuse_commit(engine, &commit, &Reason::MissingParent)?;
+            self.refuse_commit(engine, &commit)?;
         }
         // A transaction that came in two frames is whole now.
         self.recount(engine)?;
@@ -345,9 +350,9 @@ impl Import {
         Ok(())
     }
 
-    fn refuse_commit(&mut self, engine: &mut Engine, commit: &Vouched, reason: &Reason) -> Result<(), Error> {
+    fn refuse_commit(&mut self, engine: &mut Engine, commit: &Vouched) -> Result<(), Error> {
         let received = commit.to_received();
-        self.refuse(engine, received.hash(), reason, &refused::claims(&received))
+        self.refuse(engine, received.hash(), &Reason::MissingParent, &refused::claims(&received))
     }
 
     fn refuse(

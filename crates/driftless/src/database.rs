@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId};
 use driftless_store::WriterLock;
 
 use crate::changes::{Changes, Listeners};
-use crate::engine::Engine;
+use crate::engine::{Engine, Random, seeded};
 use crate::error::Error;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
@@ -37,7 +38,6 @@ pub struct Database {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     engine: Mutex<Engine>,
     // How many flushes there were. A lock of its own: who waits for a flush must not stand in line for the engine.
@@ -46,6 +46,9 @@ struct Shared {
     // Writers that wait for the lock: whoever holds it leaves the flush to them.
     in_line: AtomicUsize,
     listeners: Listeners,
+    // What writers need before they stand in line: who waits here is not seen to be coming.
+    author: AuthorId,
+    ids: Mutex<Random>,
     durability: Durability,
     folder: Option<PathBuf>,
     // Freed with the last handle, or by the kernel with the process.
@@ -59,7 +62,10 @@ impl Database {
         folder: Option<PathBuf>,
         lock: Option<WriterLock>,
     ) -> Self {
+        let mut engine = engine;
         let shared = Arc::new(Shared {
+            author: engine.author(),
+            ids: Mutex::new(seeded(engine.random())),
             engine: Mutex::new(engine),
             flushes: Mutex::new(0),
             flushed: Condvar::new(),
@@ -84,7 +90,15 @@ impl Database {
 
     /// The key that signs local commits: what others `grant` permissions to.
     pub fn author(&self) -> Result<AuthorId, Error> {
-        Ok(self.engine()?.author())
+        Ok(self.shared.author)
+    }
+
+    /// A new id for a document.
+    pub(crate) fn new_id(&self) -> Result<DocumentId, Error> {
+        let mut bytes = [0; 16];
+        let mut ids = self.shared.ids.lock().map_err(|_| panicked())?;
+        ids(&mut bytes);
+        Ok(DocumentId::random(bytes))
     }
 
     /// The public half of this database's node key.
@@ -144,13 +158,18 @@ impl Database {
             return Err(Error::ReadOnly);
         }
         let before = engine.staged;
+        // What is read before the first write belongs to the same transaction.
+        engine.storage.begin()?;
         let result = stage(&mut engine);
         if self.spoilt(&mut engine, before, &result) {
             return result;
         }
-        if engine.staged == 0
-            || (matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP)
-        {
+        if engine.staged == 0 {
+            // Nothing came of it: the transaction ends, so that it does not stand open.
+            engine.storage.commit()?;
+            return result;
+        }
+        if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
             return result;
         }
         if shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP {
@@ -208,6 +227,15 @@ impl Database {
         drop(engine);
         self.shared.tell(flushes);
         turn.publish(changes);
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("folder", &self.folder)
+            .field("author", &self.author)
+            .finish_non_exhaustive()
     }
 }
 

@@ -192,7 +192,7 @@ impl From<std::io::Error> for Error {
 impl From<NetError> for Error {
     fn from(error: NetError) -> Self {
         match error {
-            NetError::Address(_) | NetError::Foreign(_) => Self::Invalid(error.to_string()),
+            NetError::Address(_) => Self::Invalid(error.to_string()),
             NetError::Proof
             | NetError::WrongPeer { .. }
             | NetError::Protocol(_)

@@ -63,8 +63,10 @@ tables! {
     RETRACT = 20 "retract" Bytes;
     /// `LogKey` of a commit that continues, `LogKey` of the next of its run -> nothing.
     RUN = 21 "run" Bytes;
+    /// `LogKey` of a commit without a good signature -> refused commits after it, up to one that is signed: its proof.
+    PROOF = 22 "proof" U64;
     /// Public node key -> `Peer`.
-    PEER = 22 "peer" Bytes;
+    PEER = 23 "peer" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -32,6 +32,7 @@ mod changes;
 mod engine;
 mod judge;
 mod commit;
+mod ingest;
 mod write;
 mod database;
 mod builder;

@@ -4,7 +4,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Received, body_hash};
+use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind, body_hash};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_store::{Key, Order, Storage};
 
@@ -80,14 +80,6 @@ pub(crate) fn decode_body(row: &Row, body: &[u8]) -> DocumentBody {
 /// The state of a commit, if it is not simply applied.
 pub(crate) fn state(storage: &dyn Storage, at: LogKey) -> Result<Option<State>, Error> {
     storage.get(&layout::STATE, at.0.into())?.map(|bytes| State::decode(&bytes)).transpose()
-}
-
-/// A commit as it would be sent.
-pub(crate) fn received(storage: &dyn Storage, space: &SpaceId, at: LogKey) -> Result<Received, Error> {
-    let row = row(storage, at)?;
-    let (header, body) = parts(storage, space, at, &row)?;
-    let signature = row.signature.map(|(signature, _)| signature);
-    Ok(Received { header: header.encode(), signature, body })
 }
 
 /// Header and body of a row, as they would be sent: document bodies of void commits do not travel, rule bodies always.

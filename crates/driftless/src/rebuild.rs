@@ -78,7 +78,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         log::forget_id(storage, at, &row.id)?;
     }
     let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
-    for table in [&layout::LOG, &layout::BODY, &layout::HEAD, &layout::RULE] {
+    for table in [&layout::LOG, &layout::BODY, &layout::HEAD, &layout::RULE, &layout::PROOF] {
         remove_numbers(storage, table, lower, upper)?;
     }
     remove_bytes(storage, &layout::RUN, &key([lower]), &key([upper + 1]))?;
@@ -169,6 +169,156 @@ fn remove_bytes(storage: &mut dyn Storage, table: &Table, lower: &[u8], upper: &
         }
         if keys.len() < BATCH {
             return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use driftless_core::rules::{Permission, Strength, Subject};
+    use driftless_core::value::Map;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::database::Database;
+    use crate::replica::Replica;
+    use crate::transaction::Insert;
+
+    const START: u64 = 1_767_225_600_000;
+
+    struct Peer {
+        db: Database,
+        clock: Arc<AtomicU64>,
+    }
+
+    fn peer(seed: u8) -> Peer {
+        let clock = Arc::new(AtomicU64::new(START));
+        let now = clock.clone();
+        let builder = Database::builder().seed([seed; 32]).clock(move || now.load(Ordering::SeqCst));
+        Peer { db: builder.memory().unwrap(), clock }
+    }
+
+    fn exchange(from: &Space, to: &Database) {
+        let mut bytes = Vec::new();
+        from.export(&mut bytes, &mut |_| {}).unwrap();
+        to.import(&mut bytes.as_slice(), &mut |_| {}).unwrap();
+    }
+
+    // Everything of a space in memory that a restart must bring back, and the state of every commit.
+    fn all_of(engine: &mut Engine, replica: &Replica, frontiers: u32) -> Vec<String> {
+        let rules = &replica.rules;
+        let frontiers: Vec<_> = (0..frontiers)
+            .map(|id| rules.heads_of(driftless_core::verdict::FrontierId(id)).map(<[_]>::to_vec))
+            .collect();
+        let mut forks: Vec<_> =
+            replica.chains.all_forks().map(|(author, forks)| (*author, forks.to_vec())).collect();
+        forks.sort();
+        let states = crate::replica::range(engine.storage.as_ref(), &layout::STATE, replica.number).unwrap();
+        vec![
+            format!("{:?} {:?} {:?}", replica.next, replica.log_digest, replica.counts),
+            format!("{:?} {:?} {:?}", replica.documents, replica.view, replica.alias),
+            format!("heads {:?}", replica.heads),
+            format!("tips {:?} forks {forks:?}", replica.tips),
+            format!("held {:?}", replica.held),
+            format!("rules {:?} {:?} {frontiers:?}", replica.rule_at, rules.members()),
+            format!("states {states:?}"),
+        ]
+    }
+
+    // As the space is in memory, as a restart finds it, and as a rebuild makes it.
+    fn check(db: &Database, id: &SpaceId) -> Result<(), TestCaseError> {
+        db.write(|engine| engine.present(id).map(drop)).unwrap();
+        let (now, loaded, frontiers) = db
+            .read(|engine| {
+                let replica = engine.replicas.remove(id).unwrap();
+                let loaded = Replica::load(engine.storage.as_ref(), replica.number)?;
+                // What a refused write looked up is not stored, and named by nobody.
+                let frontiers = loaded.rules.frontier_count();
+                let now = all_of(engine, &replica, frontiers);
+                let loaded = all_of(engine, &loaded, frontiers);
+                engine.replicas.insert(*id, replica);
+                Ok((now, loaded, frontiers))
+            })
+            .unwrap();
+        prop_assert_eq!(&now, &loaded);
+        db.write(|engine| rebuild(engine, id)).unwrap();
+        let rebuilt = db
+            .read(|engine| {
+                let replica = engine.replicas.remove(id).unwrap();
+                let rebuilt = all_of(engine, &replica, frontiers);
+                engine.replicas.insert(*id, replica);
+                Ok(rebuilt)
+            })
+            .unwrap();
+        prop_assert_eq!(&now, &rebuilt);
+        Ok(())
+    }
+
+    fn act(peers: &[Peer], id: &SpaceId, [who, what, whom, how]: [u8; 4]) {
+        let peer = &peers[usize::from(who) % peers.len()];
+        let other = &peers[usize::from(whom) % peers.len()];
+        let Ok(space) = peer.db.space(&id.to_string()) else { return };
+        let notes = space.collection("notes").unwrap();
+        let document = i64::from(how % 4).into();
+        let subject = if how % 8 == 7 { Subject::Anyone } else { Subject::Key(other.db.author().unwrap()) };
+        // Whatever the rules do not allow is an error and no more.
+        match what % 10 {
+            0 | 1 => {
+                let insert = Insert { id: Some(document), parent: None };
+                let fields = Map::from_json(&format!(r#"{{"n": {how}, "by": {who}}}"#)).unwrap();
+                drop(notes.insert_with(fields, insert));
+            }
+            2 => drop(notes.save(&document, Map::from_json(&format!(r#"{{"n": {how}}}"#)).unwrap())),
+            3 => drop(notes.delete(&document)),
+            4 => drop(peer.clock.fetch_add(u64::from(how) * 10_000, Ordering::SeqCst)),
+            5 => drop(space.grant(subject, Permission::Write(Strength(u32::from(how % 16))))),
+            6 => drop(space.grant(subject, Permission::Admin(Strength(u32::from(how % 16))))),
+            7 => drop(space.revoke(subject)),
+            _ => exchange(&space, &other.db),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn memory_a_restart_and_a_rebuild_are_one_and_all_replicas_agree(
+            actions in proptest::collection::vec(any::<[u8; 4]>(), 10..120),
+        ) {
+            // The last two are one device that was copied.
+            let peers = [peer(1), peer(2), peer(3), peer(4), peer(4)];
+            let space = peers[0].db.create_space("team").unwrap();
+            let id = space.id();
+            space.grant(Subject::Key(peers[1].db.author().unwrap()), Permission::Admin(Strength(2))).unwrap();
+            for peer in &peers[2..] {
+                let author = Subject::Key(peer.db.author().unwrap());
+                space.grant(author, Permission::Write(Strength(9))).unwrap();
+            }
+            for peer in &peers[1..] {
+                exchange(&space, &peer.db);
+            }
+            for action in actions {
+                act(&peers, &id, action);
+            }
+            for peer in &peers {
+                check(&peer.db, &id)?;
+            }
+            let end = peers.iter().map(|peer| peer.clock.load(Ordering::SeqCst)).max().unwrap_or_default();
+            for peer in &peers {
+                peer.clock.store(end, Ordering::SeqCst);
+            }
+            for from in peers.iter().chain(&peers) {
+                for to in &peers {
+                    exchange(&from.db.space(&id.to_string()).unwrap(), &to.db);
+                }
+            }
+            let digest = space.digest().unwrap();
+            for peer in &peers {
+                prop_assert_eq!(&peer.db.space(&id.to_string()).unwrap().digest().unwrap(), &digest);
+                check(&peer.db, &id)?;
+            }
         }
     }
 }

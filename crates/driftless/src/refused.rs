@@ -97,7 +97,7 @@ pub struct RefusedLine {
     pub times: u64,
 }
 
-/// What is known of refused bytes.
+/// What refused bytes say of themselves; nothing of it is proven.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Claims {
     pub space: Option<SpaceId>,
@@ -105,15 +105,21 @@ pub(crate) struct Claims {
     pub bytes: u64,
 }
 
-/// What received bytes say of themselves; nothing of it is proven.
-pub(crate) fn claims(received: &Received) -> Claims {
-    let header = Header::decode(&received.header).ok();
-    let size = received.header.len() + received.body.as_ref().map_or(0, Vec::len);
-    Claims {
-        space: header.as_ref().and_then(|header| header.space),
-        author: header.as_ref().map(|header| header.author),
-        bytes: size as u64,
+impl Claims {
+    /// What a header says of itself.
+    pub(crate) fn of(header: Option<&Header>, bytes: usize) -> Self {
+        Self {
+            space: header.and_then(|header| header.space),
+            author: header.map(|header| header.author),
+            bytes: bytes as u64,
+        }
     }
+}
+
+/// What received bytes say of themselves.
+pub(crate) fn claims(received: &Received) -> Claims {
+    let size = received.header.len() + received.body.as_ref().map_or(0, Vec::len);
+    Claims::of(Header::decode(&received.header).ok().as_ref(), size)
 }
 
 /// Notes a refusal; one that came before is only counted.

@@ -109,7 +109,7 @@ impl Transaction {
                 id
             }
             None => {
-                let id = self.database.read(|engine| Ok(DocumentId::random(engine.random())))?;
+                let id = self.database.new_id()?;
                 self.seen
                     .insert((to.space().id(), to.name().to_owned(), id.clone()), DocumentState::default());
                 id

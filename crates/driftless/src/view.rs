@@ -190,17 +190,16 @@ impl View {
         collection: &Arc<CollectionFacts>,
         id: &DocumentId,
     ) -> Result<Option<DocumentState>, Error> {
-        let text = id.to_string();
-        let Some(number) = self.locate(storage, collection.number, &text)? else { return Ok(None) };
-        if let Some(document) = self.loaded.get(&number) {
-            if document.stale_from.is_some() {
-                self.refold(storage, number)?;
-            }
+        let at = (collection.number, id.to_string());
+        if let Some(number) = self.numbers.get(&at).copied() {
+            self.refold(storage, number)?;
             let state = self.loaded.get(&number).map(|document| &document.state);
             return Ok(state.filter(|state| state.exists()).cloned());
         }
         let mut found = Ok(None);
-        storage.document(number, &mut |stored| found = read_stored(stored).map(|(state, _)| Some(state)))?;
+        storage.document_by_id(at.0, &at.1, &mut |stored| {
+            found = read_stored(stored).map(|(state, _)| Some(state).filter(DocumentState::exists));
+        })?;
         found
     }
 
@@ -279,16 +278,6 @@ impl View {
         let body = Arc::new(log::decode_body(&log::row(storage, at)?, &bytes));
         self.remember(at, body.clone());
         Ok(Some(body))
-    }
-
-    fn locate(&self, storage: &dyn Storage, collection: u64, text: &str) -> Result<Option<u64>, Error> {
-        // The key is cloned only on this cold path of a tuple look-up.
-        if let Some(number) = self.numbers.get(&(collection, text.to_owned())) {
-            return Ok(Some(*number));
-        }
-        let mut number = None;
-        storage.document_by_id(collection, text, &mut |stored| number = Some(stored.number))?;
-        Ok(number)
     }
 
     // The number of a document, loaded; a new one if nobody has edited it yet.

@@ -112,16 +112,7 @@ impl SqliteStorage {
 
     // Every write goes through here. It says how many rows were written.
     fn write(&self, sql: &str, params: impl Params) -> Result<usize, StorageError> {
-        match self.phase.get() {
-            Phase::Writing => {}
-            Phase::Reading => return Err(StorageError::ReadOnly),
-            Phase::Failed { .. } => return Err(given_up()),
-            Phase::Idle => {
-                // IMMEDIATE: whoever else writes is met here, and not when there is something to lose.
-                self.prepare(sql::BEGIN)?.execute([]).map_err(failure)?;
-                self.phase.set(Phase::Writing);
-            }
-        }
+        self.begin_writing()?;
         let written = self.prepare(sql).and_then(|mut statement| statement.execute(params).map_err(failure));
         written.inspect_err(|error| {
             // A refused key undoes its own statement only.
@@ -129,6 +120,20 @@ impl SqliteStorage {
                 self.phase.set(Phase::Failed { reader: false });
             }
         })
+    }
+
+    fn begin_writing(&self) -> Result<(), StorageError> {
+        match self.phase.get() {
+            Phase::Writing => Ok(()),
+            Phase::Reading => Err(StorageError::ReadOnly),
+            Phase::Failed { .. } => Err(given_up()),
+            Phase::Idle => {
+                // IMMEDIATE: whoever else writes is met here, and not when there is something to lose.
+                self.prepare(sql::BEGIN)?.execute([]).map_err(failure)?;
+                self.phase.set(Phase::Writing);
+                Ok(())
+            }
+        }
     }
 
     fn data_version(&self) -> Result<i64, StorageError> {
@@ -250,6 +255,10 @@ impl Storage for SqliteStorage {
             }
         }
         Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), StorageError> {
+        self.begin_writing()
     }
 
     fn commit(&mut self) -> Result<(), StorageError> {

@@ -268,6 +268,12 @@ pub trait Storage: Send {
         visit: &mut DocumentVisitor<'_>,
     ) -> Result<(), StorageError>;
 
+    /// Begins the transaction now, so that reads before the first write belong to it and need no locks of their own.
+    /// If never called, the first write begins it.
+    fn begin(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Ends the transaction and keeps it: durable when this returns. Does nothing when nothing was written. After an
     /// error it is unknown which of the two happened; opening again shows all of the transaction or nothing.
     fn commit(&mut self) -> Result<(), StorageError>;

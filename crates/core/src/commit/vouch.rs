@@ -62,6 +62,10 @@ pub enum VouchError {
 pub struct Unusable {
     /// The hash of the received bytes, never an id they claim.
     pub hash: [u8; 32],
+    /// Bytes received.
+    pub size: usize,
+    /// What it claims to be, where that can be read. Nothing of it is proven.
+    pub header: Option<Header>,
     /// Why.
     pub why: VouchError,
 }
@@ -80,35 +84,31 @@ pub struct Frame {
 /// Sorts the commits of one frame, given in causal order, into vouched and unusable.
 pub fn vouch(received: Vec<Received>) -> Frame {
     let mut frame = Frame::default();
-    let mut decoded: Vec<(Vouched, [u8; 32])> = Vec::with_capacity(received.len());
+    let mut decoded: Vec<Vouched> = Vec::with_capacity(received.len());
     for item in received {
-        let hash = item.hash();
         let header = match Header::decode(&item.header) {
             Ok(header) => header,
             Err(why) => {
-                frame.unusable.push(Unusable { hash, why: why.into() });
+                frame.unusable.push(item.unusable(None, why.into()));
                 continue;
             }
         };
         let fits =
-            |body: &Vec<u8>| body.len() == header.body_length as usize && body_hash(body) == header.body_hash;
-        let body = match item.body {
-            Some(body) if fits(&body) => Some(body),
-            Some(_) => {
-                frame.unusable.push(Unusable { hash, why: VouchError::Body });
-                None
-            }
-            None => None,
-        };
+            |body: &[u8]| body.len() == header.body_length as usize && body_hash(body) == header.body_hash;
+        let fits = item.body.as_deref().is_none_or(fits);
+        if !fits {
+            frame.unusable.push(item.unusable(Some(header.clone()), VouchError::Body));
+        }
         let signature = item.signature.map(|signature| Attached { signature, verified: false });
         let id = commit_id(&item.header);
-        decoded.push((Vouched { header, bytes: item.header, id, signature, body }, hash));
+        let body = item.body.filter(|_| fits);
+        decoded.push(Vouched { header, bytes: item.header, id, signature, body });
     }
     // From the last to the first: a vouched commit vouches for its `previous`, if that is by the same author and one
     // number lower, wherever it stands in the frame. Admission checks the same again against the log.
     let mut named: HashSet<(CommitId, AuthorId, u64)> = HashSet::new();
     let mut kept = Vec::with_capacity(decoded.len());
-    for (mut commit, hash) in decoded.into_iter().rev() {
+    for mut commit in decoded.into_iter().rev() {
         let header = &commit.header;
         if !named.contains(&(commit.id, header.author, header.seq)) {
             let why = match &mut commit.signature {
@@ -120,7 +120,8 @@ pub fn vouch(received: Vec<Received>) -> Frame {
                 }
             };
             if let Some(why) = why {
-                frame.unusable.push(Unusable { hash, why });
+                let header = commit.header.clone();
+                frame.unusable.push(commit.to_received().unusable(Some(header), why));
                 continue;
             }
         }
@@ -135,6 +136,11 @@ pub fn vouch(received: Vec<Received>) -> Frame {
 }
 
 impl Received {
+    fn unusable(&self, header: Option<Header>, why: VouchError) -> Unusable {
+        let size = self.header.len() + self.body.as_ref().map_or(0, Vec::len);
+        Unusable { hash: self.hash(), size, header, why }
+    }
+
     /// The hash under which a refusal of these bytes is remembered.
     pub fn hash(&self) -> [u8; 32] {
         let signature = self.signature.as_ref().map_or(&[][..], |signature| &signature.0);
@@ -167,6 +173,16 @@ impl Vouched {
     /// The id.
     pub fn id(&self) -> CommitId {
         self.id
+    }
+
+    /// The encoded header, as it was signed.
+    pub fn header_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether its own signature was verified; else a later commit of its author vouches for it.
+    pub fn is_signed(&self) -> bool {
+        self.signature.is_some_and(|attached| attached.verified)
     }
 
     /// The space: the one named, or the one that this genesis founds.

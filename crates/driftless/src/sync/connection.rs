@@ -2,7 +2,7 @@
 //!
 //! It decides nothing. Database work runs where it may block; the network never waits for it longer than one frame.
 
-use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::session::{Event, InviteProof, Output, Role, Session};
 use driftless_net::{Connection, MAX_FRAME, Traffic};
 use tokio::sync::{broadcast, mpsc};
@@ -23,13 +23,11 @@ pub(crate) enum Command {
 /// What a connection tells its owner.
 #[derive(Debug, Clone)]
 pub(crate) enum News {
-    /// The peer has proven its author keys.
-    Proven(Vec<AuthorId>),
     /// A space is the same on both sides; what moved so far.
     Settled(SpaceId, Moved, Traffic),
     /// The peer does not open a space, or not any more.
     Closed(SpaceId),
-    /// The peer wants no more of a space for now.
+    /// The peer wants no more of a space for now, and says why.
     Declined(SpaceId, String),
     /// The exchange came to nothing more.
     Stalled(SpaceId, Moved, Traffic),
@@ -69,8 +67,10 @@ pub(crate) async fn run(
                         receiver.limit(MAX_FRAME);
                     }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
-                    // The owner may have lost interest; the exchange goes on for the peer's sake.
-                    let _ = news.send(tell(event, moved, meter.traffic()));
+                    if let Some(told) = tell(event, moved, meter.traffic()) {
+                        // The owner may have lost interest; the exchange goes on for the peer's sake.
+                        let _ = news.send(told);
+                    }
                 }
             }
         }
@@ -107,14 +107,14 @@ fn greeting(database: &Database) -> Result<(PeerId, [u8; 32], Vec<driftless_core
     database.read(|engine| Ok((engine.node.id(), engine.random(), vec![engine.user.key.clone()])))
 }
 
-fn tell(event: Event, moved: Moved, traffic: Traffic) -> News {
-    match event {
-        Event::Proven(keys) => News::Proven(keys),
+fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
+    Some(match event {
+        Event::Proven(_) => return None,
         Event::Settled(space) => News::Settled(space, moved, traffic),
         Event::Closed(space) => News::Closed(space),
         Event::Declined(space, reason, _) => News::Declined(space, reason),
         Event::Stalled(space) => News::Stalled(space, moved, traffic),
-    }
+    })
 }
 
 fn stopped() -> Error {

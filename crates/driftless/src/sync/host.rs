@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{Vouched, vouch};
+use driftless_core::commit::{Header, commit_id};
 use driftless_core::frame::{self, FrameBuilder, FrameCommit, PushError};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
@@ -18,10 +18,10 @@ use driftless_core::sign::{Domain, verify_commit};
 use driftless_core::verdict::Place;
 use driftless_store::{Key, Order, Storage};
 
-use crate::commit::Entered;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::ingest::{Tally, ingest, proof};
 use crate::layout::{self, LogKey, LogSeq, State};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
@@ -239,57 +239,35 @@ impl Host {
         moved.received += received.len() as u64;
         self.database.write(|engine| {
             engine.source(Source::Peer);
-            let claims: HashMap<[u8; 32], Claims> =
-                received.iter().map(|item| (item.hash(), refused::claims(item))).collect();
-            let frame = vouch(received);
-            moved.signatures += frame.verified;
-            let mut verdicts = Vec::new();
-            let mut refuse = |engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims| {
-                verdicts.push(Verdict { hash, code: reason.code().into() });
-                if reason.is_declined() {
-                    moved.declined += 1;
-                } else {
-                    moved.refused += 1;
-                }
-                note(engine, hash, reason, claims)
-            };
-            for unusable in frame.unusable {
-                let claims = claims.get(&unusable.hash).cloned().unwrap_or_default();
-                refuse(engine, unusable.hash, &Reason::Vouch(unusable.why), &claims)?;
+            let taken = ingest(engine, received)?;
+            let Tally { applied, held, void, wanted, refused, declined, signatures, .. } = taken.tally;
+            moved.applied += applied;
+            moved.held += held;
+            moved.void += void;
+            moved.wanted += wanted;
+            moved.refused += refused;
+            moved.declined += declined;
+            moved.signatures += signatures;
+            let mut verdicts = taken.refused;
+            for commit in &taken.early {
+                // An honest peer sends parents first; this one comes again when they are here.
+                let received = commit.to_received();
+                let hash = received.hash();
+                note(engine, hash, &Reason::MissingParent, &refused::claims(&received))?;
+                moved.refused += 1;
+                verdicts.push((hash, Reason::MissingParent.code()));
             }
-            for commit in &frame.vouched {
-                let state = match engine.enter(commit)? {
-                    Entered::New(state) | Entered::Completed(state) => state,
-                    Entered::Known => {
-                        stream.has(engine, commit)?;
-                        continue;
-                    }
-                    Entered::Refused(reason) => {
-                        let received = commit.to_received();
-                        refuse(engine, received.hash(), &reason, &refused::claims(&received))?;
-                        continue;
-                    }
-                    Entered::Early(_) => {
-                        let received = commit.to_received();
-                        refuse(engine, received.hash(), &Reason::MissingParent, &refused::claims(&received))?;
-                        continue;
-                    }
-                };
-                match state {
-                    None => moved.applied += 1,
-                    Some(State::Held) => moved.held += 1,
-                    Some(State::Void | State::Retracted) => moved.void += 1,
-                    Some(State::Wanted | State::Incomplete) => moved.wanted += 1,
-                }
-                stream.has(engine, commit)?;
+            for (_, id) in &taken.here {
+                stream.has(engine, id)?;
             }
             if !verdicts.is_empty() {
                 refused::trim(engine.storage.as_mut())?;
             }
-            let newer = verdicts.iter().any(|verdict| verdict.code == "newer_version");
+            let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
                 newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
-            Ok((verdicts, declined))
+            let verdicts = verdicts.into_iter().map(|(hash, code)| Verdict { hash, code: code.into() });
+            Ok((verdicts.collect(), declined))
         })
     }
 
@@ -348,9 +326,9 @@ impl Host {
 
 impl Stream {
     // The peer has this commit: it sent it.
-    fn has(&mut self, engine: &mut Engine, commit: &Vouched) -> Result<(), Error> {
+    fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;
-        if let Some(facts) = replica.facts(storage, &commit.id())? {
+        if let Some(facts) = replica.facts(storage, id)? {
             self.cover(facts.author, Replica::place(&facts));
         }
         Ok(())
@@ -487,10 +465,24 @@ fn add(
         None => None,
     };
     match builder.push(FrameCommit { header: &header, id: row.id, signature, body: body.as_deref() }) {
-        Ok(()) => Ok(true),
-        Err(PushError::Full) => Ok(false),
-        Err(error) => Err(Error::damaged(format!("commit {at} cannot be sent: {error}"))),
+        Ok(()) => {}
+        Err(PushError::Full) => return Ok(false),
+        Err(error) => return Err(Error::damaged(format!("commit {at} cannot be sent: {error}"))),
     }
+    if signature.is_none() {
+        // What proves it goes right behind it; the receiver refuses that and keeps it.
+        for received in proof(storage, key)? {
+            let header = Header::decode(&received.header).map_err(|error| {
+                Error::damaged(format!("the proof of commit {at} does not decode: {error}"))
+            })?;
+            let id = commit_id(&received.header);
+            let proof = FrameCommit { header: &header, id, signature: received.signature, body: None };
+            if builder.push(proof).is_err() {
+                break;
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn authors_with_prefix(storage: &dyn Storage, prefix: &[u8; 8]) -> Result<Vec<u32>, Error> {

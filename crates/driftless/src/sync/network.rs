@@ -96,7 +96,7 @@ impl Network {
             loop {
                 let connection = tokio::select! {
                     connection = listener.accept() => connection,
-                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = closed(&mut stop) => break,
                 };
                 let Ok(connection) = connection else { break };
                 let (_commands, receiver) = mpsc::channel(8);
@@ -183,7 +183,7 @@ impl Network {
             let this = self.clone();
             tokio::spawn(async move {
                 let mut pause = 1;
-                while !*this.shared.stop.borrow() {
+                loop {
                     match this.live(peer.id).await {
                         Ok(()) => pause = 1,
                         Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -191,7 +191,7 @@ impl Network {
                     let mut stop = this.shared.stop.subscribe();
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_secs(pause)) => {}
-                        _ = stop.wait_for(|stop| *stop) => return,
+                        () = closed(&mut stop) => return,
                     }
                 }
             });
@@ -256,7 +256,7 @@ impl Network {
         let changed = self.shared.changed.subscribe();
         let done = tokio::select! {
             done = run(database, connection, role, changed, commands, news) => done,
-            _ = stop.wait_for(|stop| *stop) => Ok(()),
+            () = closed(&mut stop) => Ok(()),
         };
         connected().remove(&number);
         done
@@ -326,6 +326,11 @@ impl Exchange {
                     return Ok(Synced { space, peer, moved, traffic, settled: false });
                 }
                 Some(News::Closed(of)) if of == space => return Err(Error::NotOpen(space)),
+                Some(News::Declined(of, why)) if of == space => {
+                    return Err(Error::Peer(format!(
+                        "the peer does not take more of this space for now: {why}"
+                    )));
+                }
                 Some(_) => {}
                 None => return Err(self.failure().await),
             }
@@ -339,7 +344,7 @@ impl Exchange {
         loop {
             tokio::select! {
                 news = self.news.recv() => if news.is_none() { return Err(self.failure().await) },
-                _ = stop.wait_for(|stop| *stop) => {
+                () = closed(&mut stop) => {
                     self.end().await;
                     return Ok(());
                 }
@@ -360,4 +365,10 @@ impl Exchange {
             let _ = tokio::time::timeout(PATIENCE, &mut self.task).await;
         }
     }
+}
+
+// Waits until the network is closed.
+async fn closed(stop: &mut watch::Receiver<bool>) {
+    // An error means that the network is gone, which is the same.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

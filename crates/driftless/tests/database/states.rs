@@ -412,3 +412,30 @@ fn who_caused_a_change_stays_known_until_it_is_told() {
     let source = |id: i64| change.documents.iter().find(|change| change.id == id.into()).unwrap().source;
     assert_eq!((source(1), source(2)), (driftless::Source::Bundle, driftless::Source::Local));
 }
+
+#[test]
+fn a_commit_whose_voucher_was_refused_still_proves_itself_to_everybody() {
+    let hand = Hand::new();
+    let ann = database(1, &hand);
+    let here = ann.create_space("team").unwrap();
+    here.grant(Subject::Key(Pen::author(9)), Permission::Write(Strength(10))).unwrap();
+    let head = here.digest().unwrap().heads[0];
+    let mut mallory = Pen::new(9, here.id());
+    hand.advance(5000);
+    // The second commit vouches for the first, and cannot be admitted itself: its other parent exists nowhere.
+    let first = mallory.write(None, &[head], false, body(1, &[]));
+    let second = mallory.write(Some(&first), &[driftless::CommitId([1; 32])], false, body(2, &[]));
+    let unsigned = driftless_core::commit::Received { signature: None, ..first.to_received() };
+    import(&ann, &bundle_of_received([unsigned, second.to_received()]));
+    assert_eq!(here.digest().unwrap().documents, 1);
+
+    // Ann builds on it, and everybody she gives it to can give it on.
+    here.collection("notes").unwrap().insert(map(r#"{"by": "ann"}"#)).unwrap();
+    let (bob, cem) = (database(2, &hand), database(3, &hand));
+    let at_bob = send(&here, &bob);
+    let at_cem = send(&at_bob, &cem);
+    for space in [&at_bob, &at_cem] {
+        assert_eq!(space.digest().unwrap(), here.digest().unwrap());
+        assert_eq!(space.digest().unwrap().documents, 2);
+    }
+}
