@@ -1,11 +1,13 @@
 //! One database of a run: its clock, where it lies, and what it was told is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use driftless::{CommitId, Database, Digest, Document, Error, Filter, Imported, Space, SpaceId, SpaceStatus};
+use driftless::{
+    CommitId, Database, Digest, Document, Error, Filter, Imported, LogQuery, Space, SpaceId, SpaceStatus,
+};
 use driftless_core::commit::{Header, Received, commit_id};
 
 use crate::hostile::Known;
@@ -143,7 +145,13 @@ impl Peer {
         self.database()?.import(&mut &*bundle, &mut |_| {}).map_err(fault("an import"))
     }
 
-    /// All commits here.
+    /// The ids of the commits in the log of a space.
+    pub fn ids(&self, space: &SpaceId) -> Result<BTreeSet<CommitId>, Fault> {
+        let lines = self.space(space)?.log(LogQuery::default()).map_err(fault("a log"))?;
+        Ok(lines.into_iter().map(|line| line.commit).collect())
+    }
+
+    /// All commits here, and what proves them.
     pub fn log(&self, space: &SpaceId) -> Result<Vec<Received>, Fault> {
         pieces::split(&self.export(space)?)
     }
