@@ -176,6 +176,8 @@ fn refused_documents() -> Vec<RefusedBytes> {
     let nan = [&[0xfb, 0x7f, 0xf8][..], &[0; 6]].concat();
     let deep = [&[0x81; 65][..], &[0]].concat();
     let whole = DocumentBody::default().encode(SALT);
+    // The key after the list must not be taken for the code.
+    let codeless = [&[0xa2, 0, 0x81, 0x83, 0x61, b'n', 1, 0x81, 0x80], &[0x18, 99, 0][..]].concat();
     let text = |text: &str| {
         let mut writer = Writer::default();
         writer.str(text);
@@ -207,6 +209,7 @@ fn refused_documents() -> Vec<RefusedBytes> {
         ("a document id of 1,025 bytes", place("notes", &text(&"x".repeat(1022)))),
         ("an operator that is no list", operator(&[7])),
         ("an operator without code", operator(&[0x80])),
+        ("an operator without code, then an unknown key", framed(&codeless)),
         ("a text as code", operator(&[0x81, 0x61, b'x'])),
         ("$delete with an argument", operator(&[0x82, 7, 0])),
         ("$set without a value", operator(&[0x82, 1, 0x81, 0x61, b'a'])),
