@@ -28,6 +28,10 @@ sim seeds="150" first="1":
 doc:
     cargo doc --workspace --no-deps --open
 
+# Writes the golden vectors anew, after a change of the format that was meant.
+vectors:
+    DRIFTLESS_WRITE_VECTORS=1 cargo test -p driftless-core --test vectors
+
 # The rules of the house: layers, names, pages, purity, licences.
 tidy:
     cargo test -p xtask
