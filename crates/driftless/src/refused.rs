@@ -23,6 +23,8 @@ pub(crate) enum Reason {
     Rules(Refusal),
     /// A commit of a space that is not here, without the space's genesis.
     UnknownSpace,
+    /// The beginning of a space for which there is no room.
+    TooManySpaces,
     /// Not later than its parents.
     Time,
     /// `previous` is not the author's commit with the number before.
@@ -52,6 +54,7 @@ impl Reason {
             Self::Vouch(VouchError::Body) => "bad_body",
             Self::Rules(_) => "not_permitted",
             Self::UnknownSpace => "unknown_space",
+            Self::TooManySpaces => "too_many_spaces",
             Self::Time => "bad_time",
             Self::Chain => "bad_chain",
             Self::Run => "bad_transaction",
@@ -61,11 +64,12 @@ impl Reason {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Vouch(why) => why.to_string(),
             Self::Rules(why) => why.to_string(),
             Self::UnknownSpace => "its space is not here; import the space from its beginning".into(),
+            Self::TooManySpaces => "this database holds as many spaces as it can; forget one first".into(),
             Self::Time => "its time is not after that of its parents".into(),
             Self::Chain => "its previous commit is not its author's commit before it".into(),
             Self::Run => "its transaction has too many commits".into(),
