@@ -22,4 +22,5 @@ pub mod rules;
 pub mod verdict;
 
 pub mod commit;
+pub mod frame;
 pub mod session;

@@ -33,6 +33,8 @@ pub const MAX_DOCUMENT_DEPTH: usize = MAX_VALUE_DEPTH;
 /// Weight of the fields of one document (16 per value and key, and the bytes of texts; above the encoded size).
 /// A stream of `$push` must not grow what every replica holds in memory to fold it.
 pub const MAX_DOCUMENT_WEIGHT: u64 = 16 * 1024 * 1024;
+/// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
+pub const MAX_RUN: u32 = 1024;
 
 // The limits below are local: they bound what a query may cost and never change what is stored.
 
@@ -46,8 +48,8 @@ pub const MAX_FILTER_REGEXES: usize = 16;
 pub const MAX_REGEX: usize = 4 * 1024;
 /// Bytes of a compiled regular expression: small patterns can compile into large programs.
 pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
-/// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
-pub const MAX_RUN: u32 = 1024;
+
+// The limits below are those of the protocol: what a peer may send, and how much of it at once.
 
 /// Author keys that one side proves in a session: each costs the other a signature check before anything is served.
 pub const MAX_PROOFS: usize = 16;
@@ -63,3 +65,11 @@ pub const MAX_SLOTS: usize = 1024;
 pub const MAX_ROUNDS: u32 = 3;
 /// Bytes sent in a space and not yet acknowledged: what is sent again after a lost connection.
 pub const SEND_WINDOW: usize = 1024 * 1024;
+/// Bytes at which a DATA frame is sent, before compression: enough for columns to compress, little enough to lose
+/// when a connection breaks.
+pub const FRAME_TARGET: usize = 64 * 1024;
+/// Bytes of a DATA frame, and bytes of headers, signatures and bodies that it decodes into: one largest commit, with
+/// room for what stands around it. A few bytes in a frame can stand for a header of kilobytes, so both are bounded.
+pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
+/// Commits in one DATA frame: each costs memory beyond its bytes while the frame is judged.
+pub const MAX_FRAME_COMMITS: usize = 4096;

@@ -182,8 +182,8 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
 }
 
 // The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
-// was wrong, the chain goes on before the held ones, and forks there, once. Likewise before a transaction whose end is
-// not here, as in a backup cut short: what is written now is no part of it.
+// was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
+// of this database has begun and whose end has not come: what is written here must not become its end.
 fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
     let Some(number) = log::known_author(storage, author)? else { return Ok(None) };
     let mut last: Option<Facts> = None;
