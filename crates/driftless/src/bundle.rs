@@ -3,10 +3,11 @@
 //! A sequence of records, each behind a marker, so that a damaged place costs only what it touches. Commits come in
 //! causal order, in frames that vouch for themselves. Nothing in a bundle is believed before it went through the door.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 
-use driftless_core::cbor::{self, Reader, Writer};
+use driftless_core::cbor::{self, CborError, Reader, Writer};
 use driftless_core::commit::{Header, Received, Vouched, commit_id};
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::{MAX_BODY, MAX_HEADER};
@@ -16,8 +17,10 @@ use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ingest::{Taken, Tally, ingest, proof, take_vouched};
+use crate::layout::{self, LogSeq, State};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
+use crate::replica;
 use crate::space::Space;
 use crate::view::Source;
 
@@ -35,6 +38,8 @@ const MAX_RECORD: usize = MAX_HEADER + MAX_BODY + 256;
 const FRAME: usize = 1024 * 1024;
 /// Bytes of one frame at most. Longer runs without a signature do not exist: nobody could have received them.
 const MAX_FRAME: usize = 4 * MAX_RECORD;
+/// Frames and damaged places of one durable write.
+const MAX_PIECES: usize = 256;
 /// Commits that wait for their parents while a bundle is read, and their bytes.
 const MAX_WAITING: usize = 1000;
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
@@ -192,14 +197,22 @@ fn commit_record(received: &Received) -> Vec<u8> {
     writer.finish()
 }
 
-fn read_commit(bytes: &[u8]) -> Result<Received, cbor::CborError> {
-    cbor::check(bytes, 2)?;
+type Parts<'b> = (&'b [u8], Option<Signature>, Option<&'b [u8]>);
+
+// Takes the record of a commit apart without looking at more than the heads of its parts.
+fn commit_parts(bytes: &[u8]) -> Result<Parts<'_>, CborError> {
     let mut reader = Reader::new(bytes);
     reader.array_of(3)?;
-    let header = reader.bytes()?.to_vec();
+    let header = reader.bytes()?;
     let signature = if reader.take_null()? { None } else { Some(Signature(reader.array_bytes()?)) };
-    let body = if reader.take_null()? { None } else { Some(reader.bytes()?.to_vec()) };
-    Ok(Received { header, signature, body })
+    let body = if reader.take_null()? { None } else { Some(reader.bytes()?) };
+    if reader.position() == bytes.len() { Ok((header, signature, body)) } else { Err(CborError::Trailing) }
+}
+
+fn read_commit(bytes: &[u8]) -> Result<Received, CborError> {
+    cbor::check(bytes, 2)?;
+    let (header, signature, body) = commit_parts(bytes)?;
+    Ok(Received { header: header.to_vec(), signature, body: body.map(<[u8]>::to_vec) })
 }
 
 fn import(
@@ -222,25 +235,37 @@ fn import(
     }
     let mut import = Import::default();
     let (mut frame, mut size, mut ended) = (Vec::new(), 0, false);
+    // Frames that are whole: many small ones share one durable write.
+    let (mut frames, mut whole) = (Vec::new(), 0);
     while let Some(piece) = window.next()? {
+        let mut frame_ends = false;
         match piece {
             Piece::Record(COMMIT, payload) => {
                 import.done.commits += 1;
-                size += payload.len();
+                size += RECORD_HEAD + payload.len();
                 frame.push(payload);
             }
-            Piece::Record(END, _) => ended = true,
-            Piece::Record(_, _) => size = usize::MAX,
+            Piece::Record(END, payload) if payload.is_empty() => ended = true,
+            Piece::Record(END_OF_FRAME, payload) if payload.is_empty() => frame_ends = true,
+            // A record of a kind that does not exist was another one.
+            Piece::Record(_, payload) => {
+                import.unreadable.push((Domain::Refused.hash(&[&payload]), payload.len() as u64))
+            }
             Piece::Damage { hash, bytes } => import.unreadable.push((hash, bytes)),
         }
-        if size >= MAX_FRAME || !import.unreadable.is_empty() {
-            database.write(|engine| import.take(engine, std::mem::take(&mut frame)))?;
-            size = 0;
+        if (frame_ends || size >= MAX_FRAME) && !frame.is_empty() {
+            frames.push(std::mem::take(&mut frame));
+            whole += std::mem::take(&mut size);
+        }
+        if whole >= FRAME || frames.len() + import.unreadable.len() >= MAX_PIECES {
+            database.write(|engine| import.take(engine, std::mem::take(&mut frames)))?;
+            whole = 0;
             progress(&import.done);
         }
     }
+    frames.push(frame);
     database.write(|engine| {
-        import.take(engine, frame)?;
+        import.take(engine, frames)?;
         if !ended {
             let hash = Domain::Refused.hash(&[b"truncated bundle"]);
             import.refuse(engine, hash, &Reason::Unreadable("the bundle ends early"), &Claims::default())?;
@@ -254,20 +279,25 @@ fn import(
 #[derive(Default)]
 struct Import {
     done: Imported,
-    spaces: HashSet<SpaceId>,
+    // Where the log of each space ended before: what stands later is new.
+    first: HashMap<SpaceId, LogSeq>,
     unreadable: Vec<([u8; 32], u64)>,
     waiting: Vec<Vouched>,
     waiting_bytes: usize,
 }
 
 impl Import {
-    // One frame: sorted out, then through the door, in one storage transaction.
-    fn take(&mut self, engine: &mut Engine, payloads: Vec<Vec<u8>>) -> Result<(), Error> {
+    // Frames: each sorted out, then through the door, in one storage transaction.
+    fn take(&mut self, engine: &mut Engine, frames: Vec<Vec<Vec<u8>>>) -> Result<(), Error> {
         engine.source(Source::Bundle);
         for (hash, bytes) in std::mem::take(&mut self.unreadable) {
             let claims = Claims { bytes, ..Claims::default() };
             self.refuse(engine, hash, &Reason::Unreadable("a damaged place in a bundle"), &claims)?;
         }
+        frames.into_iter().try_for_each(|payloads| self.take_frame(engine, payloads))
+    }
+
+    fn take_frame(&mut self, engine: &mut Engine, payloads: Vec<Vec<u8>>) -> Result<(), Error> {
         let mut received = Vec::with_capacity(payloads.len());
         for payload in payloads {
             match read_commit(&payload) {
@@ -294,8 +324,9 @@ impl Import {
         self.done.refused += refused;
         self.done.declined += declined;
         self.done.signatures += signatures;
-        for space in &taken.spaces {
-            if self.spaces.insert(*space) {
+        for (space, next) in &taken.spaces {
+            if let Entry::Vacant(first) = self.first.entry(*space) {
+                first.insert(*next);
                 self.done.spaces.push(*space);
             }
         }
@@ -332,16 +363,26 @@ impl Import {
             self.refuse_commit(engine, &commit)?;
         }
         // A transaction that came in two frames is whole now.
-        self.recount(engine)?;
-        refused::trim(engine.storage.as_mut())
+        self.recount(engine)
     }
 
     // States settle while later commits of the bundle arrive: what was incomplete may be applied now.
     fn recount(&mut self, engine: &mut Engine) -> Result<(), Error> {
+        if self.done.wanted == 0 {
+            return Ok(());
+        }
         let mut wanted = 0;
-        for space in &self.done.spaces {
-            if engine.load(space)? {
-                wanted += engine.parts(space)?.1.counts.wanted;
+        for (space, first) in &self.first {
+            if !engine.load(space)? {
+                continue;
+            }
+            let (storage, replica) = engine.parts(space)?;
+            if replica.counts.wanted == 0 {
+                continue;
+            }
+            for (at, state) in replica::range(storage, &layout::STATE, replica.number)? {
+                let waits = matches!(State::decode(&state)?, State::Wanted | State::Incomplete);
+                wanted += u64::from(waits && at.seq() >= *first);
             }
         }
         let settled = self.done.wanted.saturating_sub(wanted);
@@ -368,7 +409,7 @@ impl Import {
             self.done.refused += 1;
         }
         let now = engine.now();
-        refused::note(engine.storage.as_mut(), hash, reason, claims, now)?;
+        refused::note(engine.storage.as_mut(), &mut engine.room, hash, reason, claims, now)?;
         engine.staged();
         Ok(())
     }
@@ -446,7 +487,9 @@ impl<'r> Window<'r> {
         Ok((skipped > 0).then(|| Piece::Damage { hash: *damage.finalize().as_bytes(), bytes: skipped }))
     }
 
-    // Whether a whole record begins here: a marker, a length that fits, and after it another marker or the end.
+    // Whether a whole record begins here: a marker, a length that fits, and after it another marker or the end. If what
+    // comes after is damaged, the record must show by itself that it ends there. That takes no longer if it is long:
+    // markers may stand everywhere, each with a length that lies.
     fn record_here(&mut self) -> Result<Option<(u8, usize)>, Error> {
         let Some(rest) = self.fill(RECORD_HEAD)?.strip_prefix(&MARKER) else { return Ok(None) };
         let Some(([kind, a, b, c, d], _)) = rest.split_first_chunk() else { return Ok(None) };
@@ -458,7 +501,11 @@ impl<'r> Window<'r> {
         let window = self.fill(end + MARKER.len())?;
         let whole = match window.get(end..) {
             None => false,
-            Some(after) => after.is_empty() || after.starts_with(&MARKER),
+            Some(after) if after.is_empty() || after.starts_with(&MARKER) => true,
+            Some(_) if kind == COMMIT => {
+                window.get(RECORD_HEAD..end).is_some_and(|payload| commit_parts(payload).is_ok())
+            }
+            Some(_) => matches!(kind, END_OF_FRAME | END) && length == 0,
         };
         Ok(whole.then_some((kind, length)))
     }

@@ -111,7 +111,7 @@ impl Engine {
         };
         let number = self.next_space()?;
         if number > MAX_SPACES {
-            return Err(Error::Io("this database holds as many spaces as it can".into()));
+            return Ok(Entered::Refused(Reason::TooManySpaces));
         }
         let space = commit.space();
         let replica = Replica::new(number, space, rules);

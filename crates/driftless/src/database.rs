@@ -15,6 +15,7 @@ use driftless_store::WriterLock;
 use crate::changes::{Changes, Listeners};
 use crate::engine::{Engine, Random, seeded};
 use crate::error::Error;
+use crate::view::Source;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
 const GROUP: usize = 1000;
@@ -158,6 +159,7 @@ impl Database {
             return Err(Error::ReadOnly);
         }
         let before = engine.staged;
+        engine.source(Source::Local);
         // What is read before the first write belongs to the same transaction.
         engine.storage.begin()?;
         let result = stage(&mut engine);
@@ -197,6 +199,7 @@ impl Database {
         let mut engine = self.engine()?;
         engine.check()?;
         let before = engine.staged;
+        engine.source(Source::Local);
         let result = look(&mut engine);
         // Also who only looks may find that something has become due, and stage that.
         self.spoilt(&mut engine, before, &result);

@@ -15,6 +15,7 @@ use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
 use crate::layout;
+use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::user::User;
 use crate::view::{Source, View};
@@ -37,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) user: User,
     pub(crate) node: NodeKey,
     pub(crate) poisoned: Option<String>,
+    /// For what is refused.
+    pub(crate) room: Room,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
     /// How many flushes there were: a writer knows by it that its commit is durable.
@@ -101,6 +104,7 @@ impl Engine {
             user,
             node: NodeKey::from_seed(&node),
             poisoned: None,
+            room: Room::default(),
             staged: 0,
             flushes: 0,
             outbox: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! Waiting for parents is the caller's business; what was refused is noted here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use driftless_core::commit::{Received, Vouched, vouch};
 use driftless_core::id::{CommitId, SpaceId};
@@ -12,7 +12,7 @@ use driftless_store::Storage;
 use crate::commit::Entered;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout::{self, Bytes, LogKey, State, put_bytes};
+use crate::layout::{self, Bytes, LogKey, LogSeq, State, put_bytes};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 
@@ -33,8 +33,8 @@ pub(crate) struct Tally {
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub tally: Tally,
-    /// The spaces that it had commits of, each once.
-    pub spaces: Vec<SpaceId>,
+    /// The spaces that it had commits of, each once, and where their logs ended before.
+    pub spaces: Vec<(SpaceId, LogSeq)>,
     /// Commits that are here now, known or new.
     pub here: Vec<(SpaceId, CommitId)>,
     /// Commits whose parents are not here.
@@ -65,14 +65,18 @@ pub(crate) fn take_vouched(engine: &mut Engine, commits: Vec<Vouched>) -> Result
     let mut taken = Taken::default();
     // What does not enter, by the commit that it vouches for.
     let mut outside: HashMap<CommitId, Vouched> = HashMap::new();
+    let mut met: HashSet<SpaceId> = HashSet::new();
     for commit in commits {
         let space = commit.space();
-        if !taken.spaces.contains(&space) {
-            taken.spaces.push(space);
+        if met.insert(space) {
+            let next = if engine.load(&space)? { engine.parts(&space)?.1.next } else { 1 };
+            taken.spaces.push((space, next));
         }
         let tally = &mut taken.tally;
         match engine.enter(&commit)? {
             Entered::Known => tally.known += 1,
+            // Its body came, and the rest of its transaction is still not here.
+            Entered::Completed(Some(State::Wanted | State::Incomplete)) => tally.known += 1,
             Entered::New(state) | Entered::Completed(state) => match state {
                 None => tally.applied += 1,
                 Some(State::Held) => tally.held += 1,
@@ -112,7 +116,7 @@ impl Taken {
         }
         self.refused.push((hash, reason.code()));
         let now = engine.now();
-        refused::note(engine.storage.as_mut(), hash, reason, claims, now)?;
+        refused::note(engine.storage.as_mut(), &mut engine.room, hash, reason, claims, now)?;
         engine.staged();
         Ok(())
     }

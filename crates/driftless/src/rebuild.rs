@@ -66,8 +66,14 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.write_view()?;
     clear_view(engine, space)?;
     let own = engine.author();
+    let number = engine.parts(space)?.1.number;
+    for name in Collections::names(engine.storage.as_ref(), number)? {
+        if let Some(facts) = engine.collections.get(engine.storage.as_ref(), number, &name)? {
+            let (lower, upper) = (key([facts.number]), key([facts.number + 1]));
+            remove_bytes(engine.storage.as_mut(), &layout::INDEX, &lower, &upper)?;
+        }
+    }
     let (storage, replica) = engine.parts(space)?;
-    let number = replica.number;
     if let Some(tip) = log::known_author(storage, &own)?.and_then(|author| replica.last_of(author)) {
         let row = tip.seq.to_be_bytes();
         storage.put(&layout::META, forgotten_key(space, &own).as_slice().into(), &row)?;
@@ -178,6 +184,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use driftless_core::filter::FieldPath;
     use driftless_core::rules::{Permission, Strength, Subject};
     use driftless_core::value::Map;
     use proptest::prelude::*;
@@ -279,6 +286,47 @@ mod tests {
             7 => drop(space.revoke(subject)),
             _ => exchange(&space, &other.db),
         }
+    }
+
+    #[test]
+    fn a_forgotten_space_leaves_no_index_behind() {
+        let db = peer(1).db;
+        let space = db.create_space("home").unwrap();
+        let notes = space.collection("notes").unwrap();
+        notes.insert(Map::from_json(r#"{"n": 1}"#).unwrap()).unwrap();
+        notes.create_index(&FieldPath::parse("n").unwrap()).unwrap();
+        space.forget().unwrap();
+        let rows = |engine: &mut Engine| {
+            let mut rows = 0;
+            for table in [&layout::INDEX, &layout::INDEX_VALUE, &layout::COLLECTION] {
+                let visit = &mut |_: Key<'_>, _: &[u8]| {
+                    rows += 1;
+                    ControlFlow::Continue(())
+                };
+                engine.storage.range(table, Bound::Unbounded, Bound::Unbounded, Order::Ascending, visit)?;
+            }
+            Ok(rows)
+        };
+        assert_eq!(db.read(rows).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_space_too_many_is_refused_and_the_database_goes_on() {
+        let (full, other) = (peer(1).db, peer(2).db);
+        let space = full.create_space("home").unwrap();
+        // The last number that there is, as if the others had been given away.
+        full.write(|engine| {
+            let row = engine.parts(&space.id())?.1.summary().encode();
+            engine.storage.put(&layout::SPACE, u64::from(layout::MAX_SPACES).into(), &row)?;
+            engine.staged();
+            Ok(())
+        })
+        .unwrap();
+        exchange(&other.create_space("theirs").unwrap(), &full);
+        let codes = full.read(|engine| crate::refused::list(engine.storage.as_ref())).unwrap();
+        assert_eq!(codes.iter().map(|line| line.code.as_str()).collect::<Vec<_>>(), ["too_many_spaces"]);
+        assert!(matches!(full.create_space("another"), Err(Error::Invalid(_))));
+        space.collection("notes").unwrap().insert(Map::default()).unwrap();
     }
 
     proptest! {

@@ -13,6 +13,8 @@ use crate::layout::{self, Bytes, put_bytes, put_number};
 
 /// Rows kept; the oldest go first. A peer that sends junk must not fill the disk.
 const MAX_ROWS: usize = 1000;
+/// Rows that go at once when there is no more room, so that a flood is not sorted anew for each of its rows.
+const DROPPED: usize = 256;
 
 /// Why received bytes did not become a commit in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +25,8 @@ pub(crate) enum Reason {
     Rules(Refusal),
     /// A commit of a space that is not here, without the space's genesis.
     UnknownSpace,
+    /// The beginning of a space for which there is no room.
+    TooManySpaces,
     /// Not later than its parents.
     Time,
     /// `previous` is not the author's commit with the number before.
@@ -52,6 +56,7 @@ impl Reason {
             Self::Vouch(VouchError::Body) => "bad_body",
             Self::Rules(_) => "not_permitted",
             Self::UnknownSpace => "unknown_space",
+            Self::TooManySpaces => "too_many_spaces",
             Self::Time => "bad_time",
             Self::Chain => "bad_chain",
             Self::Run => "bad_transaction",
@@ -61,11 +66,12 @@ impl Reason {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Vouch(why) => why.to_string(),
             Self::Rules(why) => why.to_string(),
             Self::UnknownSpace => "its space is not here; import the space from its beginning".into(),
+            Self::TooManySpaces => "this database holds as many spaces as it can; forget one first".into(),
             Self::Time => "its time is not after that of its parents".into(),
             Self::Chain => "its previous commit is not its author's commit before it".into(),
             Self::Run => "its transaction has too many commits".into(),
@@ -122,16 +128,46 @@ pub(crate) fn claims(received: &Received) -> Claims {
     Claims::of(Header::decode(&received.header).ok().as_ref(), size)
 }
 
+/// How many refusals are noted, once they were counted.
+#[derive(Debug, Default)]
+pub(crate) struct Room(Option<usize>);
+
+impl Room {
+    // Before a row that is new.
+    fn make(&mut self, storage: &mut dyn Storage) -> Result<(), Error> {
+        let mut rows = match self.0 {
+            Some(rows) => rows,
+            None => list(storage)?.len(),
+        };
+        if rows >= MAX_ROWS {
+            let left = MAX_ROWS - DROPPED;
+            for line in list(storage)?.iter().skip(left) {
+                if let Some(hash) = driftless_core::id::from_base32(&line.hash) {
+                    storage.remove(&layout::REFUSED, hash.as_slice().into())?;
+                }
+            }
+            rows = left;
+        }
+        self.0 = Some(rows + 1);
+        Ok(())
+    }
+}
+
 /// Notes a refusal; one that came before is only counted.
 pub(crate) fn note(
     storage: &mut dyn Storage,
+    room: &mut Room,
     hash: [u8; 32],
     reason: &Reason,
     claims: &Claims,
     now: u64,
 ) -> Result<(), Error> {
-    let before = storage.get(&layout::REFUSED, hash.as_slice().into())?.and_then(|row| decode(&hash, &row));
-    let (at_ms, times) = before.map_or((now, 1), |line| (line.at_ms, line.times + 1));
+    let before = storage.get(&layout::REFUSED, hash.as_slice().into())?;
+    if before.is_none() {
+        room.make(storage)?;
+    }
+    let before = before.and_then(|row| decode(&hash, &row));
+    let (at_ms, times) = before.map_or((now, 1), |line| (line.at_ms, line.times.saturating_add(1)));
     let mut row = Vec::new();
     for number in [at_ms, times, claims.bytes] {
         put_number(&mut row, number);
@@ -156,16 +192,6 @@ pub(crate) fn list(storage: &dyn Storage) -> Result<Vec<RefusedLine>, Error> {
     storage.range(&layout::REFUSED, Bound::Unbounded, Bound::Unbounded, Order::Ascending, visit)?;
     lines.sort_by(|a, b| b.at_ms.cmp(&a.at_ms).then_with(|| a.hash.cmp(&b.hash)));
     Ok(lines)
-}
-
-/// Drops the oldest rows beyond the bound. Called once per import, not per row.
-pub(crate) fn trim(storage: &mut dyn Storage) -> Result<(), Error> {
-    for line in list(storage)?.iter().skip(MAX_ROWS) {
-        if let Some(hash) = driftless_core::id::from_base32(&line.hash) {
-            storage.remove(&layout::REFUSED, hash.as_slice().into())?;
-        }
-    }
-    Ok(())
 }
 
 fn decode(hash: &[u8; 32], row: &[u8]) -> Option<RefusedLine> {

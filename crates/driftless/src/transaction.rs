@@ -14,7 +14,6 @@ use driftless_core::value::Map;
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::Error;
-use crate::view::Source;
 use crate::write::divide;
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
@@ -180,7 +179,6 @@ impl Transaction {
         let divided = edits.into_iter().map(|(space, edits)| Ok((space, divide(edits)?)));
         let bodies: Vec<_> = divided.collect::<Result<_, Error>>()?;
         database.write(|engine| {
-            engine.source(Source::Local);
             // Nothing is written anywhere before every space has said yes.
             for (space, _) in &bodies {
                 engine.may_write(space)?;

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout::{self, LogKey};
 use crate::log;
+use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
 
 // What a body needs besides its edits: salt, heads of lists, a margin.
@@ -283,7 +284,8 @@ fn too_large(error: driftless_core::commit::HeaderError) -> Error {
 // A commit that we made ourselves was not taken: the rules say no, or something is very wrong.
 fn unexpected(entered: &Entered) -> Error {
     match entered {
-        Entered::Refused(crate::refused::Reason::Rules(refusal)) => Error::NotPermitted(refusal.to_string()),
+        Entered::Refused(Reason::Rules(refusal)) => Error::NotPermitted(refusal.to_string()),
+        Entered::Refused(reason @ Reason::TooManySpaces) => Error::Invalid(reason.text()),
         other => Error::Damaged(format!("a commit of our own was not admitted: {other:?}")),
     }
 }

@@ -325,3 +325,119 @@ fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Role, Session};
+    use super::*;
+    use crate::id::PeerId;
+    use crate::sign::AuthorKey;
+
+    fn messages() -> Vec<Message> {
+        let entry = ClockEntry { author: [1; 8], seq: 300, check: [2; 4] };
+        let heads = vec![CommitId([3; 32]), CommitId([4; 32])];
+        let summary = Summary { digest: [5; 8], heads: heads.clone(), clock: vec![entry; 2] };
+        let invite = InviteProof {
+            invite: CommitId([6; 32]),
+            index: 70_000,
+            joiner: AuthorId([7; 32]),
+            proof: Signature([8; 64]),
+        };
+        let space = SpaceId([9; 32]);
+        let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
+        vec![
+            Message::Hello { version: 1, nonce: [1; 32] },
+            Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
+            Message::Open { slot: 24, space, invite: Some(invite), summary: summary.clone() },
+            Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
+            Message::Have { slot: 3, summary },
+            Message::Data { slot: 4, number: 1 << 40, frame: vec![1, 2, 3] },
+            Message::Ack { slot: 4, number: 256, refused: vec![verdict; 2] },
+            Message::End { slot: 4, digest: [1; 8], heads: heads.clone() },
+            Message::Want { slot: 4, ids: heads, bodies: true },
+            Message::Decline { slot: 4, reason: "too_many".into(), retry_after_ms: 5000 },
+            Message::Close { slot: u64::MAX },
+        ]
+    }
+
+    // Every prefix, every flipped bit, every byte made the head of something long, every byte doubled or left out.
+    fn each_damage(bytes: &[u8], mut look: impl FnMut(&[u8])) {
+        let mut see = |damaged: &[u8]| {
+            if damaged != bytes {
+                look(damaged);
+            }
+        };
+        for at in 0..bytes.len() {
+            see(&bytes[..at]);
+            let replace = |by: &[u8]| [&bytes[..at], by, &bytes[at + 1..]].concat();
+            (0..8).for_each(|bit| see(&replace(&[bytes[at] ^ (1 << bit)])));
+            for head in [0x3b, 0x5b, 0x7b, 0x9b, 0xbb] {
+                see(&replace(&[&[head][..], &[0xff; 8]].concat()));
+            }
+            for other in [0x9f, 0xbf, 0xff, 0xf6, 0xfb, 0xc0] {
+                see(&replace(&[other]));
+            }
+            see(&replace(&[bytes[at], bytes[at]]));
+            see(&replace(&[]));
+        }
+    }
+
+    fn message_is_canonical(bytes: &[u8]) -> bool {
+        match Message::decode(bytes) {
+            // Of a greeting that says more than we know, only the version is taken.
+            Ok(Message::Hello { nonce: [0, ..], .. }) => true,
+            Ok(message) => {
+                assert_eq!(message.encode(), bytes);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[test]
+    fn a_damaged_message_is_refused_or_is_another_message() {
+        for message in messages() {
+            let bytes = message.encode();
+            assert_eq!(Message::decode(&bytes), Ok(message.clone()));
+            each_damage(&bytes, |damaged| {
+                assert_ne!(Message::decode(damaged).as_ref(), Ok(&message));
+                message_is_canonical(damaged);
+            });
+        }
+    }
+
+    #[test]
+    fn a_session_ends_with_an_error_when_its_peer_sends_damage() {
+        let hello = Message::Hello { version: 1, nonce: [1; 32] }.encode();
+        let new = || {
+            let keys = vec![AuthorKey::from_seed(&[1; 32])];
+            let mut session = Session::new(Role::Listener, PeerId([1; 32]), PeerId([2; 32]), [3; 32], keys);
+            let _ = session.handle_frame(&hello);
+            session
+        };
+        for message in messages() {
+            let bytes = message.encode();
+            // Also what decodes comes without having been asked for, and in an order that nobody keeps to.
+            let mut session = new();
+            each_damage(&bytes, |damaged| {
+                if session.handle_frame(damaged).is_err() {
+                    session = new();
+                }
+                while session.poll().is_some() {}
+            });
+        }
+    }
+
+    #[test]
+    fn nesting_and_counts_that_lie_are_refused() {
+        for message in messages() {
+            let bytes = message.encode();
+            for at in 0..bytes.len() {
+                let lie = [&bytes[..at], &[0x9b], &[0xff; 8]].concat();
+                // Of the length that was said, it may be the end of an id.
+                assert!(!message_is_canonical(&lie) || lie.len() == bytes.len());
+                assert!(!message_is_canonical(&[&bytes[..at], &[0x81; 100_000]].concat()));
+            }
+        }
+    }
+}
