@@ -260,9 +260,6 @@ impl Host {
             for (_, id) in &taken.here {
                 stream.has(engine, id)?;
             }
-            if !verdicts.is_empty() {
-                refused::trim(engine.storage.as_mut())?;
-            }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
                 newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
@@ -345,7 +342,7 @@ impl Stream {
 
 fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -> Result<(), Error> {
     let now = engine.now();
-    refused::note(engine.storage.as_mut(), hash, reason, claims, now)?;
+    refused::note(engine.storage.as_mut(), &mut engine.room, hash, reason, claims, now)?;
     engine.staged();
     Ok(())
 }
