@@ -4,11 +4,13 @@ mod failure;
 
 mod contract;
 
+mod args;
+
+mod terminal;
+
 mod output;
 
 mod input;
-
-mod args;
 
 mod import;
 
