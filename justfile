@@ -20,9 +20,17 @@ demo:
 bench *arguments:
     cargo run --release -p driftless-bench -- {{arguments}}
 
+# Several databases and somebody hostile, one run per seed: `just sim 1000`. A seed that fails names itself.
+sim seeds="150" first="1":
+    cargo run --release -p driftless-sim -- --seed {{first}} --seeds {{seeds}}
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open
+
+# Writes the golden vectors anew, after a change of the format that was meant.
+vectors:
+    DRIFTLESS_WRITE_VECTORS=1 cargo test -p driftless-core --test vectors
 
 # The rules of the house: layers, names, pages, purity, licences.
 tidy:

@@ -18,7 +18,7 @@ use driftless_store::Storage;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout::{self, LogKey, MAX_SPACES, Row, State};
-use crate::log;
+use crate::log::{self, Alike};
 use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
 
@@ -51,8 +51,9 @@ impl Engine {
         // What is due counts as here before what may stand on it.
         self.release_due(&space)?;
         let (storage, replica) = self.parts(&space)?;
-        if let Some(facts) = replica.facts(storage, &commit.id())? {
-            return self.complete(&space, facts, commit);
+        let alike = Alike::of(storage, &commit.id())?;
+        if let Some((at, row)) = alike.find(storage, replica.number, &commit.id())? {
+            return self.complete(&space, Facts::of(at, &row), commit);
         }
         let header = commit.header();
         let (mut parents, mut missing) = (Vec::new(), Vec::new());
@@ -83,9 +84,9 @@ impl Engine {
             Ok(frontier) => frontier,
             Err(refusal) => return Ok(Entered::Refused(Reason::Rules(refusal))),
         };
-        let number = log::known_author(storage, &header.author)?;
+        let number = replica.author_number(storage, &header.author)?;
         let place = replica.place_after(&header.author, number, header.seq, previous.as_ref());
-        let admitted = Admitted { parents, previous, frontier, place };
+        let admitted = Admitted { parents, previous, frontier, place, alike };
         match header.kind {
             Kind::Documents => match replica.rules.strength_at(frontier, &header.author) {
                 Ok(standing) => {
@@ -103,7 +104,7 @@ impl Engine {
         let Some(Ok(body)) = commit.body().map(RuleBody::decode) else {
             return Ok(Entered::Refused(Reason::Body));
         };
-        let admitted = Admitted::genesis();
+        let admitted = Admitted::genesis(Alike::of(self.storage.as_ref(), &commit.id())?);
         let rules = match Rules::new(rule_commit(commit, &admitted, body)) {
             Ok(rules) => rules,
             Err(refusal) => return Ok(Entered::Refused(Reason::Rules(refusal))),
@@ -178,7 +179,10 @@ impl Engine {
         let now = self.now();
         let (storage, replica) = self.parts(space)?;
         let header = commit.header();
-        let author = log::author_number(storage, &header.author)?;
+        let author = match replica.author_number(storage, &header.author)? {
+            Some(number) => number,
+            None => log::author_number(storage, &header.author)?,
+        };
         let at = replica.next;
         let run =
             admitted.previous.filter(|previous| previous.continues).map_or(0, |previous| previous.run + 1);
@@ -203,7 +207,7 @@ impl Engine {
             run,
         };
         let key = replica.key(at);
-        log::append(storage, key, &row, commit.body())?;
+        log::append(storage, key, &row, commit.body(), admitted.alike)?;
         if run > 0 {
             let next_of = admitted.previous.map_or(at, |previous| previous.at);
             let link = layout::key([replica.key(next_of).0, key.0]);
@@ -257,12 +261,13 @@ struct Admitted {
     previous: Option<Facts>,
     frontier: FrontierId,
     place: Place,
+    alike: Alike,
 }
 
 impl Admitted {
-    fn genesis() -> Self {
+    fn genesis(alike: Alike) -> Self {
         let place = Place { branch: 0, seq: 1 };
-        Self { parents: Vec::new(), previous: None, frontier: FrontierId::GENESIS, place }
+        Self { parents: Vec::new(), previous: None, frontier: FrontierId::GENESIS, place, alike }
     }
 }
 

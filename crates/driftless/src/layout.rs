@@ -19,7 +19,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Facts about the database itself: store id, node key, default user.
+    /// Facts about the database itself: node key, store id, next free numbers, seqs of spaces that were forgotten.
     META = 0 "meta" Bytes;
     /// Local number of a space -> `SpaceRow`.
     SPACE = 1 "space" U64;
@@ -37,13 +37,13 @@ tables! {
     COMMIT_ID = 7 "commit_id" U64;
     /// Space, author, branch -> `Tip`: the last commit of each branch of an author's chain.
     TIP = 8 "tip" Bytes;
-    /// `LogKey` of a head -> which frontiers it belongs to.
+    /// `LogKey` of a head -> whether it is one for sync (bit 0) and for writing (bit 1).
     HEAD = 9 "head" U64;
     /// `LogKey` -> `State`, for every commit that is not simply applied.
     STATE = 10 "state" U64;
     /// Space number << 32 | frontier number -> the rule commits in it.
     FRONTIER = 11 "frontier" U64;
-    /// `LogKey` of each rule commit, in order of arrival -> the chain places that its `keep`s name.
+    /// `LogKey` of each rule commit, in order of arrival -> nothing.
     RULE = 12 "rule" U64;
     /// Document, time, `LogKey` -> nothing: which commits with an effect edit a document.
     EDIT = 13 "edit" Bytes;
@@ -59,7 +59,7 @@ tables! {
     REFUSED = 18 "refused" Bytes;
     /// Name of a user -> `UserRow`.
     USER = 19 "user" Bytes;
-    /// Id of a retracted commit, `LogKey` of the retracting one -> nothing.
+    /// Space number, id of a retracted commit, `LogKey` of the retracting one -> nothing.
     RETRACT = 20 "retract" Bytes;
     /// `LogKey` of a commit that continues, `LogKey` of the next of its run -> nothing.
     RUN = 21 "run" Bytes;

@@ -17,16 +17,45 @@ pub(crate) fn append(
     at: LogKey,
     row: &Row,
     body: Option<&[u8]>,
+    alike: Alike,
 ) -> Result<(), Error> {
     storage.put(&layout::LOG, at.0.into(), &row.encode(at.seq()))?;
     if let Some(body) = body {
         storage.put(&layout::BODY, at.0.into(), body)?;
     }
-    let key = id_key(&row.id);
-    let mut keys = storage.get(&layout::COMMIT_ID, key.into())?.unwrap_or_default();
+    let Alike(mut keys) = alike;
     keys.extend_from_slice(&at.0.to_be_bytes());
-    storage.put(&layout::COMMIT_ID, key.into(), &keys)?;
+    storage.put(&layout::COMMIT_ID, id_key(&row.id).into(), &keys)?;
     Ok(())
+}
+
+/// The commits whose ids begin like one id: looked up once, when the commit comes to the door.
+#[derive(Debug, Default)]
+pub(crate) struct Alike(Vec<u8>);
+
+impl Alike {
+    pub(crate) fn of(storage: &dyn Storage, id: &CommitId) -> Result<Self, Error> {
+        Ok(Self(storage.get(&layout::COMMIT_ID, id_key(id).into())?.unwrap_or_default()))
+    }
+
+    /// Where the commit itself stands in the log of `space`, if it is here.
+    pub(crate) fn find(
+        &self,
+        storage: &dyn Storage,
+        space: u32,
+        id: &CommitId,
+    ) -> Result<Option<(LogKey, Row)>, Error> {
+        for chunk in self.0.as_chunks::<8>().0 {
+            let at = LogKey(u64::from_be_bytes(*chunk));
+            if at.space() == space {
+                let row = row(storage, at)?;
+                if row.id == *id {
+                    return Ok(Some((at, row)));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Removes a commit from the index of ids.
@@ -45,17 +74,7 @@ pub(crate) fn forget_id(storage: &mut dyn Storage, at: LogKey, id: &CommitId) ->
 
 /// Where a commit stands in the log of `space`.
 pub(crate) fn find(storage: &dyn Storage, space: u32, id: &CommitId) -> Result<Option<(LogKey, Row)>, Error> {
-    let Some(keys) = storage.get(&layout::COMMIT_ID, id_key(id).into())? else { return Ok(None) };
-    for chunk in keys.as_chunks::<8>().0 {
-        let at = LogKey(u64::from_be_bytes(*chunk));
-        if at.space() == space {
-            let row = row(storage, at)?;
-            if row.id == *id {
-                return Ok(Some((at, row)));
-            }
-        }
-    }
-    Ok(None)
+    Alike::of(storage, id)?.find(storage, space, id)
 }
 
 /// The row at `at`, which must be there.

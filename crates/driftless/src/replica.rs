@@ -119,6 +119,7 @@ pub(crate) struct Replica {
     /// Whether any commit here takes others back.
     pub retractions: bool,
     authors: HashMap<u32, AuthorId>,
+    numbers: HashMap<AuthorId, u32>,
     by_id: HashMap<CommitId, LogSeq>,
     changed_tips: BTreeSet<(u32, u32)>,
     changed_heads: BTreeSet<LogSeq>,
@@ -209,6 +210,7 @@ impl Replica {
             advanced: false,
             retractions: false,
             authors: HashMap::new(),
+            numbers: HashMap::new(),
             by_id: HashMap::new(),
             changed_tips: BTreeSet::new(),
             changed_heads: BTreeSet::new(),
@@ -227,7 +229,24 @@ impl Replica {
         }
         let author = log::author(storage, number)?;
         self.authors.insert(number, author);
+        self.numbers.insert(author, number);
         Ok(author)
+    }
+
+    /// The local number of an author who wrote something in this database.
+    pub(crate) fn author_number(
+        &mut self,
+        storage: &dyn Storage,
+        author: &AuthorId,
+    ) -> Result<Option<u32>, Error> {
+        if let Some(number) = self.numbers.get(author) {
+            return Ok(Some(*number));
+        }
+        let number = log::known_author(storage, author)?;
+        if let Some(number) = number {
+            self.numbers.insert(*author, number);
+        }
+        Ok(number)
     }
 
     /// What children need to know of a commit; heads are in memory.

@@ -181,7 +181,8 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
 }
 
 // The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
-// was wrong, the chain goes on before the held ones, and forks there, once.
+// was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
+// of this database has begun and whose end has not come: what is written here must not become its end.
 fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
     let Some(number) = log::known_author(storage, author)? else { return Ok(None) };
     let mut last: Option<Facts> = None;
@@ -190,7 +191,7 @@ fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Resu
         while let Some(at) = next {
             let key = LogKey::new(replica.number, at);
             let row = log::row(storage, key)?;
-            if !replica.held.contains(&(row.time, at)) {
+            if !row.continues && !replica.held.contains(&(row.time, at)) {
                 last = last.into_iter().chain([Facts::of(key, &row)]).max_by_key(|facts| facts.seq);
                 break;
             }

@@ -14,9 +14,25 @@ mod address;
 
 mod transport;
 
+#[cfg(feature = "http")]
+mod compression;
+
+#[cfg(feature = "http")]
+mod framing;
+
 mod memory;
 
+#[cfg(feature = "http")]
+mod noise;
+
+#[cfg(feature = "http")]
+pub mod http;
+
+pub mod conformance;
+
 pub use address::{Address, AddressError, Place};
+#[cfg(feature = "http")]
+pub use http::{HttpOptions, HttpTransport};
 pub use memory::{MemoryNetwork, MemoryTransport, pair};
 pub use transport::{
     BoxFuture, Connection, Listener, MAX_FRAME, Meter, NetError, Receiver, Sender, Traffic, Transport,

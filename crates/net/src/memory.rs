@@ -250,6 +250,10 @@ impl Sender for MemorySender {
 
     fn close(&mut self) -> BoxFuture<'_, Result<(), NetError>> {
         Box::pin(async move {
+            // By either side, and cut or not since.
+            if self.cable.closed.load(Ordering::SeqCst) {
+                return Ok(());
+            }
             let place = self.reserve().await?;
             self.cable.closed.store(true, Ordering::SeqCst);
             place.send(Parcel::End);

@@ -75,7 +75,8 @@ pub trait Sender: Send {
     fn send(&mut self, frame: Vec<u8>) -> BoxFuture<'_, Result<(), NetError>>;
 
     /// Ends the connection cleanly, both ways: what was handed over before goes out first, then the other side's
-    /// `recv` gives `None`. What the other side sends from now on may be lost.
+    /// `recv` gives `None`. What the other side sends from now on may be lost. To close what either side has closed
+    /// is fine.
     fn close(&mut self) -> BoxFuture<'_, Result<(), NetError>>;
 }
 

@@ -123,6 +123,10 @@ impl Operator {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         let mut ahead = reader.clone();
         let length = ahead.array()?;
+        if length == 0 {
+            // What comes next belongs to something else.
+            return Err(CborError::Unexpected);
+        }
         let code = ahead.u64()?;
         if code > RESTORE {
             return Ok(Self::Unknown(reader.raw()?.to_vec()));

@@ -290,7 +290,12 @@ impl Session {
         exchange.opened = true;
         exchange.sends = opened.readable;
         let message = if exchange.by_peer {
-            Message::Have { slot, summary: opened.summary }
+            let mut summary = opened.summary;
+            if exchange.theirs.as_ref().is_some_and(|theirs| theirs.digest == summary.digest) {
+                // Equal digests say it all.
+                summary.clock.clear();
+            }
+            Message::Have { slot, summary }
         } else {
             let (space, invite) = (exchange.space, exchange.invite);
             Message::Open { slot, space, invite, summary: opened.summary }
@@ -317,7 +322,9 @@ impl Session {
             // In the beginning, and whenever the peer asked, it is told that this was all.
             None if !exchange.ended => {
                 exchange.ended = true;
-                self.send(&Message::End { slot, digest: read.digest, heads: read.heads });
+                let equal = exchange.theirs.as_ref().is_some_and(|theirs| theirs.digest == read.digest);
+                let heads = if equal { Vec::new() } else { read.heads };
+                self.send(&Message::End { slot, digest: read.digest, heads });
             }
             None => {}
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::rules::Subject;
 use driftless_core::session::{InviteProof, Role};
-use driftless_net::{Address, Connection, NetError, Traffic, Transport};
+use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::changes::Event;
@@ -60,6 +60,15 @@ struct Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Puts the database on the network, over HTTP. Nothing is served before `Network::serve`. Needs a tokio runtime
+    /// with several threads.
+    pub fn network(&self) -> Result<Network, Error> {
+        let node = self.read(|engine| Ok(engine.node.clone()))?;
+        Network::over(self, Arc::new(HttpTransport::new(node, HttpOptions::default())))
     }
 }
 

@@ -37,6 +37,12 @@ pub(crate) fn database(seed: u8, hand: &Hand) -> Database {
     Database::builder().seed([seed; 32]).clock(move || hand.now()).memory().unwrap()
 }
 
+/// A database in a folder, the same in every run; to be opened again with another `seed`.
+pub(crate) fn folder(seed: u8, hand: &Hand, at: &std::path::Path) -> Database {
+    let hand = hand.clone();
+    Database::builder().seed([seed; 32]).clock(move || hand.now()).open(at).unwrap()
+}
+
 /// Fields from JSON.
 pub(crate) fn map(json: &str) -> Map {
     Map::from_json(json).unwrap()

@@ -318,6 +318,33 @@ fn a_copied_device_goes_on_from_what_it_wrote_last_and_forks_once() {
 }
 
 #[test]
+fn a_copied_device_does_not_finish_a_transaction_of_which_only_a_part_came() {
+    let hand = Hand::new();
+    let (original, copy) = (database(1, &hand), database(1, &hand));
+    let here = original.create_space("home").unwrap();
+    let there = send(&here, &copy);
+    let notes = here.collection("notes").unwrap();
+    let mut transaction = original.transaction();
+    for id in 0..2 {
+        let large = map(&format!(r#"{{"a": "{}"}}"#, "x".repeat(600_000)));
+        transaction.insert_with(&notes, large, Insert { id: Some(id.into()), parent: None }).unwrap();
+    }
+    transaction.commit().unwrap();
+    let mut part = bundle(&here);
+    part.truncate(part.len() - 1000);
+    import(&copy, &part);
+    assert_eq!(copy.status().unwrap().spaces[0].counts.wanted, 1);
+
+    there.grant(Subject::Anyone, Permission::Read).unwrap();
+    insert(&there, 10);
+    assert_eq!(documents(&there), 1);
+    send(&here, &copy);
+    send(&there, &original);
+    assert_eq!(here.digest().unwrap(), there.digest().unwrap());
+    assert_eq!(documents(&here), 3);
+}
+
+#[test]
 fn a_rebuild_does_not_complete_a_transaction_whose_end_is_void() {
     let (ann, bob) = (database(1, &Hand::new()), database(2, &Hand::new()));
     let (space, mut pen, grant) = team(&ann);

@@ -147,3 +147,22 @@ async fn a_connection_lost_at_any_frame_loses_nothing() {
         assert_eq!(there.digest().unwrap(), here.digest().unwrap(), "cut after {cut}, {first:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_goes_over_http() {
+    let (ann, bob) = (memory(), memory());
+    let (at_ann, at_bob) = (ann.network().unwrap(), bob.network().unwrap());
+    let here = ann.create_space("team").unwrap();
+    fill(&here, 0, 500);
+    let address = at_ann.serve(&"http://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let ticket = here.invite(invite(&address)).unwrap();
+    let (there, synced) = at_bob.join(&ticket).await.unwrap();
+    assert_eq!(synced.moved.received, 502);
+    assert_eq!(there.digest().unwrap(), here.digest().unwrap());
+    fill(&there, 1000, 10);
+    let synced = at_bob.sync_with_peer(&address, &there.id()).await.unwrap();
+    assert_eq!((synced.moved.sent, synced.moved.received), (10, 0));
+    assert_eq!(there.digest().unwrap(), here.digest().unwrap());
+    let nothing = at_bob.sync_with_peer(&address, &there.id()).await.unwrap();
+    assert!(nothing.traffic.sent + nothing.traffic.received < 1024, "{:?}", nothing.traffic);
+}
