@@ -379,7 +379,7 @@ this folder, or those that --address gives.")]
     /// Join a space by a ticket, and fetch it
     #[command(after_help = "EXAMPLES
   driftless join driftless:aiab...
-  driftless join - --name team-notes < ticket.txt
+  driftless join @ticket.txt --name team-notes
 
 A join that was cut off goes on where it was when it is run again.")]
     Join {

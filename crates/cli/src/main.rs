@@ -14,6 +14,8 @@ mod input;
 
 mod import;
 
+mod runtime;
+
 mod demo;
 
 mod command;

@@ -12,6 +12,7 @@ use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::output::{Output, Table, counted, escape, permission_text, size_text, thousands, time_text};
+use crate::runtime;
 
 // What connections get to end when a command is done.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -32,12 +33,6 @@ struct Online {
     own: Option<Runtime>,
 }
 
-/// What drives connections.
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    built.map_err(|error| Failure::new(Exit::Failed, "io", error, "end some other programs and try again"))
-}
-
 impl Online {
     fn new(context: &mut Context) -> Result<Self, Failure> {
         if let Some(served) = &context.served {
@@ -46,7 +41,7 @@ impl Online {
             return Ok(Self { database: context.write()?, network, handle, own: None });
         }
         let database = context.write()?;
-        let runtime = runtime()?;
+        let runtime = runtime::start()?;
         let network = {
             let _entered = runtime.enter();
             database.network()?
@@ -116,7 +111,13 @@ pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> R
     let bar = progress(context);
     let (network, wanted) = (online.network.clone(), ticket.clone());
     let joining = async move { network.join(&wanted).await };
-    let (space, synced) = shown(context, &online, ticket.space, &bar, joining)?;
+    let joined = shown(context, &online, ticket.space, &bar, joining);
+    let (space, synced) = joined.map_err(|failure| match failure.code {
+        "not_permitted" => {
+            Failure { hint: "ask whoever gave it to you for a new ticket".to_owned(), ..failure }
+        }
+        _ => failure,
+    })?;
     if let Some(name) = name {
         space.rename(name)?;
     }

@@ -16,7 +16,7 @@ pub(super) fn run(context: &mut Context, http: &str) -> Result<(), Failure> {
     let at = input::address(http)?;
     let dir = context.dir()?;
     let database = context.write()?;
-    let runtime = super::network::runtime()?;
+    let runtime = crate::runtime::start()?;
     let entered = runtime.enter();
     let network = database.network()?;
     let address = runtime.block_on(network.serve(&at)).map_err(|error| {

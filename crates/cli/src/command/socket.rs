@@ -48,6 +48,8 @@ const REQUEST: u8 = b'r';
 const STDIN: u8 = b'i';
 // To the client.
 const BEGUN: u8 = b'b';
+const BUSY: u8 = b'f';
+const OTHER_VERSION: u8 = b'v';
 const STDOUT: u8 = b'o';
 const STDERR: u8 = b'e';
 const WANT: u8 = b'w';
@@ -122,16 +124,26 @@ pub(super) fn forward(dir: &Path, words: &[OsString], command: &Command, json: b
     };
     let request = serde_json::to_vec(&request).ok().filter(|request| request.len() <= MAX_REQUEST)?;
     write_frame(&stream, REQUEST, &request).ok()?;
-    match read_frame(&stream, MAX_PIECE) {
-        Ok((BEGUN, _)) => {}
+    let outcome = match read_frame(&stream, MAX_PIECE) {
+        Ok((BEGUN, _)) => None,
+        Ok((BUSY, _)) => {
+            let message = format!("{MAX_CLIENTS} commands run in `driftless serve` already");
+            Some(Failure::new(Exit::Failed, "busy", message, "end some of them, and try again"))
+        }
+        Ok((OTHER_VERSION, version)) => {
+            let version = String::from_utf8_lossy(&version);
+            let message = format!("the `driftless serve` on this folder is of another version, {version}");
+            let hint = "stop it, and start it again with the version of this command";
+            Some(Failure::new(Exit::Store, "locked", message, hint))
+        }
         // It is just ending, and has not begun with this.
         _ => return None,
-    }
+    };
     if matches!(command, Command::Watch { .. }) {
         // As where a watch runs by itself: that somebody ends it is how it ends.
         let _ = ctrlc::set_handler(|| std::process::exit(0));
     }
-    Some(match relay(&stream) {
+    Some(match outcome.map_or_else(|| relay(&stream), Err) {
         Ok(code) => code.into(),
         Err(failure) => {
             if !failure.is_silent() {
@@ -272,8 +284,7 @@ fn accept(listener: &UnixListener, clients: &Arc<Clients>, serving: &Arc<Serving
             full
         };
         if full {
-            let message = format!("{MAX_CLIENTS} commands run in `driftless serve` already");
-            refuse(&stream, &Failure::new(Exit::Failed, "busy", message, "end some of them, and try again"));
+            let _ = write_frame(&stream, BUSY, &[]);
             continue;
         }
         let (clients, shared) = (clients.clone(), serving.clone());
@@ -298,15 +309,6 @@ impl Drop for Here {
     }
 }
 
-fn refuse(stream: &UnixStream, failure: &Failure) {
-    let mut text = Vec::new();
-    let looks = Looks { asks: false, shows: false, notes: false, colours: false };
-    print_failure(&mut text, looks, failure, false);
-    let _ = write_frame(stream, BEGUN, &[])
-        .and_then(|()| write_frame(stream, STDERR, &text))
-        .and_then(|()| write_frame(stream, EXIT, &[failure.exit as u8]));
-}
-
 fn serve_one(stream: UnixStream, served: Served) -> io::Result<()> {
     stream.set_read_timeout(Some(REQUEST_TIME))?;
     let (kind, body) = read_frame(&stream, MAX_REQUEST)?;
@@ -318,13 +320,7 @@ fn serve_one(stream: UnixStream, served: Served) -> io::Result<()> {
     let known =
         |request: &Request| request.version == VERSION && request.program == env!("CARGO_PKG_VERSION");
     let Some(Request { words, folder, looks, .. }) = request.filter(known) else {
-        let message = format!(
-            "the `driftless serve` on this folder is of another version, {}",
-            env!("CARGO_PKG_VERSION")
-        );
-        let hint = "stop it, and start it again with the same version as this command";
-        refuse(&stream, &Failure::new(Exit::Store, "locked", message, hint));
-        return Ok(());
+        return write_frame(&stream, OTHER_VERSION, env!("CARGO_PKG_VERSION").as_bytes());
     };
     write_frame(&stream, BEGUN, &[])?;
     let arguments = match Arguments::try_parse_from(words.into_iter().map(Word::into_os)) {
