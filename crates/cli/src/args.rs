@@ -342,6 +342,7 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
   driftless serve
   driftless serve --http 0.0.0.0:7477
   driftless serve --http 127.0.0.1:0 --json
+  driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
@@ -349,6 +350,9 @@ the same folder work meanwhile, through it.")]
         /// Where to listen; port 0 takes any free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7477")]
         http: String,
+        /// Where others can reach it, if that is somewhere else; may be given several times
+        #[arg(long, value_name = "ADDR")]
+        address: Vec<String>,
     },
 
     /// Print a ticket: whoever has it can join the space

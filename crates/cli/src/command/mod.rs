@@ -132,7 +132,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
-        Command::Serve { http } => serve::run(context, &http),
+        Command::Serve { http, address } => serve::run(context, &http, &address),
         Command::Ticket { space, permission, uses, expires, address } => {
             let choices = network::Choices { permission, uses, expires, addresses: address };
             network::ticket(context, &space, choices)

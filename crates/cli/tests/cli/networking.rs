@@ -137,10 +137,9 @@ fn a_join_that_is_killed_on_either_side_goes_on_where_it_was() {
     let now = sandbox.json(&["digest", "world"])["commits"].as_u64().unwrap();
     let joined = sandbox.json(&["--dir", "ben", "join", &ticket]);
     let received = joined["exchange"]["received"].as_u64().unwrap();
-    assert!(
-        now >= total && received <= now - before.min(now),
-        "{received} received, {before} of {now} were here"
-    );
+    assert!(now > total, "each ticket is a commit");
+    // Of what is here only the statement that Ben joined was not Ann's first.
+    assert!(received <= now + 1 - before, "{received} received, {before} of {now} were here");
     assert_eq!(joined["documents"], ROWS);
     assert_eq!(sandbox.view("db"), sandbox.view("ben"));
     assert_eq!(sandbox.json(&["--dir", "ben", "status"])["ok"], true);
