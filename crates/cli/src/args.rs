@@ -337,6 +337,97 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
     )]
     Bundle(BundleCommand),
 
+    /// Serve the spaces of this database to peers, and stay connected to those that are known, until it is stopped
+    #[command(after_help = "EXAMPLES
+  driftless serve
+  driftless serve --http 0.0.0.0:7477
+  driftless serve --http 127.0.0.1:0 --json
+  driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
+
+The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
+the same folder work meanwhile, through it.")]
+    Serve {
+        /// Where to listen; port 0 takes any free one
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7477")]
+        http: String,
+        /// Where others can reach it, if that is somewhere else; may be given several times
+        #[arg(long, value_name = "ADDR")]
+        address: Vec<String>,
+    },
+
+    /// Print a ticket: whoever has it can join the space
+    #[command(after_help = "EXAMPLES
+  driftless ticket notes
+  driftless ticket notes --permission read --uses 1 --expires 2d
+  driftless ticket notes --address http://192.0.2.7:7477
+
+A ticket is a secret: give it only to those who shall join. It names the addresses of the `driftless serve` that runs on
+this folder, or those that --address gives.")]
+    Ticket {
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// What those who join get: `read`, `write` or `admin`; the last two with a strength, if you like
+        #[arg(long, default_value = "write")]
+        permission: String,
+        /// How many may join; if left out, as many as have the ticket
+        #[arg(long, value_name = "N")]
+        uses: Option<u32>,
+        /// How long it may be used: `45s`, `30m`, `12h`, `2d`, `1w`; if left out, until it is ended
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Where this database can be reached; may be given several times
+        #[arg(long, value_name = "ADDR")]
+        address: Vec<String>,
+    },
+
+    /// Join a space by a ticket, and fetch it
+    #[command(after_help = "EXAMPLES
+  driftless join driftless:aiab...
+  driftless join @ticket.txt --name team-notes
+
+A join that was cut off goes on where it was when it is run again.")]
+    Join {
+        /// The ticket, or `-`, or `@file`
+        ticket: String,
+        /// The name of the space in this database, instead of the one it has there
+        #[arg(long)]
+        name: Option<String>,
+    },
+
+    /// Exchange with peers, both directions
+    #[command(after_help = "EXAMPLES
+  driftless sync
+  driftless sync notes --once
+  driftless sync notes --peer http://192.0.2.7:7477
+
+Without SPACE it exchanges all spaces of all known peers. With --peer and an address, that peer is known from then on.
+It fails if a space could be exchanged with nobody.")]
+    Sync {
+        /// Only this space: its id, a prefix of it, or its local name
+        space: Option<String>,
+        /// Only with this peer: its address, its id, or the first 8 or more characters of that
+        #[arg(long, value_name = "ADDR|PEER")]
+        peer: Option<String>,
+        /// One exchange, then end: what it also does without; `driftless serve` stays connected
+        #[arg(long)]
+        once: bool,
+    },
+
+    /// List the known peers, and how exchanges with them went
+    #[command(after_help = "EXAMPLES
+  driftless peers
+  driftless peers --json")]
+    Peers,
+
+    /// Add, remove and show peers
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless peers
+  driftless peer show p_abcd2345"
+    )]
+    Peer(PeerCommand),
+
     /// Two databases, edited apart, brought together: a story with real documents
     #[command(after_help = "EXAMPLES
   driftless demo
@@ -450,6 +541,34 @@ else there is to say to standard error.")]
     Import {
         /// The file, or `-` for standard input
         file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerCommand {
+    /// Note where a peer may be found
+    #[command(after_help = "EXAMPLES
+  driftless peer add http://192.0.2.7:7477/#p_abcd...
+
+The address has the id of the peer behind `#`, as `driftless serve` prints it there.")]
+    Add {
+        /// The address
+        #[arg(value_name = "ADDR")]
+        address: String,
+    },
+    /// Forget a peer; its spaces stay
+    #[command(after_help = "EXAMPLES
+  driftless peer remove p_abcd2345")]
+    Remove {
+        /// The id of the peer, or the first 8 or more characters
+        peer: String,
+    },
+    /// Show one peer
+    #[command(after_help = "EXAMPLES
+  driftless peer show p_abcd2345 --json")]
+    Show {
+        /// The id of the peer, or the first 8 or more characters
+        peer: String,
     },
 }
 

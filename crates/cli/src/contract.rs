@@ -215,3 +215,107 @@ impl From<driftless::Imported> for Imported {
         }
     }
 }
+
+/// The first line of `serve`.
+#[derive(Serialize)]
+pub(crate) struct Serving {
+    pub(crate) peer: PeerId,
+    pub(crate) addresses: Vec<String>,
+}
+
+/// `expires` is null when the ticket does not.
+#[derive(Serialize)]
+pub(crate) struct Ticket {
+    pub(crate) ticket: String,
+    pub(crate) space: SpaceId,
+    pub(crate) permission: String,
+    pub(crate) uses: Option<u32>,
+    pub(crate) expires: Option<u64>,
+    pub(crate) addresses: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Joined {
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    pub(crate) commits: u64,
+    pub(crate) documents: u64,
+    pub(crate) exchange: Synced,
+}
+
+/// One exchange of one space with one peer.
+#[derive(Serialize)]
+pub(crate) struct Synced {
+    pub(crate) space: SpaceId,
+    pub(crate) peer: PeerId,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) rounds: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) applied: u64,
+    pub(crate) held: u64,
+    pub(crate) void: u64,
+    pub(crate) wanted: u64,
+    pub(crate) refused: u64,
+    pub(crate) declined: u64,
+    pub(crate) signatures: u64,
+    /// Both have the same now.
+    pub(crate) settled: bool,
+}
+
+impl From<driftless::Synced> for Synced {
+    fn from(synced: driftless::Synced) -> Self {
+        let driftless::Synced { space, peer, moved, traffic, settled } = synced;
+        Self {
+            space,
+            peer,
+            sent: moved.sent,
+            received: moved.received,
+            rounds: moved.rounds,
+            bytes_out: traffic.sent,
+            bytes_in: traffic.received,
+            applied: moved.applied,
+            held: moved.held,
+            void: moved.void,
+            wanted: moved.wanted,
+            refused: moved.refused,
+            declined: moved.declined,
+            signatures: moved.signatures,
+            settled,
+        }
+    }
+}
+
+/// `connected` is null where no `serve` runs; `last_sync` and `rate` where there was no exchange yet.
+#[derive(Serialize)]
+pub(crate) struct Peer {
+    pub(crate) peer: PeerId,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) spaces: Vec<SpaceId>,
+    pub(crate) connected: Option<bool>,
+    pub(crate) last_sync: Option<u64>,
+    pub(crate) successes: u64,
+    pub(crate) failures: u64,
+    /// The part of exchanges that ended well, 0 to 1.
+    pub(crate) rate: Option<f64>,
+    /// Why the last one failed; null if it did not.
+    pub(crate) last_error: Option<String>,
+}
+
+impl Peer {
+    pub(crate) fn new(peer: driftless::Peer, connected: Option<bool>) -> Self {
+        let exchanges = peer.successes.saturating_add(peer.failures);
+        Self {
+            peer: peer.id,
+            addresses: peer.addresses,
+            spaces: peer.spaces,
+            connected,
+            last_sync: Some(peer.last_sync_ms).filter(|time| *time > 0),
+            successes: peer.successes,
+            failures: peer.failures,
+            rate: (exchanges > 0).then(|| peer.successes as f64 / exchanges as f64),
+            last_error: Some(peer.last_error).filter(|error| !error.is_empty()),
+        }
+    }
+}

@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     Refused = 4,
     Invalid = 5,
+    Unreachable = 6,
     Store = 7,
 }
 
@@ -126,8 +127,9 @@ impl From<driftless::Error> for Failure {
 fn exit_of(code: &str) -> Exit {
     match code {
         "not_found" => Exit::NotFound,
-        "not_permitted" => Exit::Refused,
+        "not_permitted" | "not_open" => Exit::Refused,
         "invalid" | "invalid_filter" | "invalid_operators" | "ambiguous" => Exit::Invalid,
+        "peer_unreachable" => Exit::Unreachable,
         "locked" | "newer_version" | "damaged" | "poisoned" => Exit::Store,
         _ => Exit::Failed,
     }

@@ -4,7 +4,6 @@
 //! JSON is, because its end decides whether it is JSON.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -15,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::args::Format;
 use crate::contract::Import;
 use crate::failure::Failure;
+use crate::terminal::Input;
 
 /// Rows in one transaction: a crash loses at most so many, and the flush at its end is paid by so many.
 pub(crate) const ROWS_PER_TRANSACTION: u64 = 1_000;
@@ -79,12 +79,12 @@ pub(crate) fn format_of(file: &Path) -> Result<Format, Failure> {
 }
 
 /// A file or, for `-`, standard input; and its size, if it is known.
-pub(crate) fn open(file: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+pub(crate) fn open(input: &mut Input, file: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
     if file == Path::new("-") {
-        return Ok((Box::new(io::stdin()), None));
+        return Ok((input.stdin(), None));
     }
     let failure = |error: io::Error| Failure::file(file, &error);
-    let opened = File::open(file).map_err(failure)?;
+    let opened = input.open(file)?;
     let metadata = opened.metadata().map_err(failure)?;
     if metadata.is_dir() {
         return Err(Failure::file(file, &io::Error::from(io::ErrorKind::IsADirectory)));

@@ -1,15 +1,13 @@
-//! Reads what users type: JSON arguments (or `-`, or `@file`), ids, subjects, permissions.
+//! Reads what users type: JSON arguments (or `-`, or `@file`), ids, subjects, permissions, addresses, tickets.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::time::Duration;
 
-use driftless::{AuthorId, DocumentId, Filter, Map, Operator, Permission, Strength, Subject, Value};
+use driftless::{
+    Address, AuthorId, DocumentId, Filter, Map, Operator, Permission, Strength, Subject, Ticket, Value,
+};
 
 use crate::failure::Failure;
-
-// Bytes of one argument from a file or from standard input. A document is smaller; the rest is spacing.
-const MAX_ARGUMENT: u64 = 64 * 1024 * 1024;
+use crate::terminal::Input;
 
 // Strengths of keys that are granted without one. Admins act only on weaker keys, so they are above the writers, and
 // there is room on all sides.
@@ -18,34 +16,9 @@ const USUAL_WRITER: Strength = Strength(100);
 
 const JSON_HINT: &str = "documents look like '{\"title\": \"Milk\"}'; in a shell, put them in single quotes";
 
-/// The text of an argument that may be `-` for standard input or `@file`.
-pub(crate) fn argument(word: &str) -> Result<String, Failure> {
-    match word.strip_prefix('@') {
-        Some(path) => {
-            let path = Path::new(path);
-            let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-            read_text(file, path)
-        }
-        None if word == "-" => read_text(io::stdin().lock(), Path::new("standard input")),
-        None => Ok(word.to_owned()),
-    }
-}
-
-fn read_text(source: impl Read, path: &Path) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    source.take(MAX_ARGUMENT + 1).read_to_end(&mut bytes).map_err(|error| Failure::file(path, &error))?;
-    if bytes.len() as u64 > MAX_ARGUMENT {
-        let message = format!("{}: more than {MAX_ARGUMENT} bytes", path.display());
-        return Err(Failure::invalid("too_large", message, "many documents are read by `driftless import`"));
-    }
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::invalid("invalid_json", format!("{}: not UTF-8", path.display()), "save it as UTF-8")
-    })
-}
-
 /// The fields of a new document.
-pub(crate) fn document(word: &str) -> Result<Map, Failure> {
-    fields(&argument(word)?)
+pub(crate) fn document(input: &mut Input, word: &str) -> Result<Map, Failure> {
+    fields(&input.argument(word)?)
 }
 
 fn fields(json: &str) -> Result<Map, Failure> {
@@ -53,10 +26,10 @@ fn fields(json: &str) -> Result<Map, Failure> {
 }
 
 /// The fields of a document that is there: what `get` printed may come back, the system fields are left out.
-pub(crate) fn whole_document(word: &str, id: &DocumentId) -> Result<Map, Failure> {
+pub(crate) fn whole_document(input: &mut Input, word: &str, id: &DocumentId) -> Result<Map, Failure> {
     const SYSTEM: [&str; 7] =
         ["_id", "_collection", "_created", "_updated", "_author", "_deleted", "_parent"];
-    let json = argument(word)?;
+    let json = input.argument(word)?;
     let Ok(Value::Map(mut map)) = Value::from_json_with_operators(&json) else { return fields(&json) };
     if map.get("_id").is_some_and(|other| *other != id.to_value()) {
         let message = "the document has another `_id` than the command";
@@ -68,13 +41,13 @@ pub(crate) fn whole_document(word: &str, id: &DocumentId) -> Result<Map, Failure
     fields(&map.to_json())
 }
 
-pub(crate) fn operators(word: &str) -> Result<Vec<Operator>, Failure> {
-    Ok(driftless::operators_from_json(&argument(word)?).map_err(driftless::Error::from)?)
+pub(crate) fn operators(input: &mut Input, word: &str) -> Result<Vec<Operator>, Failure> {
+    Ok(driftless::operators_from_json(&input.argument(word)?).map_err(driftless::Error::from)?)
 }
 
 /// No filter is all documents.
-pub(crate) fn filter(word: Option<&str>) -> Result<Filter, Failure> {
-    let json = word.map_or(Ok("{}".to_owned()), argument)?;
+pub(crate) fn filter(input: &mut Input, word: Option<&str>) -> Result<Filter, Failure> {
+    let json = word.map_or(Ok("{}".to_owned()), |word| input.argument(word))?;
     Ok(Filter::parse(&json).map_err(driftless::Error::from)?)
 }
 
@@ -114,6 +87,40 @@ pub(crate) fn permission(word: &str) -> Result<Permission, Failure> {
     }
 }
 
+/// `45s`, `30m`, `12h`, `2d` or `1w`.
+pub(crate) fn duration(word: &str) -> Result<Duration, Failure> {
+    const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
+    // A hundred years: more is a slip of the keyboard.
+    const LONGEST: u64 = 100 * 366 * 86_400;
+    let seconds = UNITS.into_iter().find_map(|(unit, seconds)| {
+        let number =
+            word.strip_suffix(unit).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+        number.parse::<u64>().ok()?.checked_mul(seconds).filter(|seconds| *seconds <= LONGEST)
+    });
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        let hint = "a number and a unit: `45s`, `30m`, `12h`, `2d`, `1w`";
+        Failure::invalid("invalid_duration", format!("`{word}` is not a length of time"), hint)
+    })
+}
+
+/// Where a peer may be found: `http://host:port`, with `/#p_..` behind it only that peer; `http://` may be left out.
+pub(crate) fn address(word: &str) -> Result<Address, Failure> {
+    let whole = if word.contains("://") { word.to_owned() } else { format!("http://{word}") };
+    whole.parse().map_err(|error| {
+        let hint = "addresses look like http://192.0.2.7:7477; `driftless serve` prints those of its folder";
+        Failure::invalid("invalid_address", error, hint)
+    })
+}
+
+/// An invitation, as `driftless ticket` prints it.
+pub(crate) fn ticket(word: &str) -> Result<Ticket, Failure> {
+    word.parse().map_err(|error: driftless::Error| {
+        let hint =
+            "tickets begin with `driftless:` and are printed by `driftless ticket`; copy the whole of it";
+        Failure::invalid("invalid_ticket", error, hint)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,9 +139,28 @@ mod tests {
     fn what_get_printed_can_be_saved_again() {
         let id = DocumentId::string("FI-18").unwrap();
         let json = r#"{"_id":"FI-18","_collection":"c","_created":1,"a":{"$bytes":"AQ=="},"b":1.0}"#;
+        let mut input = Input::new(Box::new(std::io::empty()), std::path::PathBuf::new());
+        let mut whole_document = |json: &str, id: &DocumentId| whole_document(&mut input, json, id);
         assert_eq!(whole_document(json, &id).unwrap().to_json(), r#"{"a":{"$bytes":"AQ=="},"b":1.0}"#);
         assert!(whole_document(json, &DocumentId::from(1)).is_err());
         assert!(whole_document(r#"{"_other":1}"#, &id).is_err());
         assert!(whole_document("[]", &id).is_err());
+    }
+
+    #[test]
+    fn lengths_of_time_have_a_unit() {
+        assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "d", "2", "-1h", "+1h", "1.5h", "2 d", "99999999999999999999s", "9999999w", "2é"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_may_leave_out_the_scheme() {
+        assert_eq!(address("127.0.0.1:7477"), address("http://127.0.0.1:7477/"));
+        for wrong in ["", "7477", "ftp://a:1", "http://a"] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
     }
 }

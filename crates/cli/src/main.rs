@@ -4,13 +4,17 @@ mod failure;
 
 mod contract;
 
+mod args;
+
+mod terminal;
+
 mod output;
 
 mod input;
 
-mod args;
-
 mod import;
+
+mod runtime;
 
 mod demo;
 

@@ -5,20 +5,23 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, Write};
 
 use driftless::{Document, DocumentId, Permission, Strength, Subject};
 use serde::Serialize;
 
+use crate::args::Global;
 use crate::failure::Failure;
+use crate::terminal::Looks;
 
 /// Where a command prints.
 pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: bool,
-    stdout: BufWriter<Stdout>,
-    colour: bool,
+    stdout: BufWriter<Box<dyn Write + Send>>,
+    stderr: Box<dyn Write + Send>,
+    looks: Looks,
 }
 
 /// Rows under a heading, each column as wide as its widest cell.
@@ -28,10 +31,14 @@ pub(crate) struct Table {
 }
 
 impl Output {
-    pub(crate) fn new(json: bool, quiet: bool, verbose: bool) -> Self {
-        let stdout = io::stdout();
-        let colour = !json && stdout.is_terminal() && colours_wanted();
-        Self { json, quiet, verbose, stdout: BufWriter::new(stdout), colour }
+    pub(crate) fn new(
+        global: &Global,
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+        looks: Looks,
+    ) -> Self {
+        let Global { json, quiet, verbose, .. } = *global;
+        Self { json, quiet, verbose: verbose > 0, stdout: BufWriter::new(stdout), stderr, looks }
     }
 
     /// One line for people. What others wrote must have gone through `escape`.
@@ -76,7 +83,8 @@ impl Output {
     pub(crate) fn note(&mut self, line: impl AsRef<str>) {
         if !self.quiet {
             let _ = self.stdout.flush();
-            let _ = writeln!(io::stderr(), "{}", line.as_ref());
+            let _ = writeln!(self.stderr, "{}", line.as_ref());
+            let _ = self.stderr.flush();
         }
     }
 
@@ -97,6 +105,21 @@ impl Output {
         Ok(self.stdout.flush()?)
     }
 
+    /// Whether a person waits who would like to see how far long work is.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.quiet && !self.json && self.looks.notes
+    }
+
+    /// Whether somebody is there to answer a question.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.looks.asks && self.looks.notes
+    }
+
+    /// Prints why the command failed.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        print_failure(&mut self.stderr, self.looks, failure, self.json);
+    }
+
     /// Less visible than the rest, where there are colours.
     pub(crate) fn faint<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.painted("2", text)
@@ -108,7 +131,8 @@ impl Output {
     }
 
     fn painted<'t>(&self, colour: &str, text: &'t str) -> Cow<'t, str> {
-        if self.colour { format!("\x1b[{colour}m{text}\x1b[0m").into() } else { text.into() }
+        let colours = !self.json && self.looks.shows && self.looks.colours;
+        if colours { format!("\x1b[{colour}m{text}\x1b[0m").into() } else { text.into() }
     }
 }
 
@@ -154,14 +178,12 @@ impl Table {
 }
 
 /// Prints why a command failed, as text or as JSON, to standard error.
-pub(crate) fn print_failure(failure: &Failure, json: bool) {
-    let mut stderr = io::stderr();
+pub(crate) fn print_failure(stderr: &mut dyn Write, looks: Looks, failure: &Failure, json: bool) {
     // Nobody is left to hear that this cannot be written.
     let _ = if json {
         writeln!(stderr, "{}", escape_json(&failure.to_json()))
     } else {
-        let (on, off) =
-            if stderr.is_terminal() && colours_wanted() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        let (on, off) = if looks.notes && looks.colours { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let hint = if failure.hint.is_empty() {
             String::new()
         } else {
@@ -169,10 +191,6 @@ pub(crate) fn print_failure(failure: &Failure, json: bool) {
         };
         writeln!(stderr, "{on}error:{off} {}{hint}", escape(&failure.message))
     };
-}
-
-fn colours_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Characters that act on a terminal instead of being shown: controls, and those that turn the direction of text.

@@ -1,6 +1,6 @@
 //! `bundle export` and `bundle import`: a space as a file, from one database to another by hand.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn export(context: &mut Context, space: &str, file: &Path) -> Result<(), Failure
         context.output.flush()?;
         exported
     } else {
-        export_to_file(&space, file)?
+        export_to_file(&space, &context.input.path(file))?
     };
     let line = contract::Exported { space: space.id(), commits: exported.commits, bytes: exported.bytes };
     let output = &mut context.output;
@@ -118,9 +118,9 @@ impl<W> Sink<W> {
 fn import(context: &mut Context, file: &Path) -> Result<(), Failure> {
     let database = context.write()?;
     let mut source: Box<dyn Read> = if file == Path::new("-") {
-        Box::new(io::stdin().lock())
+        context.input.stdin()
     } else {
-        Box::new(BufReader::new(File::open(file).map_err(|error| Failure::file(file, &error))?))
+        Box::new(BufReader::new(context.input.open(file)?))
     };
     let imported = database.import(&mut source, &mut |_| ())?;
     let line = contract::Imported::from(imported);

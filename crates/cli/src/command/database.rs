@@ -13,7 +13,11 @@ pub(super) fn init(context: &mut Context, name: Option<String>) -> Result<(), Fa
     let name = name.or_else(|| context.global.user.clone()).or(user).unwrap_or_else(|| "me".to_owned());
     let database =
         Database::builder().open_mode(OpenMode::Create).user_name(&name).open(&dir).map_err(|error| {
-            let mut failure = Failure::from(error);
+            let mut failure = Failure::from(match error {
+                // Only what exists can be in use.
+                driftless::Error::Locked => driftless::Error::Exists(dir.display().to_string()),
+                error => error,
+            });
             if failure.code == "exists" {
                 failure.hint =
                     "`driftless status` shows what is in it; `--dir` names another folder".to_owned();

@@ -1,6 +1,7 @@
 //! `insert`, `import`, `get`, `edit`, `save`, `delete` and `restore`.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::cell::RefCell;
+use std::io::{self, Read};
 use std::path::Path;
 
 use driftless::{Collection, DocumentId, Insert};
@@ -28,7 +29,7 @@ pub(super) fn insert(
         id: id.map(input::document_id).transpose()?,
         parent: parent.map(input::document_id).transpose()?,
     };
-    let fields = input::document(json)?;
+    let fields = input::document(&mut context.input, json)?;
     let written = context.write_collection(at)?.insert_with(fields, insert)?;
     print_written(&mut context.output, written, "")
 }
@@ -55,12 +56,12 @@ fn missing(id: &DocumentId) -> Failure {
 }
 
 pub(super) fn edit(context: &mut Context, document: &OneDocument, operators: &str) -> Result<(), Failure> {
-    let operators = input::operators(operators)?;
+    let operators = input::operators(&mut context.input, operators)?;
     write(context, document, "edited", |collection, id| collection.edit(id, operators))
 }
 
 pub(super) fn save(context: &mut Context, document: &OneDocument, json: &str) -> Result<(), Failure> {
-    let fields = input::whole_document(json, &input::document_id(&document.id)?)?;
+    let fields = input::whole_document(&mut context.input, json, &input::document_id(&document.id)?)?;
     write(context, document, "saved", |collection, id| collection.save(id, fields))
 }
 
@@ -108,31 +109,36 @@ pub(super) fn import(
     // The writer's lock comes first: standard input may keep us waiting, and nobody should write meanwhile.
     let database = context.write()?;
     let collection = collection(&database, at)?;
-    let (source, size) = import::open(file)?;
+    let (source, size) = import::open(&mut context.input, file)?;
     let output = &mut context.output;
-    let bar = progress_bar(output, size);
+    let bar = match context.served {
+        // The bar would be drawn on the terminal of `serve`.
+        Some(_) => ProgressBar::hidden(),
+        None => progress_bar(output, size),
+    };
     let source: Box<dyn Read> = Box::new(bar.wrap_read(source));
     let mut rows = Rows::new(source, format, file)?;
 
     let mut rejected = 0;
     let mut stored = contract::Import::default();
-    let shown = !output.quiet;
+    // Both closures print.
+    let output = RefCell::new(output);
     let mut reject = |line: u64, reason: &str| {
         rejected += 1;
-        if shown && rejected <= NAMED_REJECTS {
+        if rejected <= NAMED_REJECTS {
             let sentence = format!("line {line} is rejected: {}", escape(reason));
-            // Nobody is left to hear that this cannot be written.
-            bar.suspend(|| drop(writeln!(io::stderr(), "{sentence}")));
+            bar.suspend(|| output.borrow_mut().note(sentence));
         }
     };
     let mut report = |done: contract::Import| {
         stored = done;
         let rows = done.inserted + done.updated + done.skipped;
         bar.set_message(counted(rows, "document"));
-        bar.suspend(|| output.detail(format!("{rows} rows are durable")));
+        bar.suspend(|| output.borrow_mut().detail(format!("{rows} rows are durable")));
     };
     let outcome = import::import(&database, &collection, &mut rows, key, &mut report, &mut reject);
     bar.finish_and_clear();
+    let output = output.into_inner();
     if rejected > NAMED_REJECTS {
         output.note(format!("and {} more are rejected", thousands(rejected - NAMED_REJECTS)));
     }
@@ -154,7 +160,7 @@ fn sentence(done: &contract::Import) -> String {
 
 /// Hidden unless a person looks at standard error.
 fn progress_bar(output: &Output, size: Option<u64>) -> ProgressBar {
-    if output.quiet || output.json || !io::stderr().is_terminal() {
+    if !output.shows_progress() {
         return ProgressBar::hidden();
     }
     let (bar, template) = match size {

@@ -6,27 +6,54 @@ mod document;
 mod history;
 mod index;
 mod member;
+mod network;
 mod query;
+mod serve;
+#[cfg(unix)]
+mod socket;
 mod space;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use driftless::{Access, Collection, Database, OpenMode, Space};
+use driftless::{Access, Collection, Database, Network, OpenMode, Space};
 use etcetera::BaseStrategy;
+use tokio::runtime::Handle;
 
 use crate::args::{Arguments, Command, Global, InCollection};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, print_failure};
+use crate::terminal::{Input, Looks, Terminal};
 
-/// What every command gets: the global options, and where to print.
+/// What every command gets: the global options, where to read, and where to print.
 struct Context {
     global: Global,
     output: Output,
+    input: Input,
+    /// Of a command that `serve` runs for a client; else it opens the database itself.
+    served: Option<Served>,
+}
+
+/// What a command gets from the `serve` that runs it.
+#[derive(Clone)]
+struct Served {
+    shared: Arc<Serving>,
+    /// Nobody reads the output any more, or `serve` is about to end.
+    gone: Arc<AtomicBool>,
+}
+
+/// What `serve` keeps open.
+struct Serving {
+    database: Database,
+    network: Network,
+    runtime: Handle,
+    addresses: Vec<String>,
 }
 
 /// Runs the process's command line.
@@ -36,24 +63,39 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error, &words),
     };
-    let global = arguments.global;
-    let json = global.json;
-    let output = Output::new(json, global.quiet, global.verbose > 0);
-    let mut context = Context { global, output };
-    let outcome = run(&mut context, arguments.command).and(context.output.flush());
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => end(&mut context.output, &failure),
+    #[cfg(unix)]
+    if runs_in_serve(&arguments.command)
+        && let Ok(dir) = dir(&arguments.global)
+        && let Some(code) = socket::forward(&dir, &words, &arguments.command, arguments.global.json)
+    {
+        return code;
     }
+    execute(arguments, Terminal::own(), None).into()
 }
 
-fn end(output: &mut Output, failure: &Failure) -> ExitCode {
+/// Runs a command to its end, and prints why it failed if it does.
+fn execute(arguments: Arguments, terminal: Terminal, served: Option<Served>) -> Exit {
+    let Arguments { global, command } = arguments;
+    let Terminal { stdout, stderr, input, looks } = terminal;
+    let output = Output::new(&global, stdout, stderr, looks);
+    let mut context = Context { global, output, input, served };
+    let outcome = run(&mut context, command).and_then(|()| context.output.flush());
+    let Err(failure) = outcome else { return Exit::Done };
     // What was printed before the failure stays valid; if it cannot be handed over, the failure says more.
-    let _ = output.flush();
+    let _ = context.output.flush();
     if !failure.is_silent() {
-        print_failure(failure, output.json);
+        context.output.failure(&failure);
     }
-    failure.exit.into()
+    failure.exit
+}
+
+/// Whether a `serve` on the same folder runs the command. The others do not work on a database that is there.
+#[cfg(unix)]
+fn runs_in_serve(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Init { .. } | Command::Serve { .. } | Command::Demo { .. } | Command::Completions { .. }
+    )
 }
 
 fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
@@ -90,6 +132,15 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
+        Command::Serve { http, address } => serve::run(context, &http, &address),
+        Command::Ticket { space, permission, uses, expires, address } => {
+            let choices = network::Choices { permission, uses, expires, addresses: address };
+            network::ticket(context, &space, choices)
+        }
+        Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),
+        Command::Sync { space, peer, once: _ } => network::sync(context, space.as_deref(), peer.as_deref()),
+        Command::Peers => network::peers(context),
+        Command::Peer(command) => network::peer(context, command),
         Command::Demo { file, keep } => {
             crate::demo::run(&mut context.output, file.as_deref(), keep.as_deref())
         }
@@ -116,7 +167,7 @@ fn not_understood(error: &clap::Error, words: &[OsString]) -> ExitCode {
             Exit::Usage.into()
         }
         _ => {
-            print_failure(&usage(error), json);
+            print_failure(&mut std::io::stderr(), Looks::own(), &usage(error), json);
             Exit::Usage.into()
         }
     }
@@ -143,24 +194,28 @@ fn usage(error: &clap::Error) -> Failure {
     Failure::usage(sentence, hint)
 }
 
+/// The folder of the database.
+fn dir(global: &Global) -> Result<PathBuf, Failure> {
+    let not_empty = |dir: &PathBuf| !dir.as_os_str().is_empty();
+    if let Some(dir) = &global.dir {
+        let empty = || Failure::usage("`--dir` names no folder", "give it a path, or leave it out");
+        return Some(dir.clone()).filter(not_empty).ok_or_else(empty);
+    }
+    if let Some(dir) = std::env::var_os("DRIFTLESS_DIR").map(PathBuf::from).filter(not_empty) {
+        return Ok(dir);
+    }
+    match etcetera::choose_base_strategy() {
+        Ok(folders) => Ok(folders.data_dir().join("driftless")),
+        Err(error) => Err(Failure::usage(
+            format!("there is no default folder: {error}"),
+            "name one with `--dir` or $DRIFTLESS_DIR",
+        )),
+    }
+}
+
 impl Context {
-    /// The folder of the database.
     fn dir(&self) -> Result<PathBuf, Failure> {
-        let not_empty = |dir: &PathBuf| !dir.as_os_str().is_empty();
-        if let Some(dir) = &self.global.dir {
-            let empty = || Failure::usage("`--dir` names no folder", "give it a path, or leave it out");
-            return Some(dir.clone()).filter(not_empty).ok_or_else(empty);
-        }
-        if let Some(dir) = std::env::var_os("DRIFTLESS_DIR").map(PathBuf::from).filter(not_empty) {
-            return Ok(dir);
-        }
-        match etcetera::choose_base_strategy() {
-            Ok(folders) => Ok(folders.data_dir().join("driftless")),
-            Err(error) => Err(Failure::usage(
-                format!("there is no default folder: {error}"),
-                "name one with `--dir` or $DRIFTLESS_DIR",
-            )),
-        }
+        dir(&self.global)
     }
 
     /// The database for commands that only read; another process may write meanwhile.
@@ -174,6 +229,18 @@ impl Context {
     }
 
     fn open(&mut self, access: Access) -> Result<Database, Failure> {
+        if let Some(served) = &self.served {
+            let database = served.shared.database.clone();
+            let user = database.user()?;
+            return match &self.global.user {
+                Some(name) if *name != user => {
+                    let message = format!("user {} is not here", escape(name));
+                    let hint = format!("the database is served as {}; leave `--user` out", escape(&user));
+                    Err(Failure::new(Exit::NotFound, "not_found", message, hint))
+                }
+                _ => Ok(database),
+            };
+        }
         let dir = self.dir()?;
         let start = Instant::now();
         let mut builder = Database::builder().open_mode(OpenMode::Open).access(access);

@@ -1,5 +1,8 @@
 //! `find`, `count` and `watch`: documents, one per line.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use driftless::{Query, Sort, WatchEvent, WatchKind};
 
 use super::Context;
@@ -8,6 +11,9 @@ use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::output::{Output, counted, escape, escape_json, id_text};
+
+// How soon a watch that `serve` runs finds that nobody reads it any more.
+const LOOK_UP: Duration = Duration::from_millis(300);
 
 /// Which part of a result, in which order.
 pub(super) struct Page {
@@ -23,7 +29,7 @@ pub(super) fn find(
     filter: Option<&str>,
     page: &Page,
 ) -> Result<(), Failure> {
-    let filter = input::filter(filter)?;
+    let filter = input::filter(&mut context.input, filter)?;
     let sort = page.sort.as_deref().map(sort).transpose()?;
     let mut query = context.read_collection(at)?.find(filter);
     if let Some(sort) = sort {
@@ -72,7 +78,7 @@ pub(super) fn count(
     filter: Option<&str>,
     deleted: bool,
 ) -> Result<(), Failure> {
-    let filter = input::filter(filter)?;
+    let filter = input::filter(&mut context.input, filter)?;
     let mut query = context.read_collection(at)?.find(filter);
     if deleted {
         query = query.include_deleted();
@@ -85,15 +91,27 @@ pub(super) fn count(
 }
 
 pub(super) fn watch(context: &mut Context, at: &InCollection, filter: Option<&str>) -> Result<(), Failure> {
-    let filter = input::filter(filter)?;
-    // Nothing is half done while watching, so the end of the process is the end of the command. Lines are handed over
-    // whole, before the next wait.
-    ctrlc::set_handler(|| std::process::exit(0)).map_err(|error| {
-        Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
-    })?;
+    let filter = input::filter(&mut context.input, filter)?;
+    let gone = context.served.as_ref().map(|served| served.gone.clone());
+    if gone.is_none() {
+        // Nothing is half done while watching, so the end of the process is the end of the command. Lines are handed
+        // over whole, before the next wait.
+        ctrlc::set_handler(|| std::process::exit(0)).map_err(|error| {
+            Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
+        })?;
+    }
     let mut watch = context.read_collection(at)?.watch(filter)?;
     let mut first = 0;
-    while let Some(event) = watch.wait()? {
+    loop {
+        let event = match &gone {
+            None => watch.wait()?,
+            Some(gone) if gone.load(Ordering::Relaxed) => None,
+            Some(_) => match watch.wait_for(LOOK_UP)? {
+                None => continue,
+                event => event,
+            },
+        };
+        let Some(event) = event else { return Ok(()) };
         match event.kind {
             WatchKind::Ready => {
                 let sentence = format!("-- {}; waiting for changes", counted(first, "document"));
@@ -104,7 +122,6 @@ pub(super) fn watch(context: &mut Context, at: &InCollection, filter: Option<&st
         print_event(&mut context.output, &event)?;
         context.output.flush()?;
     }
-    Ok(())
 }
 
 fn print_event(output: &mut Output, event: &WatchEvent) -> Result<(), Failure> {

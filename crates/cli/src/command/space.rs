@@ -1,6 +1,6 @@
 //! `space create`, `list`, `show`, `rename` and `forget`.
 
-use std::io::{self, IsTerminal};
+use std::io::{BufRead, BufReader};
 
 use driftless::{CommitId, Space};
 
@@ -83,12 +83,12 @@ fn forget(context: &mut Context, space: &str, yes: bool) -> Result<(), Failure> 
     let line = contract::Space::from(space.summary()?);
     let name = escape(&line.name);
     let what = format!("{} and {}", counted(line.commits, "commit"), counted(line.documents, "document"));
-    if !yes && io::stdin().is_terminal() && io::stderr().is_terminal() {
+    if !yes && context.output.can_ask() {
         context.output.note(format!("This removes {name} from this database: {what}."));
         context.output.note("What no other copy has is gone for good. Type `yes` to go on:");
         let mut answer = String::new();
         // An answer that cannot be read is not a yes.
-        let _ = io::stdin().read_line(&mut answer);
+        let _ = BufReader::new(context.input.stdin()).read_line(&mut answer);
         if answer.trim() != "yes" {
             let hint = "`driftless bundle export` makes a copy first; `--yes` does not ask";
             return Err(Failure::new(Exit::Failed, "not_confirmed", "nothing was removed", hint));

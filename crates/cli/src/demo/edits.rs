@@ -74,9 +74,16 @@ fn change(person: &Person, number: usize, row: &Map) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Sets `FIELD`, and raises `COUNTER`.
 fn operators(note: &str) -> Result<Vec<Operator>, Failure> {
     let note = Value::from(note).to_json();
     let json = format!(r#"{{"$set": {{"{FIELD}": {note}}}, "$inc": {{"{COUNTER}": 1}}}}"#);
+    Ok(driftless::operators_from_json(&json).map_err(driftless::Error::from)?)
+}
+
+/// An edit that shows that two are connected.
+pub(super) fn greeting(from: &Person) -> Result<Vec<Operator>, Failure> {
+    let json = format!(r#"{{"$push": {{"greetings": "{} is here"}}}}"#, from.name);
     Ok(driftless::operators_from_json(&json).map_err(driftless::Error::from)?)
 }
 

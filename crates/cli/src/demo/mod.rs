@@ -1,5 +1,5 @@
-//! The demo: two databases with the same documents are edited apart, on the same fields, and brought together by
-//! bundles; a third reads the same bundles in the other order. It fails if the three do not come to the same digest.
+//! The demo: two databases on a network of this machine, live, then cut and edited apart on the same fields, then
+//! healed; a third joins from the second. It fails if the three do not come to the same digest.
 
 mod edits;
 mod person;
@@ -7,15 +7,18 @@ mod table;
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use driftless::{DocumentId, Map, Permission, Strength, Subject, Value};
+use driftless::{DocumentId, Map, Permission, Strength, Value};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, counted, escape, escape_json, id_text, size_text, time_text};
 use edits::{EDITS, Wrote};
-use person::{Carried, Person};
+use person::{Exchanged, Person};
+
+// What connections get to end, when they are closed already.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -23,7 +26,8 @@ struct Story {
     ok: bool,
     documents: u64,
     nodes: Vec<Node>,
-    bundles: Vec<Carried>,
+    exchanges: Vec<Exchanged>,
+    live: Vec<Live>,
     conflict: Conflict,
     steps: Vec<Step>,
     seconds: f64,
@@ -49,6 +53,14 @@ struct Conflict {
     winner: Option<Value>,
     /// What became of a counter that both raised by one.
     visits: Option<Value>,
+}
+
+/// How long an edit needed to the other side of a connection.
+#[derive(Serialize)]
+struct Live {
+    from: &'static str,
+    to: &'static str,
+    milliseconds: f64,
 }
 
 #[derive(Serialize)]
@@ -95,10 +107,11 @@ fn play(
     folder: &Path,
     kept: bool,
 ) -> Result<Story, Failure> {
+    let runtime = crate::runtime::start()?;
     // All three first: where one is there already, the story must not begin.
-    let mut ann = Person::new("Ann", folder)?;
-    let mut ben = Person::new("Ben", folder)?;
-    let mut cleo = Person::new("Cleo", folder)?;
+    let mut ann = Person::new("Ann", folder, runtime.handle())?;
+    let mut ben = Person::new("Ben", folder, runtime.handle())?;
+    let mut cleo = Person::new("Cleo", folder, runtime.handle())?;
     teller.heading("Two databases, edited apart, brought together")?;
 
     teller.begin("import", &format!("Ann imports {source}."))?;
@@ -107,23 +120,42 @@ fn play(
     let disk = size_text(ann.database().bytes_on_disk()?);
     teller.done(&format!("{}, {disk} on disk", counted(documents, "document")))?;
 
-    teller.begin("bootstrap", "Ann lets Ben write, and gives him the space as a bundle.")?;
-    let writer = Permission::Write(Strength(100));
-    ann.space()?.grant(Subject::Key(ben.database().author()?), writer)?;
-    let first = ben.read(&ann.bundle("first")?)?;
-    teller.carried(&first)?;
+    ann.connect()?;
+    let place = ann.address()?;
+    let place = place.split("/#").next().unwrap_or_default();
+    teller.begin("join", &format!("Ann serves at {place} and gives Ben a ticket. He joins with it."))?;
+    ben.connect()?;
+    let ticket = ann.ticket(Permission::Admin(Strength(10)))?;
+    let joined = ben.join(&ann, &ticket)?;
+    teller.exchanged(&joined)?;
     teller.done(&format!("Ben has {}", counted(ben.digest()?.documents, "document")))?;
 
-    let sentence = format!("Both go offline and make {EDITS} changes each, mostly to the same fields.");
-    teller.begin("edit", &sentence)?;
+    teller.begin("live", "They stay connected: what one edits shows on the other side.")?;
+    ben.stay()?;
+    let mut live = Vec::new();
+    let greeted = rows.get(EDITS).or(rows.last()).map_or_else(|| Ok(DocumentId::from(0)), table::id_of)?;
+    // The first edit waits until the connection stands.
+    ann.show(&ben, &greeted, edits::greeting(&ann)?)?;
+    for (from, to) in [(&ann, &ben), (&ben, &ann)] {
+        let took = from.show(to, &greeted, edits::greeting(from)?)?;
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        teller.line(&format!("{:>4} -> {:4}  {milliseconds:.1} ms", from.name, to.name))?;
+        live.push(Live { from: from.name, to: to.name, milliseconds });
+    }
+    teller.done("")?;
+
+    let sentence = format!("The line is cut. Both make {EDITS} changes each, mostly to the same fields.");
+    teller.begin("cut", &sentence)?;
+    ann.cut();
+    ben.cut();
     let apart = edits::make(&ann, &ben, rows)?;
     teller.done(&format!("digests {} and {}", short(&ann.digest()?.view), short(&ben.digest()?.view)))?;
 
-    teller.begin("exchange", "They exchange bundles.")?;
-    let (from_ann, from_ben) = (ann.bundle("ann")?, ben.bundle("ben")?);
-    let (to_ben, to_ann) = (ben.read(&from_ann)?, ann.read(&from_ben)?);
-    teller.carried(&to_ben)?;
-    teller.carried(&to_ann)?;
+    teller.begin("heal", "The line is back, and they exchange what the other does not have.")?;
+    ann.connect()?;
+    ben.connect()?;
+    let healed = ben.sync(&ann)?;
+    teller.exchanged(&healed)?;
     teller.done(&format!("digests {} and {}", short(&ann.digest()?.view), short(&ben.digest()?.view)))?;
 
     let both = ann.document(&apart.id)?;
@@ -133,12 +165,18 @@ fn play(
     let fate = if deleted { "deleted for both" } else { "still there" };
     teller.line(&format!("{}: deleted by Ann, edited by Ben: {fate}", id_text(&apart.deleted)))?;
 
-    teller.begin("third", "Cleo is new, and reads the same two bundles in the other order.")?;
-    let again = [cleo.read(&from_ben)?, cleo.read(&from_ann)?];
-    for carried in &again {
-        teller.carried(carried)?;
-    }
+    teller.begin("third", "Ben gives a ticket to Cleo, who joins at him. Ann is told.")?;
+    cleo.connect()?;
+    let ticket = ben.ticket(Permission::Write(Strength(100)))?;
+    let third = cleo.join(&ben, &ticket)?;
+    teller.exchanged(&third)?;
+    let told = ben.sync(&ann)?;
+    teller.exchanged(&told)?;
     teller.done(&format!("Cleo has {}", counted(cleo.digest()?.documents, "document")))?;
+    for person in [&mut ann, &mut ben, &mut cleo] {
+        person.cut();
+    }
+    runtime.shutdown_timeout(FAREWELL);
 
     let (mut nodes, mut heads) = (Vec::new(), Vec::new());
     for person in [&ann, &ben, &cleo] {
@@ -155,13 +193,12 @@ fn play(
     let ok = nodes.windows(2).all(|pair| matches!(pair, [a, b] if a.digest == b.digest))
         && heads.windows(2).all(|pair| matches!(pair, [a, b] if a == b))
         && deleted;
-    let mut bundles = vec![first, to_ben, to_ann];
-    bundles.extend(again);
     Ok(Story {
         ok,
         documents,
         nodes,
-        bundles,
+        exchanges: vec![joined, healed, third, told],
+        live,
         conflict: Conflict {
             winner: field(edits::FIELD),
             visits: field(edits::COUNTER),
@@ -205,21 +242,22 @@ impl Teller<'_> {
         if let Some(step) = self.steps.last_mut() {
             step.seconds = seconds;
         }
-        self.line(&format!("{line} ({seconds:.2} s)"))
+        let line = if line.is_empty() { String::new() } else { format!("{line} ") };
+        self.line(&format!("{line}({seconds:.2} s)"))
     }
 
     fn line(&mut self, line: &str) -> Result<(), Failure> {
         self.text(&format!("   {line}"))
     }
 
-    fn carried(&mut self, carried: &Carried) -> Result<(), Failure> {
-        let Carried { from, to, commits, new, bytes, signatures } = carried;
-        self.line(&format!(
-            "{from:>3} -> {to:4}  {}, {}, {new} new, {} checked",
-            size_text(*bytes),
-            counted(*commits, "commit"),
-            counted(*signatures, "signature"),
-        ))
+    fn exchanged(&mut self, exchanged: &Exchanged) -> Result<(), Failure> {
+        let Exchanged { from, to, sent, received, bytes_out, bytes_in, signatures, seconds, .. } = exchanged;
+        for (from, to, commits, bytes) in [(from, to, received, bytes_in), (to, from, sent, bytes_out)] {
+            let commits = counted(*commits, "commit");
+            self.line(&format!("{from:>4} -> {to:4}  {commits}, {}", size_text(*bytes)))?;
+        }
+        let signatures = counted(*signatures, "signature");
+        self.line(&format!("{signatures} checked by {to}, {:.0} ms", seconds * 1000.0))
     }
 
     fn conflict(

@@ -11,6 +11,7 @@ use super::edits::EDITS;
 use crate::args::Format;
 use crate::failure::Failure;
 use crate::import::{self, Rows};
+use crate::terminal::Terminal;
 
 /// The field whose value is the id.
 pub(super) const KEY: &str = "code";
@@ -51,7 +52,7 @@ fn in_source_tree() -> Option<PathBuf> {
 }
 
 fn read(file: &Path) -> Result<Vec<Map>, Failure> {
-    let (source, _) = import::open(file)?;
+    let (source, _) = import::open(&mut Terminal::own().input, file)?;
     let mut rows = Rows::new(source, Format::Jsonl, file)?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {

@@ -24,6 +24,9 @@ fn the_demo_ends_with_three_equal_digests() {
     assert_ne!(conflict["ann"], conflict["ben"]);
     assert!(conflict["winner"] == conflict["ann"] || conflict["winner"] == conflict["ben"]);
     assert_eq!(conflict["visits"], 2);
+    let exchanges = story["exchanges"].as_array().unwrap();
+    assert!(exchanges[0]["received"].as_u64() > Some(5) && exchanges[1]["sent"].as_u64() > Some(90));
+    assert!(story["live"].as_array().unwrap().iter().all(|edit| edit["milliseconds"].as_f64() > Some(0.0)));
 }
 
 #[test]
@@ -33,7 +36,7 @@ fn the_demo_tells_its_story_to_people_and_keeps_its_folders_when_asked() {
     let story = sandbox.ok(&["demo", file.to_str().unwrap(), "--keep", "kept"]);
     assert!(story.contains("Equal digests") && story.contains("Cleo"), "{story}");
     let lines = story.lines().count();
-    assert!((20..40).contains(&lines), "{lines} lines");
+    assert!((20..50).contains(&lines), "{lines} lines");
     assert_eq!(sandbox.view("kept/ann"), sandbox.view("kept/cleo"));
     // A second run does not write over the first.
     sandbox.fails(1, "exists", &["demo", file.to_str().unwrap(), "--keep", "kept"]);

@@ -8,6 +8,9 @@ mod failures;
 mod importing;
 mod killing;
 mod merging;
+mod networking;
 mod sandbox;
+#[cfg(unix)]
+mod serving;
 mod terminal;
 mod watching;

@@ -1,0 +1,387 @@
+//! `ticket`, `join`, `sync`, `peers` and `peer`: what a database does with others. In a `serve` these use its network.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use driftless::{Address, Database, Invite, Network, Peer, PeerId, Space, SpaceId};
+use indicatif::ProgressBar;
+use tokio::runtime::{Handle, Runtime};
+
+use super::Context;
+use crate::args::PeerCommand;
+use crate::contract;
+use crate::failure::{Exit, Failure};
+use crate::input;
+use crate::output::{Output, Table, counted, escape, permission_text, size_text, thousands, time_text};
+use crate::runtime;
+
+// What connections get to end when a command is done.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How a ticket is to be.
+pub(super) struct Choices {
+    pub(super) permission: String,
+    pub(super) uses: Option<u32>,
+    pub(super) expires: Option<String>,
+    pub(super) addresses: Vec<String>,
+}
+
+/// The database on a network: that of `serve`, or one for this command alone.
+struct Online {
+    database: Database,
+    network: Network,
+    handle: Handle,
+    own: Option<Runtime>,
+}
+
+impl Online {
+    fn new(context: &mut Context) -> Result<Self, Failure> {
+        if let Some(served) = &context.served {
+            let shared = &served.shared;
+            let (network, handle) = (shared.network.clone(), shared.runtime.clone());
+            return Ok(Self { database: context.write()?, network, handle, own: None });
+        }
+        let database = context.write()?;
+        let runtime = runtime::start()?;
+        let network = {
+            let _entered = runtime.enter();
+            database.network()?
+        };
+        Ok(Self { database, network, handle: runtime.handle().clone(), own: Some(runtime) })
+    }
+}
+
+impl Drop for Online {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.own.take() {
+            self.network.close();
+            runtime.shutdown_timeout(FAREWELL);
+        }
+    }
+}
+
+pub(super) fn ticket(context: &mut Context, space: &str, choices: Choices) -> Result<(), Failure> {
+    let permission = input::permission(&choices.permission)?;
+    let expires = choices.expires.as_deref().map(input::duration).transpose()?;
+    let mut addresses = Vec::new();
+    for word in &choices.addresses {
+        addresses.push(without_peer(&input::address(word)?));
+    }
+    if let (true, Some(served)) = (addresses.is_empty(), &context.served) {
+        addresses = served.shared.addresses.clone();
+    }
+    let space = context.write()?.space(space)?;
+    if addresses.is_empty() {
+        let hint = "run `driftless serve` on this folder, or give `--address http://HOST:PORT`";
+        let message = "nobody could use the ticket: this database is not being served";
+        return Err(Failure::new(Exit::Failed, "no_address", message, hint));
+    }
+    let uses = choices.uses;
+    let ticket = space.invite(Invite { permission, uses, expires, addresses: addresses.clone() })?;
+    let line = contract::Ticket {
+        ticket: ticket.to_string(),
+        space: space.id(),
+        permission: permission_text(permission),
+        uses,
+        expires: expires.map(|expires| (now() + expires).as_millis() as u64),
+        addresses,
+    };
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&line);
+    }
+    // The ticket alone: it can be piped to where it is needed.
+    output.text(&line.ticket)?;
+    let times = match line.uses {
+        Some(uses) => counted(uses.into(), "time"),
+        None => "any number of times".to_owned(),
+    };
+    let until = line.expires.map(|time| format!(", until {} UTC", time_text(time))).unwrap_or_default();
+    output.note(format!("gives {} to whoever joins with it, {times}{until}", line.permission));
+    Ok(())
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> Result<(), Failure> {
+    let ticket = input::ticket(&context.input.argument(ticket)?)?;
+    let online = Online::new(context)?;
+    let new = online.database.find_peer(&ticket.peer.to_string()).is_err();
+    let bar = progress(context);
+    let (network, wanted) = (online.network.clone(), ticket.clone());
+    let joining = async move { network.join(&wanted).await };
+    let joined = shown(context, &online, ticket.space, &bar, joining);
+    let (space, synced) = joined.map_err(|failure| match failure.code {
+        "not_permitted" => {
+            Failure { hint: "ask whoever gave it to you for a new ticket".to_owned(), ..failure }
+        }
+        _ => failure,
+    })?;
+    if let Some(name) = name {
+        space.rename(name)?;
+    }
+    if context.served.is_some() && new {
+        // Whom `serve` got to know just now is kept connected like the others.
+        let _entered = online.handle.enter();
+        online.network.keep_connected()?;
+    }
+    let summary = space.summary()?;
+    let line = contract::Joined {
+        space: summary.id,
+        name: summary.name,
+        commits: summary.commits,
+        documents: summary.documents,
+        exchange: synced.into(),
+    };
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&line);
+    }
+    let (documents, commits) = (counted(line.documents, "document"), counted(line.commits, "commit"));
+    output.text(format!("joined {}: {documents}, {commits}", escape(&line.name)))?;
+    output.note(exchanged(&line.exchange));
+    Ok(())
+}
+
+/// Waits for an exchange, and tells how much of the space is here meanwhile.
+fn shown<T: Send + 'static>(
+    context: &mut Context,
+    online: &Online,
+    space: SpaceId,
+    bar: &ProgressBar,
+    exchange: impl Future<Output = Result<T, driftless::Error>> + Send + 'static,
+) -> Result<T, Failure> {
+    if bar.is_hidden() && !context.output.verbose {
+        return Ok(online.handle.block_on(exchange)?);
+    }
+    let changes = online.database.changes();
+    let exchange = online.handle.spawn(exchange);
+    let mut told = 0;
+    while !exchange.is_finished() {
+        // Not every change is worth a look, and the end must be noticed.
+        if changes.wait_for(Duration::from_millis(50)).is_none() {
+            continue;
+        }
+        let Ok(summary) = online.database.space(&space.to_string()).and_then(|space| space.summary()) else {
+            continue;
+        };
+        if summary.commits > told {
+            told = summary.commits;
+            bar.set_message(counted(told, "commit"));
+            let line = format!("{told} commits are here");
+            bar.suspend(|| context.output.detail(line));
+        }
+    }
+    bar.finish_and_clear();
+    let ended = online.handle.block_on(exchange);
+    Ok(ended.map_err(|error| Failure::new(Exit::Failed, "io", error, "run the command again"))??)
+}
+
+fn progress(context: &Context) -> ProgressBar {
+    // In `serve` it would be drawn on the wrong terminal.
+    match context.output.shows_progress() && context.served.is_none() {
+        true => ProgressBar::new_spinner(),
+        false => ProgressBar::hidden(),
+    }
+}
+
+pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str>) -> Result<(), Failure> {
+    let address = peer.filter(|word| word.contains(':')).map(input::address).transpose()?;
+    let online = Online::new(context)?;
+    let space = space.map(|word| space_id(&online.database, word)).transpose()?;
+    let exchanges = match (address, peer) {
+        (Some(address), _) => {
+            let spaces = match space {
+                Some(space) => vec![space],
+                None => online.database.spaces()?.into_iter().map(|space| space.id).collect(),
+            };
+            spaces.into_iter().map(|space| (space, vec![address.clone()])).collect()
+        }
+        (None, Some(word)) => planned(&[online.database.find_peer(word)?], space, true),
+        (None, None) => planned(&online.database.peers()?, space, false),
+    };
+    if exchanges.is_empty() {
+        let hint = "`driftless join TICKET` gets to know a peer; `--peer ADDR` names one";
+        return Err(Failure::new(Exit::NotFound, "no_peers", "there is nobody to exchange with", hint));
+    }
+    let mut met: Vec<SpaceId> = Vec::new();
+    let mut failures: Vec<(SpaceId, Failure)> = Vec::new();
+    for (space, addresses) in exchanges {
+        let mut outcome = None;
+        // The addresses of one peer: the first that works will do.
+        for address in addresses {
+            let network = online.network.clone();
+            let bar = progress(context);
+            let exchange = async move { network.sync_with_peer(&address, &space).await };
+            match shown(context, &online, space, &bar, exchange) {
+                Err(failure) if failure.exit == Exit::Unreachable => outcome = Some(Err(failure)),
+                other => {
+                    outcome = Some(other);
+                    break;
+                }
+            }
+        }
+        match outcome {
+            Some(Ok(synced)) => {
+                met.push(space);
+                print_synced(&online.database, &mut context.output, synced.into())?;
+            }
+            Some(Err(failure)) => failures.push((space, failure)),
+            None => {}
+        }
+    }
+    failures.retain(|(space, failure)| {
+        let fatal = !met.contains(space);
+        if !fatal {
+            context.output.note(format!("one peer was left out: {}", escape(&failure.message)));
+        }
+        fatal
+    });
+    match failures.into_iter().next() {
+        Some((_, failure)) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+// A space may be one that is not here yet: then only its whole id tells which.
+fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
+    match (database.space(word), word.parse()) {
+        (Ok(space), _) => Ok(space.id()),
+        (Err(_), Ok(id)) => Ok(id),
+        (Err(error), Err(_)) => Err(error.into()),
+    }
+}
+
+/// Who is asked for what, at which addresses. A peer that was named is asked also for a space it was never asked for.
+fn planned(peers: &[Peer], only: Option<SpaceId>, named: bool) -> Vec<(SpaceId, Vec<Address>)> {
+    let mut exchanges = Vec::new();
+    for peer in peers {
+        let addresses = peer.addresses.iter().filter_map(|address| address.parse::<Address>().ok());
+        let addresses: Vec<_> = addresses.map(|address| address.with_peer(peer.id)).collect();
+        let spaces = match only {
+            Some(space) if named || peer.spaces.contains(&space) => vec![space],
+            Some(_) => Vec::new(),
+            None => peer.spaces.clone(),
+        };
+        if !addresses.is_empty() {
+            exchanges.extend(spaces.into_iter().map(|space| (space, addresses.clone())));
+        }
+    }
+    exchanges
+}
+
+fn print_synced(database: &Database, output: &mut Output, line: contract::Synced) -> Result<(), Failure> {
+    if output.json {
+        return output.record(&line);
+    }
+    let name = database.space(&line.space.to_string()).and_then(|space: Space| space.name());
+    let name = name.unwrap_or_else(|_| line.space.short());
+    output.text(format!("{} with {}: {}", escape(&name), line.peer.short(), exchanged(&line)))
+}
+
+/// `12 commits sent, 3 received; 1 KiB out, 2 KiB in`.
+fn exchanged(line: &contract::Synced) -> String {
+    let mut text = format!(
+        "{} sent, {} received; {} out, {} in",
+        counted(line.sent, "commit"),
+        thousands(line.received),
+        size_text(line.bytes_out),
+        size_text(line.bytes_in)
+    );
+    let states = [
+        (line.held, "held"),
+        (line.void, "void"),
+        (line.wanted, "wanted"),
+        (line.refused, "refused"),
+        (line.declined, "declined"),
+    ];
+    for (count, state) in states.into_iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!("; {} {state}", thousands(count)));
+    }
+    if !line.settled {
+        text.push_str("; the peer had less to give than it said");
+    }
+    text
+}
+
+pub(super) fn peers(context: &mut Context) -> Result<(), Failure> {
+    let peers = context.read()?.peers()?;
+    if peers.is_empty() {
+        context.output.note("there is no peer yet: `driftless join TICKET` gets to know one");
+    }
+    let mut table = Table::new(&["PEER", "ADDRESS", "#SPACES", "LAST SYNC (UTC)", "#WELL", "STATE"]);
+    for peer in peers {
+        let line = described(context, peer);
+        if context.output.json {
+            context.output.record(&line)?;
+        }
+        let state = match (&line.connected, &line.last_error) {
+            (Some(true), _) => "connected".to_owned(),
+            (_, Some(error)) => escape(error).into_owned(),
+            (_, None) => String::new(),
+        };
+        table.row([
+            line.peer.short(),
+            line.addresses.first().map(|address| escape(address).into_owned()).unwrap_or_default(),
+            thousands(line.spaces.len() as u64),
+            last_sync(&line),
+            rate(&line),
+            state,
+        ]);
+    }
+    if context.output.json { Ok(()) } else { context.output.table(&table) }
+}
+
+fn described(context: &Context, peer: Peer) -> contract::Peer {
+    let served = context.served.as_ref();
+    let connected = served.map(|served| served.shared.network.connected().contains(&peer.id));
+    contract::Peer::new(peer, connected)
+}
+
+fn last_sync(line: &contract::Peer) -> String {
+    line.last_sync.map_or_else(|| "never".to_owned(), time_text)
+}
+
+fn rate(line: &contract::Peer) -> String {
+    line.rate.map(|rate| format!("{:.0}%", rate * 100.0)).unwrap_or_default()
+}
+
+pub(super) fn peer(context: &mut Context, command: PeerCommand) -> Result<(), Failure> {
+    let (peer, done) = match command {
+        PeerCommand::Add { address } => {
+            let address = input::address(&address)?;
+            let id = address.peer.ok_or_else(|| {
+                let hint = "add `/#p_..` behind the port, as `driftless serve` prints it there";
+                Failure::invalid("invalid_address", "the address does not say which peer is there", hint)
+            })?;
+            (context.write()?.add_peer(id, &without_peer(&address))?, "noted")
+        }
+        PeerCommand::Remove { peer } => {
+            let database = context.write()?;
+            let peer = database.find_peer(&peer)?;
+            database.remove_peer(&peer.id)?;
+            (peer, "forgot")
+        }
+        PeerCommand::Show { peer } => (context.read()?.find_peer(&peer)?, ""),
+    };
+    let line = described(context, peer);
+    let output = &mut context.output;
+    match (output.json, done) {
+        (true, _) => output.record(&line),
+        (false, "") => output.labels(&[
+            ("peer", line.peer.to_string()),
+            ("addresses", escape(&line.addresses.join(" ")).into_owned()),
+            ("spaces", line.spaces.iter().map(SpaceId::to_string).collect::<Vec<_>>().join(" ")),
+            ("last sync", last_sync(&line)),
+            ("went well", format!("{} of {}", line.successes, line.successes + line.failures)),
+            ("last error", escape(line.last_error.as_deref().unwrap_or("none")).into_owned()),
+        ]),
+        (false, done) => output.text(format!("{done} {}", line.peer)),
+    }
+}
+
+// Peers are noted by their id; the address is only where.
+fn without_peer(address: &Address) -> String {
+    Address { peer: None::<PeerId>, ..address.clone() }.to_string()
+}

@@ -1,0 +1,117 @@
+//! `serve`: keeps the database open, serves it to peers over HTTP, and runs the commands of others on this folder.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use driftless::Address;
+
+use super::{Context, Serving};
+use crate::contract;
+use crate::failure::{Exit, Failure};
+use crate::input;
+
+// What the runtime gets to end what it does, when the network is closed already.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+pub(super) fn run(context: &mut Context, http: &str, reached_at: &[String]) -> Result<(), Failure> {
+    let at = input::address(http)?;
+    let reached_at = reached_at.iter().map(|word| input::address(word)).collect::<Result<Vec<_>, _>>()?;
+    let dir = context.dir()?;
+    let database = context.write()?;
+    let runtime = crate::runtime::start()?;
+    let entered = runtime.enter();
+    let network = database.network()?;
+    let address = runtime.block_on(network.serve(&at)).map_err(|error| {
+        let hint = "choose another place with `--http HOST:PORT`; port 0 takes any free one";
+        Failure::new(Exit::Failed, "cannot_listen", error, hint)
+    })?;
+    drop(entered);
+    let peer = database.peer()?;
+    let addresses = if reached_at.is_empty() { reachable(&address) } else { reached_at };
+    let addresses: Vec<_> = addresses.into_iter().map(|at| at.with_peer(peer).to_string()).collect();
+    let (sender, stopped) = channel();
+    // Heard before the first line is out: who has read it may stop us at once.
+    let stop = move || {
+        // A second signal finds that nobody listens any more.
+        let _ = sender.send(());
+    };
+    ctrlc::set_handler(stop).map_err(|error| {
+        Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
+    })?;
+    let serving = Arc::new(Serving {
+        database,
+        network: network.clone(),
+        runtime: runtime.handle().clone(),
+        addresses: addresses.clone(),
+    });
+    #[cfg(unix)]
+    let door =
+        super::socket::Door::open(&dir, serving.clone()).map_err(|error| Failure::file(&dir, &error))?;
+    {
+        let _entered = runtime.enter();
+        network.keep_connected()?;
+    }
+    let line = contract::Serving { peer, addresses };
+    let output = &mut context.output;
+    if output.json {
+        output.record(&line)?;
+    } else {
+        output.text(format!("serving at {}", line.addresses.join(", ")))?;
+        output.note("next, in another terminal: driftless ticket SPACE; Ctrl-C ends this one");
+    }
+    output.flush()?;
+    // The sender lives as long as the process.
+    let _ = stopped.recv();
+    #[cfg(unix)]
+    door.close();
+    network.close();
+    drop(serving);
+    runtime.shutdown_timeout(FAREWELL);
+    Ok(())
+}
+
+/// Where others may find who listens at an address: `0.0.0.0` and `[::]` are no place that can be dialed.
+fn reachable(address: &Address) -> Vec<Address> {
+    let text = Address { peer: None, ..address.clone() }.to_string();
+    let Some((host, port)) = text.trim_start_matches("http://").rsplit_once(':') else {
+        return vec![address.clone()];
+    };
+    let host = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let hosts: Vec<IpAddr> = match host.filter(IpAddr::is_unspecified) {
+        None => return vec![address.clone()],
+        Some(IpAddr::V4(_)) => outward("0.0.0.0:0", "192.0.2.1:9", Ipv4Addr::LOCALHOST.into()),
+        Some(IpAddr::V6(_)) => outward("[::]:0", "[2001:db8::1]:9", Ipv6Addr::LOCALHOST.into()),
+    };
+    let port = port.parse().unwrap_or_default();
+    hosts.iter().filter_map(|host| Address::http(&host.to_string(), port).ok()).collect()
+}
+
+/// The address of this machine towards others, if it has one, and the one towards itself.
+fn outward(from: &str, to: &str, own: IpAddr) -> Vec<IpAddr> {
+    // Connecting sends nothing: the system only chooses a route, here to an address that documentation uses.
+    let local = UdpSocket::bind(from).and_then(|socket| {
+        socket.connect(to)?;
+        socket.local_addr()
+    });
+    let mut hosts: Vec<IpAddr> = local.map(|address| address.ip()).into_iter().collect();
+    hosts.retain(|host| *host != own);
+    hosts.push(own);
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_dial_an_address_that_means_everywhere() {
+        let address = |word: &str| input::address(word).unwrap();
+        let texts = |word: &str| reachable(&address(word)).iter().map(Address::to_string).collect::<Vec<_>>();
+        assert_eq!(texts("192.0.2.7:1"), ["http://192.0.2.7:1"]);
+        assert_eq!(texts("0.0.0.0:7").last().unwrap(), "http://127.0.0.1:7");
+        assert_eq!(texts("[::]:7").last().unwrap(), "http://[::1]:7");
+        assert!(!texts("0.0.0.0:7").contains(&"http://0.0.0.0:7".to_owned()));
+    }
+}
