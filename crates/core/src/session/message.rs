@@ -209,7 +209,10 @@ impl Message {
         Ok(match (code, length) {
             (0, 3) => Self::Hello { version: reader.u64()?, nonce: reader.array_bytes()? },
             // A newer version may say more; what it speaks is all that matters here.
-            (0, _) => Self::Hello { version: reader.u64()?, nonce: [0; 32] },
+            (0, _) => match reader.u64()? {
+                PROTOCOL_VERSION => return Err(CborError::Unexpected),
+                version => Self::Hello { version, nonce: [0; 32] },
+            },
             (1, 2) => {
                 let count = bounded(&mut reader, MAX_PROOFS, "author proofs")?;
                 let mut proofs = Vec::with_capacity(count);
