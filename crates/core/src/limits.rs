@@ -65,6 +65,8 @@ pub const MAX_SLOTS: usize = 1024;
 pub const MAX_ROUNDS: u32 = 3;
 /// Bytes sent in a space and not yet acknowledged: what is sent again after a lost connection.
 pub const SEND_WINDOW: usize = 1024 * 1024;
+/// The same for all spaces of a session together: a peer that is itself waiting to send holds as much of ours.
+pub const SESSION_WINDOW: usize = 8 * 1024 * 1024;
 /// Bytes at which a DATA frame is sent, before compression: enough for columns to compress, little enough to lose
 /// when a connection breaks.
 pub const FRAME_TARGET: usize = 64 * 1024;

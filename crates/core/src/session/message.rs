@@ -67,7 +67,7 @@ pub enum Message {
         /// The version spoken.
         version: u64,
         /// Random; the other side's proofs sign it.
-        nonce: [u8; 32],
+        nonce: [u8; 16],
     },
     /// Author keys, each proven for this session.
     Proof(Vec<(AuthorId, Signature)>),
@@ -209,7 +209,10 @@ impl Message {
         Ok(match (code, length) {
             (0, 3) => Self::Hello { version: reader.u64()?, nonce: reader.array_bytes()? },
             // A newer version may say more; what it speaks is all that matters here.
-            (0, _) => Self::Hello { version: reader.u64()?, nonce: [0; 32] },
+            (0, _) => match reader.u64()? {
+                PROTOCOL_VERSION => return Err(CborError::Unexpected),
+                version => Self::Hello { version, nonce: [0; 16] },
+            },
             (1, 2) => {
                 let count = bounded(&mut reader, MAX_PROOFS, "author proofs")?;
                 let mut proofs = Vec::with_capacity(count);
@@ -264,9 +267,10 @@ impl Summary {
     fn encode(&self, writer: &mut Writer) {
         writer.array(3).bytes(&self.digest);
         encode_ids(&self.heads, writer);
-        writer.array(self.clock.len() as u64);
+        // Flat, so that an entry costs no head of its own.
+        writer.array(3 * self.clock.len() as u64);
         for entry in &self.clock {
-            writer.array(3).bytes(&entry.author).u64(entry.seq).bytes(&entry.check);
+            writer.bytes(&entry.author).u64(entry.seq).bytes(&entry.check);
         }
     }
 
@@ -274,10 +278,12 @@ impl Summary {
         reader.array_of(3)?;
         let digest = reader.array_bytes()?;
         let heads = decode_ids(reader, MAX_SUMMARY_HEADS)?;
-        let count = bounded(reader, MAX_SUMMARY_AUTHORS, "authors of a summary")?;
+        let count = bounded(reader, 3 * MAX_SUMMARY_AUTHORS, "authors of a summary")?;
+        if !count.is_multiple_of(3) {
+            return Err(CborError::Unexpected);
+        }
         let mut clock = Vec::new();
-        for _ in 0..count {
-            reader.array_of(3)?;
+        for _ in 0..count / 3 {
             clock.push(ClockEntry {
                 author: reader.array_bytes()?,
                 seq: reader.u64()?,
@@ -346,7 +352,7 @@ mod tests {
         let space = SpaceId([9; 32]);
         let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
         vec![
-            Message::Hello { version: 1, nonce: [1; 32] },
+            Message::Hello { version: 1, nonce: [1; 16] },
             Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
             Message::Open { slot: 24, space, invite: Some(invite), summary: summary.clone() },
             Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
@@ -408,10 +414,10 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_an_error_when_its_peer_sends_damage() {
-        let hello = Message::Hello { version: 1, nonce: [1; 32] }.encode();
+        let hello = Message::Hello { version: 1, nonce: [1; 16] }.encode();
         let new = || {
             let keys = vec![AuthorKey::from_seed(&[1; 32])];
-            let mut session = Session::new(Role::Listener, PeerId([1; 32]), PeerId([2; 32]), [3; 32], keys);
+            let mut session = Session::new(Role::Listener, PeerId([1; 32]), PeerId([2; 32]), [3; 16], keys);
             let _ = session.handle_frame(&hello);
             session
         };

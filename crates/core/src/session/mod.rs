@@ -15,8 +15,11 @@ pub use message::{ClockEntry, InviteProof, Message, PROTOCOL_VERSION, Slot, Summ
 
 use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
-use crate::limits::{MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW};
+use crate::limits::{MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW, SESSION_WINDOW};
 use crate::sign::{AuthorKey, Domain, verify};
+
+// What a frame counts for in a window at least, so that windows also bound how many frames are on their way.
+const LEAST_FRAME: usize = 1024;
 
 /// Which side of the connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +67,8 @@ pub enum Ask {
         /// The frame.
         frame: Vec<u8>,
     },
-    /// Which of these heads are not here, and which bodies are wanted: `handle_checked`.
+    /// Which of these heads are not here; if none, which wanted bodies were not asked for before in this slot:
+    /// `handle_checked`.
     Check {
         /// For which slot.
         slot: Slot,
@@ -100,7 +104,7 @@ pub enum Event {
     Closed(SpaceId),
     /// The peer does not want more of this space for now.
     Declined(SpaceId, String, u64),
-    /// Three rounds brought nothing new and heads still differ.
+    /// Everything here is sent, but heads that the peer named did not come in three rounds.
     Stalled(SpaceId),
 }
 
@@ -147,15 +151,19 @@ pub struct Session {
     role: Role,
     us: PeerId,
     them: PeerId,
-    nonce: [u8; 32],
+    nonce: [u8; 16],
     keys: Vec<AuthorKey>,
     stage: Stage,
     // The peer has read our proof: it is ready for anything.
     heard: bool,
-    their_nonce: [u8; 32],
+    their_nonce: [u8; 16],
     proven: Vec<AuthorId>,
     slots: BTreeMap<Slot, Exchange>,
     next_slot: Slot,
+    // The last slot that the peer opened. Numbers only go up: what was said of a closed slot never means another.
+    their_slot: Option<Slot>,
+    // What all slots have sent and not heard of.
+    unacked: usize,
     waiting: Vec<(SpaceId, Option<InviteProof>)>,
     outputs: VecDeque<Output>,
 }
@@ -173,8 +181,8 @@ struct Exchange {
     space: SpaceId,
     /// The host has answered `Open`.
     opened: bool,
-    /// The peer may read: what it lacks is sent.
-    sends: bool,
+    /// The peer wants no more of it: nothing is read for it any more.
+    declined: bool,
     invite: Option<InviteProof>,
     theirs: Option<Summary>,
     by_peer: bool,
@@ -184,18 +192,25 @@ struct Exchange {
     sent: u64,
     acked: u64,
     in_flight: VecDeque<(u64, usize)>,
+    unacked: usize,
     ended: bool,
     received: u64,
     ingesting: u64,
+    // The peer owes an `End`: one in the beginning, one for each wish.
+    end_due: bool,
     their_end: Option<([u8; 8], Vec<CommitId>)>,
+    checking: bool,
     have_all: bool,
+    // Heads of the peer stay away although it was asked for them.
+    stalled: bool,
     rounds: u32,
+    their_wants: u32,
     settled: bool,
 }
 
 impl Session {
     /// The session of one connection, whose transport has proven `them`. `keys` are proven to the peer; `nonce` is random.
-    pub fn new(role: Role, us: PeerId, them: PeerId, nonce: [u8; 32], keys: Vec<AuthorKey>) -> Self {
+    pub fn new(role: Role, us: PeerId, them: PeerId, nonce: [u8; 16], keys: Vec<AuthorKey>) -> Self {
         let mut session = Self {
             role,
             us,
@@ -204,10 +219,12 @@ impl Session {
             keys,
             stage: Stage::Hello,
             heard: false,
-            their_nonce: [0; 32],
+            their_nonce: [0; 16],
             proven: Vec::new(),
             slots: BTreeMap::new(),
             next_slot: if role == Role::Dialer { 0 } else { 1 },
+            their_slot: None,
+            unacked: 0,
             waiting: Vec::new(),
             outputs: VecDeque::new(),
         };
@@ -288,9 +305,10 @@ impl Session {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let Some(opened) = opened else { return self.shut(slot, true) };
         exchange.opened = true;
-        exchange.sends = opened.readable;
+        // Who may not read learns not even what there is.
+        let summary = if opened.readable { opened.summary } else { Summary::default() };
         let message = if exchange.by_peer {
-            let mut summary = opened.summary;
+            let mut summary = summary;
             if exchange.theirs.as_ref().is_some_and(|theirs| theirs.digest == summary.digest) {
                 // Equal digests say it all.
                 summary.clock.clear();
@@ -298,7 +316,7 @@ impl Session {
             Message::Have { slot, summary }
         } else {
             let (space, invite) = (exchange.space, exchange.invite);
-            Message::Open { slot, space, invite, summary: opened.summary }
+            Message::Open { slot, space, invite, summary }
         };
         self.send(&message);
         self.begin(slot);
@@ -313,7 +331,10 @@ impl Session {
         match read.frame {
             Some(frame) => {
                 exchange.sent += 1;
-                exchange.in_flight.push_back((exchange.sent, frame.len()));
+                let weight = frame.len().max(LEAST_FRAME);
+                exchange.in_flight.push_back((exchange.sent, weight));
+                exchange.unacked += weight;
+                self.unacked += weight;
                 exchange.behind = true;
                 exchange.settled = false;
                 let number = exchange.sent;
@@ -351,26 +372,30 @@ impl Session {
 
     /// What is missing after the peer sent everything.
     pub fn handle_checked(&mut self, slot: Slot, missing: Vec<CommitId>, bodies: Vec<CommitId>) {
-        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.checking) else { return };
+        exchange.checking = false;
+        exchange.stalled = false;
         if missing.is_empty() && bodies.is_empty() {
             exchange.have_all = true;
             return self.advance(slot);
         }
-        exchange.rounds += 1;
-        if exchange.rounds > MAX_ROUNDS {
+        let (mut ids, only_bodies) = if missing.is_empty() { (bodies, true) } else { (missing, false) };
+        // Each body is asked for once, so only wishes for heads can go on for ever.
+        exchange.rounds += u32::from(!only_bodies);
+        if !only_bodies && exchange.rounds > MAX_ROUNDS {
             // Nothing more to be had from this peer for now; what is here stays.
             exchange.have_all = true;
-            let space = exchange.space;
-            self.outputs.push_back(Output::Event(Event::Stalled(space)));
+            exchange.stalled = true;
             return self.advance(slot);
         }
         exchange.their_end = None;
-        let (mut ids, only_bodies) = if missing.is_empty() { (bodies, true) } else { (missing, false) };
+        exchange.have_all = false;
+        exchange.end_due = true;
         ids.truncate(MAX_WANTED);
         self.send(&Message::Want { slot, ids, bodies: only_bodies });
     }
 
-    fn handle_hello(&mut self, version: u64, nonce: &[u8; 32]) -> Result<(), SessionError> {
+    fn handle_hello(&mut self, version: u64, nonce: &[u8; 16]) -> Result<(), SessionError> {
         if version != PROTOCOL_VERSION {
             return Err(SessionError::Version(version));
         }
@@ -424,9 +449,14 @@ impl Session {
             Message::Hello { .. } | Message::Proof(_) => Err(SessionError::Unexpected("a second greeting")),
             Message::Open { slot, space, invite, summary } => {
                 let theirs = (slot % 2 == 0) == (self.role == Role::Listener);
-                if !theirs || self.slots.contains_key(&slot) || self.slots.len() >= MAX_SLOTS {
+                let used = self.their_slot.is_some_and(|last| slot <= last);
+                if !theirs || used || self.slots.len() >= MAX_SLOTS {
                     return Err(SessionError::Unexpected("a slot that is not free"));
                 }
+                if self.slots.values().any(|exchange| exchange.by_peer && exchange.space == space) {
+                    return Err(SessionError::Unexpected("a space that is open already"));
+                }
+                self.their_slot = Some(slot);
                 let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
                 let mut exchange = Exchange::new(space, invite, true);
                 exchange.theirs = Some(summary);
@@ -460,38 +490,52 @@ impl Session {
                     return Err(SessionError::Unexpected("an acknowledgement of nothing"));
                 }
                 exchange.acked = number;
-                while exchange.in_flight.front().is_some_and(|(sent, _)| *sent <= number) {
-                    exchange.in_flight.pop_front();
+                let mut weight = 0;
+                while let Some((_, sent)) = exchange.in_flight.pop_front_if(|(sent, _)| *sent <= number) {
+                    weight += sent;
                 }
+                exchange.unacked = exchange.unacked.saturating_sub(weight);
+                let was_full = self.unacked >= SESSION_WINDOW;
+                self.unacked = self.unacked.saturating_sub(weight);
                 self.advance(slot);
+                self.advance_others(was_full);
                 Ok(())
             }
             Message::End { slot, digest, heads } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                if !exchange.end_due {
+                    return Err(SessionError::Unexpected("an end that nobody asked for"));
+                }
+                exchange.end_due = false;
                 exchange.their_end = Some((digest, heads));
                 exchange.have_all = false;
                 self.check(slot);
                 Ok(())
             }
             Message::Want { slot, ids, bodies } => {
-                let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.sends) else {
-                    return Ok(());
-                };
-                exchange.rounds += 1;
-                if exchange.rounds > 2 * MAX_ROUNDS {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                if !exchange.ended {
+                    return Err(SessionError::Unexpected("a wish before the end"));
+                }
+                exchange.their_wants += u32::from(!bodies);
+                if exchange.their_wants > MAX_ROUNDS {
                     return Err(SessionError::Unexpected("endless wishes"));
                 }
                 exchange.behind = true;
                 exchange.ended = false;
-                self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, bodies }));
+                exchange.settled = false;
+                if !exchange.declined {
+                    self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, bodies }));
+                }
                 self.advance(slot);
                 Ok(())
             }
             Message::Decline { slot, reason, retry_after_ms } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
-                exchange.sends = false;
+                exchange.declined = true;
                 let space = exchange.space;
                 self.outputs.push_back(Output::Event(Event::Declined(space, reason, retry_after_ms)));
+                self.advance(slot);
                 Ok(())
             }
             Message::Close { slot } => {
@@ -531,7 +575,18 @@ impl Session {
     fn advance(&mut self, slot: Slot) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let ready = exchange.opened && exchange.theirs.is_some();
-        if ready && exchange.behind && !exchange.reading && exchange.window() < SEND_WINDOW {
+        if ready && exchange.declined && !exchange.reading {
+            // The other direction goes on, and its end waits for ours.
+            exchange.behind = false;
+            if !exchange.ended {
+                exchange.ended = true;
+                self.outputs.push_back(Output::Send(
+                    Message::End { slot, digest: [0; 8], heads: Vec::new() }.encode(),
+                ));
+            }
+        }
+        let open = exchange.unacked < SEND_WINDOW && self.unacked < SESSION_WINDOW;
+        if ready && exchange.behind && !exchange.reading && open {
             exchange.behind = false;
             exchange.reading = true;
             self.outputs.push_back(Output::Ask(Ask::Read { slot }));
@@ -541,9 +596,17 @@ impl Session {
             !exchange.behind && !exchange.reading && exchange.in_flight.is_empty() && exchange.ingesting == 0;
         if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
             exchange.settled = true;
-            exchange.rounds = 0;
-            let space = exchange.space;
-            self.outputs.push_back(Output::Event(Event::Settled(space)));
+            let (space, stalled) = (exchange.space, exchange.stalled);
+            let event = if stalled { Event::Stalled(space) } else { Event::Settled(space) };
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    // Where the window of all slots together was full, others may wait for it.
+    fn advance_others(&mut self, was_full: bool) {
+        if was_full && self.unacked < SESSION_WINDOW {
+            let slots: Vec<Slot> = self.slots.keys().copied().collect();
+            slots.into_iter().for_each(|slot| self.advance(slot));
         }
     }
 
@@ -553,7 +616,11 @@ impl Session {
             return;
         };
         match exchange.their_end.clone() {
-            Some((digest, heads)) if !exchange.have_all => {
+            // A stalled exchange looks again: what came may be what was missing.
+            Some((digest, heads)) if !exchange.have_all || exchange.stalled => {
+                if std::mem::replace(&mut exchange.checking, true) {
+                    return;
+                }
                 self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest }));
             }
             _ => self.advance(slot),
@@ -562,15 +629,18 @@ impl Session {
 
     fn shut(&mut self, slot: Slot, tell: bool) {
         let Some(exchange) = self.slots.remove(&slot) else { return };
+        let was_full = self.unacked >= SESSION_WINDOW;
+        self.unacked = self.unacked.saturating_sub(exchange.unacked);
         if tell {
             self.send(&Message::Close { slot });
         }
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
         self.outputs.push_back(Output::Event(Event::Closed(exchange.space)));
+        self.advance_others(was_full);
     }
 
     // What an author key signs: the role of the prover, both peers, both nonces; dialer first.
-    fn transcript(&self, prover: Role, their_nonce: &[u8; 32]) -> Vec<u8> {
+    fn transcript(&self, prover: Role, their_nonce: &[u8; 16]) -> Vec<u8> {
         let (ours, theirs) = ((&self.us, &self.nonce), (&self.them, their_nonce));
         let (dialer, listener) = if self.role == Role::Dialer { (ours, theirs) } else { (theirs, ours) };
         let role = if prover == Role::Dialer { 0 } else { 1 };
@@ -607,7 +677,7 @@ impl Exchange {
         Self {
             space,
             opened: false,
-            sends: false,
+            declined: false,
             invite,
             theirs: None,
             by_peer,
@@ -616,18 +686,18 @@ impl Exchange {
             sent: 0,
             acked: 0,
             in_flight: VecDeque::new(),
+            unacked: 0,
             ended: false,
             received: 0,
             ingesting: 0,
+            end_due: true,
             their_end: None,
+            checking: false,
             have_all: false,
+            stalled: false,
             rounds: 0,
+            their_wants: 0,
             settled: false,
         }
-    }
-
-    // Bytes that were sent and not acknowledged.
-    fn window(&self) -> usize {
-        self.in_flight.iter().map(|(_, bytes)| bytes).sum()
     }
 }

@@ -103,7 +103,7 @@ pub(crate) async fn run(
     }
 }
 
-fn greeting(database: &Database) -> Result<(PeerId, [u8; 32], Vec<driftless_core::sign::AuthorKey>), Error> {
+fn greeting(database: &Database) -> Result<(PeerId, [u8; 16], Vec<driftless_core::sign::AuthorKey>), Error> {
     database.read(|engine| Ok((engine.node.id(), engine.random(), vec![engine.user.key.clone()])))
 }
 
