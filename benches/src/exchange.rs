@@ -6,14 +6,14 @@ use crate::fixture::{Place, batched, in_memory, insert_each, notes};
 use crate::stopwatch::{Failure, quickest, spent};
 use crate::table::{Goal, Results, number};
 
-const AUTHORS: usize = 4;
+pub(crate) const AUTHORS: usize = 4;
 const ROUNDS: usize = 5;
 
 /// Every signature that is needed is verified; the import is durable.
 pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
     let commits = place.size(100_000, 10_000);
     eprintln!("  writing {} commits by {AUTHORS} authors", number(commits as f64));
-    let space = written_by_many(commits)?;
+    let space = written_by_many(in_memory()?, commits)?;
     let name = number(commits as f64);
     let mut bytes = Vec::new();
     let (_, exporting) = spent(|| Ok(space.export(&mut bytes, &mut |_| {})?))?;
@@ -57,9 +57,8 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
 }
 
 // Each author writes a part, then all hear of it, and so on.
-fn written_by_many(commits: usize) -> Result<Space, Failure> {
+pub(crate) fn written_by_many(first: driftless::Database, commits: usize) -> Result<Space, Failure> {
     let part = commits / (AUTHORS * ROUNDS);
-    let first = in_memory()?;
     let space = notes(&first)?.space().clone();
     let mut others = Vec::new();
     for _ in 1..AUTHORS {

@@ -16,6 +16,7 @@ mod reading;
 mod disk;
 mod finding;
 mod exchange;
+mod network;
 
 use std::path::PathBuf;
 
@@ -28,7 +29,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network. If left unset, all.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -43,7 +44,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -52,9 +53,15 @@ const BENCHES: [(&str, Bench); 8] = [
     ("disk", disk::run),
     ("find", finding::run),
     ("exchange", exchange::run),
+    ("network", network::run),
 ];
 
 fn main() -> Result<(), Failure> {
+    // The other side of the network bench is this program in a process of its own.
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(network::SERVE) {
+        return network::serve(&PathBuf::from(arguments.next().unwrap_or_default()));
+    }
     let Arguments { names, quick, dir, fresh } = Arguments::parse();
     if let Some(unknown) = names.iter().find(|name| BENCHES.iter().all(|(known, _)| known != name)) {
         let known = BENCHES.map(|(name, _)| name).join(", ");

@@ -39,6 +39,15 @@ pub(crate) fn spent<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, 
     Ok((done, Spent { wall: wall.elapsed(), cpu: process_cpu().saturating_sub(cpu) }))
 }
 
+/// Waits for `work` and says what it took.
+pub(crate) async fn spent_by<T, E: Into<Failure>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<(T, Spent), Failure> {
+    let (wall, cpu) = (Instant::now(), process_cpu());
+    let done = work.await.map_err(Into::into)?;
+    Ok((done, Spent { wall: wall.elapsed(), cpu: process_cpu().saturating_sub(cpu) }))
+}
+
 /// The middle one; 0 of none.
 pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
