@@ -15,7 +15,7 @@ pub use message::{ClockEntry, InviteProof, Message, PROTOCOL_VERSION, Slot, Summ
 
 use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
-use crate::limits::{MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW, SESSION_WINDOW};
+use crate::limits::{MAX_FRAME, MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW, SESSION_WINDOW};
 use crate::sign::{AuthorKey, Domain, verify};
 
 // What a frame counts for in a window at least, so that windows also bound how many frames are on their way.
@@ -164,6 +164,8 @@ pub struct Session {
     their_slot: Option<Slot>,
     // What all slots have sent and not heard of.
     unacked: usize,
+    // Reads that are not answered; each may give a largest frame.
+    reading: usize,
     waiting: Vec<(SpaceId, Option<InviteProof>)>,
     outputs: VecDeque<Output>,
 }
@@ -225,6 +227,7 @@ impl Session {
             next_slot: if role == Role::Dialer { 0 } else { 1 },
             their_slot: None,
             unacked: 0,
+            reading: 0,
             waiting: Vec::new(),
             outputs: VecDeque::new(),
         };
@@ -325,9 +328,14 @@ impl Session {
     /// The next frame of what the peer lacks; `None` if there is nothing more for now. `digest` and `heads` are ours now.
     /// Nothing at all where the peer may not read any more.
     pub fn handle_read(&mut self, slot: Slot, read: Option<ReadFrame>) {
+        let room = self.room();
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        exchange.reading = false;
+        if !exchange.reading {
+            return;
+        }
         let Some(read) = read else { return self.shut(slot, true) };
+        exchange.reading = false;
+        self.reading = self.reading.saturating_sub(1);
         match read.frame {
             Some(frame) => {
                 exchange.sent += 1;
@@ -350,6 +358,7 @@ impl Session {
             None => {}
         }
         self.advance(slot);
+        self.advance_others(room);
     }
 
     /// A frame is durable, but for what was refused.
@@ -485,6 +494,7 @@ impl Session {
                 Ok(())
             }
             Message::Ack { slot, number, refused: _ } => {
+                let room = self.room();
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if number > exchange.sent || number <= exchange.acked {
                     return Err(SessionError::Unexpected("an acknowledgement of nothing"));
@@ -495,10 +505,9 @@ impl Session {
                     weight += sent;
                 }
                 exchange.unacked = exchange.unacked.saturating_sub(weight);
-                let was_full = self.unacked >= SESSION_WINDOW;
                 self.unacked = self.unacked.saturating_sub(weight);
                 self.advance(slot);
-                self.advance_others(was_full);
+                self.advance_others(room);
                 Ok(())
             }
             Message::End { slot, digest, heads } => {
@@ -573,6 +582,7 @@ impl Session {
 
     // Whatever can be done next for a slot: read on while the window is open, or find that all is settled.
     fn advance(&mut self, slot: Slot) {
+        let room = self.room();
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let ready = exchange.opened && exchange.theirs.is_some();
         if ready && exchange.declined && !exchange.reading {
@@ -585,10 +595,11 @@ impl Session {
                 ));
             }
         }
-        let open = exchange.unacked < SEND_WINDOW && self.unacked < SESSION_WINDOW;
+        let open = room && exchange.unacked < SEND_WINDOW;
         if ready && exchange.behind && !exchange.reading && open {
             exchange.behind = false;
             exchange.reading = true;
+            self.reading += 1;
             self.outputs.push_back(Output::Ask(Ask::Read { slot }));
             return;
         }
@@ -602,11 +613,19 @@ impl Session {
         }
     }
 
-    // Where the window of all slots together was full, others may wait for it.
-    fn advance_others(&mut self, was_full: bool) {
-        if was_full && self.unacked < SESSION_WINDOW {
-            let slots: Vec<Slot> = self.slots.keys().copied().collect();
-            slots.into_iter().for_each(|slot| self.advance(slot));
+    // Whether one more frame fits into the window of all slots together.
+    fn room(&self) -> bool {
+        self.unacked + (self.reading + 1) * MAX_FRAME <= SESSION_WINDOW
+    }
+
+    // Where there was no room, other slots may wait for it.
+    fn advance_others(&mut self, had_room: bool) {
+        if had_room || !self.room() {
+            return;
+        }
+        let slots: Vec<Slot> = self.slots.keys().copied().collect();
+        for slot in slots {
+            self.advance(slot);
         }
     }
 
@@ -628,15 +647,16 @@ impl Session {
     }
 
     fn shut(&mut self, slot: Slot, tell: bool) {
+        let room = self.room();
         let Some(exchange) = self.slots.remove(&slot) else { return };
-        let was_full = self.unacked >= SESSION_WINDOW;
         self.unacked = self.unacked.saturating_sub(exchange.unacked);
+        self.reading = self.reading.saturating_sub(usize::from(exchange.reading));
         if tell {
             self.send(&Message::Close { slot });
         }
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
         self.outputs.push_back(Output::Event(Event::Closed(exchange.space)));
-        self.advance_others(was_full);
+        self.advance_others(room);
     }
 
     // What an author key signs: the role of the prover, both peers, both nonces; dialer first.

@@ -2,14 +2,23 @@
 //!
 //! It decides nothing. Database work runs where it may block; the network never waits for it longer than one frame.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use driftless_core::id::{PeerId, SpaceId};
+use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{Event, InviteProof, Output, Role, Session};
-use driftless_net::{Connection, MAX_FRAME, Traffic};
+use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::database::Database;
 use crate::error::Error;
 use crate::sync::host::{Host, Moved};
+
+/// How long a peer may take to say who it is and to prove its keys.
+const GREETING: Duration = Duration::from_secs(10);
+/// Bytes that may wait here while we wait for the peer to take ours: what an honest peer sends unasked, twice.
+const INBOX: usize = 2 * SESSION_WINDOW;
 
 /// What the owner of a connection may ask of it.
 #[derive(Debug)]
@@ -45,13 +54,23 @@ pub(crate) async fn run(
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
     let (us, nonce, keys) = greeting(&database)?;
     let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
+    let mut inbox = Inbox::default();
+    let deadline = tokio::time::Instant::now() + GREETING;
+    let mut greeted = false;
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
             let Some((session, _)) = &mut state else { return Err(stopped()) };
             let Some(output) = session.poll() else { break };
             match output {
-                Output::Send(bytes) => sender.send(bytes).await?,
+                Output::Send(bytes) => {
+                    let sent = inbox.while_sending(sender.as_mut(), bytes, receiver.as_mut());
+                    if greeted {
+                        sent.await?;
+                    } else {
+                        tokio::time::timeout_at(deadline, sent).await.map_err(|_| silent())??;
+                    }
+                }
                 Output::Ask(ask) => {
                     let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
                     let work = tokio::task::spawn_blocking(move || {
@@ -65,6 +84,7 @@ pub(crate) async fn run(
                 Output::Event(event) => {
                     if matches!(event, Event::Proven(_)) {
                         receiver.limit(MAX_FRAME);
+                        greeted = true;
                     }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
                     if let Some(told) = tell(event, moved, meter.traffic()) {
@@ -76,10 +96,11 @@ pub(crate) async fn run(
         }
         let Some((session, _)) = &mut state else { return Err(stopped()) };
         tokio::select! {
-            frame = receiver.recv() => match frame? {
+            frame = inbox.next(receiver.as_mut()) => match frame? {
                 Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
                 None => return Ok(()),
             },
+            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             command = commands.recv() => match command {
                 Some(Command::Open(space, invite)) => session.open(space, invite),
                 Some(Command::End) | None => {
@@ -101,6 +122,56 @@ pub(crate) async fn run(
             },
         }
     }
+}
+
+// Frames that came while we were sending. Two sides that only send would wait for each other for ever.
+#[derive(Default)]
+struct Inbox {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+    end: Option<Result<(), NetError>>,
+}
+
+impl Inbox {
+    async fn next(&mut self, receiver: &mut dyn Receiver) -> Result<Option<Vec<u8>>, NetError> {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes = self.bytes.saturating_sub(frame.len());
+            return Ok(Some(frame));
+        }
+        match &self.end {
+            Some(end) => end.clone().map(|()| None),
+            None => receiver.recv().await,
+        }
+    }
+
+    async fn while_sending(
+        &mut self,
+        sender: &mut dyn Sender,
+        bytes: Vec<u8>,
+        receiver: &mut dyn Receiver,
+    ) -> Result<(), Error> {
+        let mut sent = sender.send(bytes);
+        loop {
+            let frame = tokio::select! {
+                biased;
+                done = &mut sent => return Ok(done?),
+                frame = receiver.recv(), if self.end.is_none() => frame,
+            };
+            match frame {
+                Ok(Some(frame)) if self.bytes + frame.len() <= INBOX && self.frames.len() < INBOX / 1024 => {
+                    self.bytes += frame.len();
+                    self.frames.push_back(frame);
+                }
+                Ok(Some(_)) => return Err(Error::Peer("the peer sends and does not read".into())),
+                Ok(None) => self.end = Some(Ok(())),
+                Err(error) => self.end = Some(Err(error)),
+            }
+        }
+    }
+}
+
+fn silent() -> Error {
+    Error::Peer("the peer did not say in time who it is".into())
 }
 
 fn greeting(database: &Database) -> Result<(PeerId, [u8; 16], Vec<driftless_core::sign::AuthorKey>), Error> {

@@ -3,7 +3,7 @@
 //! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::commit::{Header, commit_id};
@@ -77,6 +77,10 @@ struct Stream {
     cover: HashMap<u32, Vec<Place>>,
     /// Asked for by id.
     wanted: VecDeque<LogSeq>,
+    /// How many were, in all.
+    given: u64,
+    /// Up to where we asked for bodies: each is asked for once.
+    asked: LogSeq,
 }
 
 impl Host {
@@ -96,6 +100,8 @@ impl Host {
                     next: 1,
                     cover: HashMap::new(),
                     wanted: VecDeque::new(),
+                    given: 0,
+                    asked: 0,
                 };
                 let opened = self.open(&stream)?;
                 if opened.is_some() {
@@ -160,17 +166,19 @@ impl Host {
             if theirs.clock.is_empty() {
                 return Ok(());
             }
-            let mut first = replica.next;
-            let mut clock: HashMap<u32, Vec<&ClockEntry>> = HashMap::new();
+            let mut start = replica.next;
+            // By author, then by seq and check: a peer may say many things of one author, and a chain may be long.
+            let mut clock: HashMap<u32, HashSet<(u64, [u8; 4])>> = HashMap::new();
             for entry in &theirs.clock {
                 for author in authors_with_prefix(storage, &entry.author)? {
-                    clock.entry(author).or_default().push(entry);
+                    clock.entry(author).or_default().insert((entry.seq, entry.check));
                 }
             }
             for (author, tip, at) in tips {
-                let entries = clock.get(&author).map(Vec::as_slice).unwrap_or_default();
+                let entries = clock.get(&author);
+                let furthest = entries.and_then(|entries| entries.iter().map(|(seq, _)| *seq).max());
                 let cover = stream.cover.entry(author).or_default();
-                if entries.iter().any(|entry| entry.seq > tip.seq) {
+                if furthest.is_some_and(|seq| seq > tip.seq) {
                     // Further than ours: if that was another branch, heads will tell.
                     cover.push(tip);
                     continue;
@@ -179,18 +187,15 @@ impl Host {
                 let mut next = Some(at);
                 while let Some(at) = next {
                     let row = log::row(storage, LogKey::new(replica.number, at))?;
-                    let known = entries
-                        .iter()
-                        .any(|entry| entry.seq == row.seq && row.id.0.starts_with(&entry.check));
-                    if known {
+                    if entries.is_some_and(|entries| entries.contains(&(row.seq, first(&row.id.0)))) {
                         cover.push(Place { branch: row.branch, seq: row.seq });
                         break;
                     }
-                    first = first.min(at);
+                    start = start.min(at);
                     next = row.previous;
                 }
             }
-            stream.next = first;
+            stream.next = start;
             Ok(())
         })
     }
@@ -210,7 +215,8 @@ impl Host {
                     if stream.by_peer {
                         return Ok(Some(None));
                     }
-                    return Ok(Some(Some(nothing_more(engine.parts(&stream.space)?.1))));
+                    // It gives and gets nothing, not even what our heads are.
+                    return Ok(Some(Some(ReadFrame::default())));
                 }
                 next_frame(engine, stream, moved)
             })?;
@@ -269,12 +275,12 @@ impl Host {
     }
 
     fn check(
-        &self,
+        &mut self,
         slot: Slot,
         heads: &[CommitId],
         digest: [u8; 8],
     ) -> Result<(Vec<CommitId>, Vec<CommitId>), Error> {
-        let Some(stream) = self.streams.get(&slot) else { return Ok(Default::default()) };
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Default::default()) };
         self.database.read(|engine| {
             if !engine.load(&stream.space)? {
                 return Ok((heads.to_vec(), Vec::new()));
@@ -289,10 +295,20 @@ impl Host {
                 }
             }
             let mut bodies = Vec::new();
-            if replica.counts.wanted > 0 {
-                for (at, state) in replica::range(storage, &layout::STATE, replica.number)? {
-                    if State::decode(&state)? == State::Wanted && bodies.len() < MAX_WANTED {
-                        bodies.push(log::row(storage, at)?.id);
+            if replica.counts.wanted > 0 && missing.is_empty() {
+                for (key, state) in replica::range(storage, &layout::STATE, replica.number)? {
+                    let at = key.seq();
+                    if at <= stream.asked || State::decode(&state)? != State::Wanted {
+                        continue;
+                    }
+                    let row = log::row(storage, key)?;
+                    stream.asked = at;
+                    // What waits for the rest of a transaction has its body.
+                    if log::body(storage, key)?.is_none() {
+                        bodies.push(row.id);
+                    }
+                    if bodies.len() == MAX_WANTED {
+                        break;
                     }
                 }
             }
@@ -311,8 +327,13 @@ impl Host {
         self.database.read(|engine| {
             let (storage, replica) = engine.parts(&stream.space)?;
             for id in ids {
+                // Nobody lacks more bodies than there are commits.
+                if stream.given >= replica.next {
+                    break;
+                }
                 let Some(facts) = replica.facts(storage, id)? else { continue };
                 if log::body(storage, replica.key(facts.at))?.is_some() {
+                    stream.given += 1;
                     stream.wanted.push_back(facts.at);
                 }
             }

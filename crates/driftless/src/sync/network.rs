@@ -24,6 +24,9 @@ use crate::ticket::Ticket;
 const CHANGES: usize = 256;
 /// An exchange in which nothing happens for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections at once, and of one peer: each holds a task and the frames that it waits to send.
+const CONNECTIONS: usize = 1024;
+const CONNECTIONS_OF_PEER: usize = 16;
 /// The longest pause between two attempts to reach a peer.
 const LONGEST_PAUSE: u64 = 64;
 
@@ -46,6 +49,18 @@ pub struct Synced {
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
+    // What works for the network has none of these: so it does not keep the network alive.
+    _alive: Option<Arc<Alive>>,
+}
+
+// Stops the network when its last handle is gone.
+#[derive(Debug)]
+struct Alive(watch::Sender<bool>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 struct Shared {
@@ -55,6 +70,19 @@ struct Shared {
     connected: Mutex<BTreeMap<u64, PeerId>>,
     stop: watch::Sender<bool>,
     next: Mutex<u64>,
+}
+
+// A connection among those that are counted.
+struct Place {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.remove(&self.number);
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -93,14 +121,19 @@ impl Network {
         let database = database.clone();
         let connected = Mutex::default();
         let shared = Shared { database, transport, changed, connected, stop, next: Mutex::new(0) };
-        Ok(Self { shared: Arc::new(shared) })
+        let _alive = Some(Arc::new(Alive(shared.stop.clone())));
+        Ok(Self { shared: Arc::new(shared), _alive })
+    }
+
+    fn worker(&self) -> Self {
+        Self { shared: self.shared.clone(), _alive: None }
     }
 
     /// Serves the database at an address, and says at which it really is. Peers that connect are kept live.
     pub async fn serve(&self, at: &Address) -> Result<Address, Error> {
         let mut listener = self.shared.transport.listen(at).await?;
         let address = listener.address();
-        let (this, mut stop) = (self.clone(), self.shared.stop.subscribe());
+        let (this, mut stop) = (self.worker(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let connection = tokio::select! {
@@ -110,10 +143,11 @@ impl Network {
                 let Ok(connection) = connection else { break };
                 let (_commands, receiver) = mpsc::channel(8);
                 let (news, _) = mpsc::unbounded_channel();
-                let this = this.clone();
+                let Some(place) = this.place(connection.peer, CONNECTIONS_OF_PEER) else { continue };
+                let this = this.worker();
                 tokio::spawn(async move {
                     // What went wrong with one connection concerns nobody else; the peer dials again.
-                    let _ = this.run(connection, Role::Listener, receiver, news).await;
+                    let _ = this.run(connection, place, Role::Listener, receiver, news).await;
                     drop(_commands);
                 });
             }
@@ -182,19 +216,28 @@ impl Network {
         if !redeemed.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
             return Ok(synced);
         }
-        // The peer must have it before the connection ends: only then others will let this key in.
-        exchange.settled(space).await
+        // The peer must have it before the connection ends: only then others will let this key in. What others write
+        // meanwhile may settle first.
+        loop {
+            let now = exchange.settled(space).await?;
+            if now.moved.sent > synced.moved.sent {
+                return Ok(now);
+            }
+        }
     }
 
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
     pub fn keep_connected(&self) -> Result<(), Error> {
         for peer in self.shared.database.peers()? {
-            let this = self.clone();
+            let this = self.worker();
             tokio::spawn(async move {
                 let mut pause = 1;
                 loop {
+                    let begun = tokio::time::Instant::now();
                     match this.live(peer.id).await {
                         Ok(()) => pause = 1,
+                        // It worked for a while: this is a new trouble.
+                        Err(_) if begun.elapsed().as_secs() > LONGEST_PAUSE => pause = 1,
                         Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
                     }
                     let mut stop = this.shared.stop.subscribe();
@@ -212,6 +255,19 @@ impl Network {
     pub fn connected(&self) -> Vec<PeerId> {
         let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
         connected.values().copied().collect()
+    }
+
+    // Counts a connection until what this gives is dropped; `None` where there are too many.
+    fn place(&self, peer: PeerId, most: usize) -> Option<Place> {
+        let mut connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_peer = connected.values().filter(|other| **other == peer).count();
+        if connected.len() >= CONNECTIONS || of_peer >= most {
+            return None;
+        }
+        let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next += 1;
+        connected.insert(*next, peer);
+        Some(Place { shared: self.shared.clone(), number: *next })
     }
 
     /// Ends all connections and serves no more.
@@ -241,34 +297,30 @@ impl Network {
         let peer = connection.peer;
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
-        let this = self.clone();
-        let task = tokio::spawn(async move { this.run(connection, Role::Dialer, receiver, sender).await });
+        let this = self.worker();
+        let place = this.place(peer, usize::MAX);
+        let place =
+            place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
+        let task =
+            tokio::spawn(async move { this.run(connection, place, Role::Dialer, receiver, sender).await });
         Ok(Exchange { peer, commands, news, task })
     }
 
     async fn run(
         &self,
         connection: Connection,
+        _place: Place,
         role: Role,
         commands: mpsc::Receiver<Command>,
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
-        let number = {
-            let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
-            *next += 1;
-            *next
-        };
-        let connected = || self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        connected().insert(number, connection.peer);
         let mut stop = self.shared.stop.subscribe();
         let database = self.shared.database.clone();
         let changed = self.shared.changed.subscribe();
-        let done = tokio::select! {
+        tokio::select! {
             done = run(database, connection, role, changed, commands, news) => done,
             () = closed(&mut stop) => Ok(()),
-        };
-        connected().remove(&number);
-        done
+        }
     }
 
     fn note(
@@ -286,7 +338,8 @@ impl Network {
             known.addresses.retain(|other| *other != address);
             known.addresses.insert(0, address);
             known.addresses.truncate(16);
-            if !known.spaces.contains(&space) {
+            // What the peer does not open is not asked of it again and again.
+            if error.is_none() && !known.spaces.contains(&space) {
                 known.spaces.push(space);
             }
             match error {

@@ -1,5 +1,8 @@
 //! Databases that talk to each other, over a network in memory.
 
+mod hostile;
+mod live;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,141 @@
+//! Databases that stay connected: what one writes reaches all who may read it, once, and nobody else.
+
+use std::time::{Duration, Instant};
+
+use driftless::{Changes, Database, Permission, Space, Subject};
+use driftless_net::MemoryNetwork;
+
+use crate::{fill, invite, memory, on, write};
+
+// Waits, change by change, until something holds in a database that is connected.
+pub(crate) async fn until(db: &Database, holds: impl Fn() -> bool + Send + 'static) {
+    let changes: Changes = db.changes();
+    let done = tokio::task::spawn_blocking(move || {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !holds() && Instant::now() < end {
+            changes.wait_for(Duration::from_millis(100));
+        }
+        holds()
+    });
+    assert!(done.await.unwrap(), "waited in vain");
+}
+
+async fn until_same(db: &Database, here: &Space, there: &Space) {
+    let (here, there) = (here.clone(), there.clone());
+    until(db, move || here.digest().unwrap() == there.digest().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_in_a_line_hear_of_each_other_and_a_grant_travels_by_itself() {
+    let net = MemoryNetwork::new();
+    let (ann, bob, cem) = (memory(), memory(), memory());
+    let (at_ann, at_bob, at_cem) = (on(&net, &ann), on(&net, &bob), on(&net, &cem));
+    let first = ann.create_space("team").unwrap();
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    let (second, _) = at_bob.join(&first.invite(invite(&address)).unwrap()).await.unwrap();
+    let address = at_bob.serve(&"memory:bob".parse().unwrap()).await.unwrap();
+    first.grant(Subject::Key(cem.author().unwrap()), write()).unwrap();
+    at_bob.keep_connected().unwrap();
+    let known = second.clone();
+    until(&bob, move || known.members().unwrap().len() == 3).await;
+    at_cem.sync_with_peer(&address, &first.id()).await.unwrap();
+    let third = cem.space("team").unwrap();
+    at_cem.keep_connected().unwrap();
+    fill(&first, 0, 5);
+    until_same(&cem, &first, &third).await;
+    fill(&third, 10, 5);
+    until_same(&ann, &third, &first).await;
+    // A grant changes no document, and is news all the same.
+    first.grant(Subject::Key(driftless::AuthorId([3; 32])), Permission::Read).unwrap();
+    let known = third.clone();
+    until(&cem, move || known.members().unwrap().len() == 4).await;
+    until_same(&bob, &first, &second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_from_a_peer_goes_to_others_and_not_back() {
+    let net = MemoryNetwork::new();
+    let (ann, bob, cem) = (memory(), memory(), memory());
+    let (at_ann, at_bob, at_cem) = (on(&net, &ann), on(&net, &bob), on(&net, &cem));
+    let here = ann.create_space("team").unwrap();
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    let (there, _) = at_bob.join(&here.invite(invite(&address)).unwrap()).await.unwrap();
+    fill(&there, 0, 20);
+    let synced = at_bob.sync_with_peer(&address, &there.id()).await.unwrap();
+    assert_eq!((synced.moved.sent, synced.moved.received), (20, 0));
+    let (_, synced) = at_cem.join(&here.invite(invite(&address)).unwrap()).await.unwrap();
+    assert_eq!((synced.moved.received, synced.moved.sent, synced.moved.refused), (24, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_is_revoked_while_connected_gets_nothing_more() {
+    let net = MemoryNetwork::new();
+    let (ann, eve) = (memory(), memory());
+    let (at_ann, at_eve) = (on(&net, &ann), on(&net, &eve));
+    let (open, secret) = (ann.create_space("open").unwrap(), ann.create_space("secret").unwrap());
+    let key = Subject::Key(eve.author().unwrap());
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    for space in [&open, &secret] {
+        space.grant(key, Permission::Read).unwrap();
+        fill(space, 0, 1);
+        at_eve.sync_with_peer(&address, &space.id()).await.unwrap();
+    }
+    at_eve.keep_connected().unwrap();
+    let (read, hidden) = (eve.space("open").unwrap(), eve.space("secret").unwrap());
+    // Both spaces are live over one connection.
+    fill(&secret, 10, 1);
+    until_same(&eve, &secret, &hidden).await;
+    let before = hidden.digest().unwrap();
+    secret.revoke(key).unwrap();
+    fill(&secret, 20, 3);
+    fill(&open, 20, 3);
+    until_same(&eve, &open, &read).await;
+    assert_eq!(hidden.digest().unwrap(), before);
+    assert!(at_eve.sync_with_peer(&address, &secret.id()).await.is_err());
+    assert_eq!(hidden.digest().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_may_send_much_at_once_in_many_spaces() {
+    let net = MemoryNetwork::new();
+    let (ann, bob) = (memory(), memory());
+    let (at_ann, at_bob) = (on(&net, &ann), on(&net, &bob));
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    let mut pairs = Vec::new();
+    for n in 0..6 {
+        let here = ann.create_space(&format!("space {n}")).unwrap();
+        let (there, _) = at_bob.join(&here.invite(invite(&address)).unwrap()).await.unwrap();
+        pairs.push((here, there));
+    }
+    for (here, there) in &pairs {
+        for (space, first) in [(here, 0), (there, 1000)] {
+            let items = space.collection("items").unwrap();
+            for n in first..first + 12 {
+                // Little that compresses away, so that frames are full.
+                let fields = format!(r#"{{"n": {n}, "text": "{}"}}"#, "drift ".repeat(10_000));
+                items.insert(driftless::Map::from_json(&fields).unwrap()).unwrap();
+            }
+        }
+    }
+    at_bob.keep_connected().unwrap();
+    for (here, there) in &pairs {
+        until_same(&bob, here, there).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_ends_with_its_last_handle() {
+    let net = MemoryNetwork::new();
+    let (ann, bob) = (memory(), memory());
+    let (at_ann, at_bob) = (on(&net, &ann), on(&net, &bob));
+    let here = ann.create_space("team").unwrap();
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    at_bob.join(&here.invite(invite(&address)).unwrap()).await.unwrap();
+    drop(at_ann);
+    // A dial that was on its way may still be taken; soon nobody listens any more.
+    let mut tries = 0;
+    while at_bob.sync_with_peer(&address, &here.id()).await.is_ok() {
+        tries += 1;
+        assert!(tries < 1000);
+    }
+}
