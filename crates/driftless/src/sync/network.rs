@@ -2,7 +2,7 @@
 //!
 //! It makes connections and hears of their news; what is said on them is decided by the session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ struct Shared {
     transport: Arc<dyn Transport>,
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, PeerId>>,
+    kept: Mutex<BTreeSet<PeerId>>,
     stop: watch::Sender<bool>,
     next: Mutex<u64>,
 }
@@ -120,7 +121,15 @@ impl Network {
         });
         let database = database.clone();
         let connected = Mutex::default();
-        let shared = Shared { database, transport, changed, connected, stop, next: Mutex::new(0) };
+        let shared = Shared {
+            database,
+            transport,
+            changed,
+            connected,
+            kept: Mutex::default(),
+            stop,
+            next: Mutex::new(0),
+        };
         let _alive = Some(Arc::new(Alive(shared.stop.clone())));
         Ok(Self { shared: Arc::new(shared), _alive })
     }
@@ -229,6 +238,10 @@ impl Network {
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
     pub fn keep_connected(&self) -> Result<(), Error> {
         for peer in self.shared.database.peers()? {
+            // One that is kept already is left alone: a second loop would only get in the way of the first.
+            if !self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.id) {
+                continue;
+            }
             let this = self.worker();
             tokio::spawn(async move {
                 let mut pause = 1;
