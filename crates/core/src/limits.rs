@@ -75,3 +75,5 @@ pub const FRAME_TARGET: usize = 64 * 1024;
 pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
 /// Commits in one DATA frame: each costs memory beyond its bytes while the frame is judged.
 pub const MAX_FRAME_COMMITS: usize = 4096;
+/// Cells of a sketch of spaces: enough for a thousand differences; beyond that spaces are named one by one.
+pub const MAX_CELLS: usize = 2048;
