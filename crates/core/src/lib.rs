@@ -6,6 +6,7 @@
 pub mod limits;
 pub mod cbor;
 pub mod id;
+mod leb128;
 pub mod sign;
 pub mod clock;
 
@@ -19,6 +20,7 @@ pub mod query;
 
 pub mod graph;
 pub mod hash_graph;
+pub mod reconcile;
 pub mod sketch;
 pub mod rules;
 pub mod verdict;

@@ -77,3 +77,9 @@ pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
 pub const MAX_FRAME_COMMITS: usize = 4096;
 /// Cells of a sketch of spaces: enough for a thousand differences; beyond that spaces are named one by one.
 pub const MAX_CELLS: usize = 2048;
+/// Marks in one summary, 12 bytes each: frontiers of a history with a hundred heads fit.
+pub const MAX_MARKS: usize = 1024;
+/// Bytes of a filter in a summary.
+pub const MAX_FILTER: usize = 64 * 1024;
+/// Frontiers remembered per peer and space: either side may have crashed before it noted the last ones.
+pub const MAX_AGREED: usize = 4;

@@ -4,13 +4,13 @@
 
 use std::collections::HashMap;
 
-use super::varint::{fold_sign, put};
 use super::{
     BODY, CONTINUES, EXPLICIT, EXTENDED, FIRST, FRAME_VERSION, GENESIS, IMPLIED, RULES, SEALED, SIGNED,
 };
 use crate::clock::Timestamp;
 use crate::commit::{BodyEncoding, Header, Kind, Vouched};
 use crate::id::{AuthorId, CommitId, SpaceId};
+use crate::leb128::{fold_sign, put};
 use crate::limits::{MAX_BODY, MAX_FRAME, MAX_FRAME_COMMITS, MAX_HEADER, MAX_PARENTS};
 use crate::sign::Signature;
 

@@ -2,7 +2,6 @@
 //!
 //! Says nothing about what the headers mean: a frame that decodes may hold commits that nobody will take.
 
-use super::varint::{take, unfold_sign};
 use super::{
     BODY, CONTINUES, EXPLICIT, EXTENDED, FRAME_VERSION, GENESIS, IMPLIED, LEAST_COMMIT, PREVIOUS, RULES,
     SEALED, SIGNED,
@@ -10,6 +9,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::commit::{BodyEncoding, Header, Kind, Received, body_hash, commit_id};
 use crate::id::{AuthorId, CommitId, SpaceId};
+use crate::leb128::{take, unfold_sign};
 use crate::limits::{MAX_FRAME, MAX_FRAME_COMMITS, MAX_HEADER, MAX_PARENTS};
 use crate::sign::Signature;
 

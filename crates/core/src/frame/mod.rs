@@ -5,7 +5,6 @@
 
 mod build;
 mod decode;
-mod varint;
 
 pub use build::{FrameBuilder, FrameCommit, PushError};
 pub use decode::{FrameError, decode};

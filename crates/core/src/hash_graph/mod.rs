@@ -18,6 +18,19 @@ pub struct Node {
     pub parents: Vec<Position>,
     /// Who made it, and as which of their nodes, in graphs that know.
     pub author: Option<(Author, u64)>,
+    /// Which of the parents is the author's node before this one.
+    pub previous: Option<Position>,
+}
+
+/// The last node of a chain of an author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// Whose chain.
+    pub author: Author,
+    /// As which of their nodes.
+    pub seq: u64,
+    /// Where it stands.
+    pub at: Position,
 }
 
 /// Who made a node: the first bytes of a key.
@@ -64,8 +77,11 @@ pub trait HashGraph {
     /// Takes a node as it travelled, if its parents are here.
     fn insert(&mut self, bytes: &[u8]) -> Result<Inserted, Self::Error>;
 
+    /// The nodes whose ids begin so.
+    fn with_prefix(&self, prefix: &[u8; 8]) -> Result<Vec<Position>, Self::Error>;
+
     /// The last node of each chain of each author, in graphs that know authors.
-    fn tips(&self) -> Result<Vec<(Author, u64, NodeId)>, Self::Error> {
+    fn tips(&self) -> Result<Vec<Tip>, Self::Error> {
         Ok(Vec::new())
     }
 }

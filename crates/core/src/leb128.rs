@@ -1,7 +1,7 @@
 //! Numbers in LEB128: seven bits a byte, low first, the shortest form only. Signed ones are folded first.
 
 /// Appends a number.
-pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -11,7 +11,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
 
 /// The number at the start of `bytes`, and what comes after it; `None` if it is cut off, too large, or not the
 /// shortest form.
-pub(super) fn take(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(crate) fn take(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0;
     for (at, byte) in bytes.iter().enumerate().take(10) {
         let part = u64::from(byte & 0x7f);
@@ -29,12 +29,12 @@ pub(super) fn take(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Small numbers of either sign become small numbers: 0, -1, 1, -2, 2.
-pub(super) fn fold_sign(number: i64) -> u64 {
+pub(crate) fn fold_sign(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
 /// The inverse of `fold_sign`.
-pub(super) fn unfold_sign(number: u64) -> i64 {
+pub(crate) fn unfold_sign(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 

@@ -1,0 +1,305 @@
+//! Which summary is sent, how one is understood, and what follows from it: the plan of what to send.
+//!
+//! One `Reconciler` per graph and session. The opener offers; each side hears what the other says and may answer; after
+//! at most four messages both have a plan. What a peer says of itself can only cost the peer.
+
+use super::Salt;
+use super::clock::Clock;
+use super::cuts::{self, Filter, Mark};
+use super::plan::Plan;
+use crate::hash_graph::{HashGraph, Position};
+use crate::limits::{MAX_AGREED, MAX_FILTER};
+
+// Authors whose clock is sent before anybody asked: it costs less than a message.
+const EAGER: usize = 16;
+// Authors up to whom a clock is smaller than marks and filters.
+const FEW: usize = 128;
+// Nodes in the filter of a repair.
+const RECENT: Position = 1024;
+
+/// A frontier at which both sides once were, and how long our graph was then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// The digest of the frontier.
+    pub digest: [u8; 8],
+    /// Everything up to here is on both sides.
+    pub len: Position,
+}
+
+/// What one side has, in few bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// The digest of all heads: equal digests mean equal graphs.
+    pub digest: [u8; 8],
+    /// The rest.
+    pub detail: Detail,
+}
+
+/// How a summary says it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// There is nothing here, or nothing that may be said.
+    #[default]
+    Nothing,
+    /// Nothing but the digest: the other side may ask, or knows enough.
+    Bare,
+    /// Both sides have what had this frontier; these chains went on.
+    Since([u8; 8], Clock),
+    /// All chains.
+    Clock(Clock),
+    /// The chains that stand otherwise than in the clock that was received.
+    Otherwise(Clock),
+    /// Nodes that are here.
+    Marks(Vec<Mark>),
+    /// Which of the received marks are here, and a filter of what is here above them. None received: above those that
+    /// the other side found here.
+    Filter(Vec<bool>, Filter),
+    /// After something did not arrive: marks, a filter of the last nodes, and the round that salts it.
+    Again(u32, Vec<Mark>, Filter),
+}
+
+/// What followed from a summary.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// To be sent.
+    pub answer: Option<Summary>,
+    /// Whether it is known now what the other side lacks.
+    pub ready: bool,
+}
+
+/// One side of the reconciliation of one graph.
+#[derive(Debug)]
+pub struct Reconciler {
+    salt: Salt,
+    agreed: Vec<Agreed>,
+    // How long the graph was when the clock was sent.
+    clock_at: Position,
+    marks: Vec<Mark>,
+    above: Option<Vec<Position>>,
+    plan: Plan,
+}
+
+impl Reconciler {
+    /// `agreed`: frontiers at which this graph and that of the other side met before, the newest last. What lies beyond
+    /// the graph is ignored: it was lost here.
+    pub fn new(salt: Salt, agreed: Vec<Agreed>) -> Self {
+        Self { salt, agreed, clock_at: 0, marks: Vec::new(), above: None, plan: Plan::nothing(0) }
+    }
+
+    /// What is to be sent. Meaningful once a summary was heard that made it ready.
+    pub fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    /// Both sides have this frontier now: the newest of those that were agreed on.
+    pub fn agree(&mut self, digest: [u8; 8], len: Position) {
+        self.agreed.retain(|agreed| agreed.digest != digest);
+        self.agreed.push(Agreed { digest, len });
+        if self.agreed.len() > MAX_AGREED {
+            self.agreed.remove(0);
+        }
+    }
+
+    /// The frontiers that both sides had, the newest last.
+    pub fn agreed(&self) -> &[Agreed] {
+        &self.agreed
+    }
+
+    /// The opener's summary.
+    pub fn offer<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8]) -> Result<Summary, G::Error> {
+        if graph.is_empty() {
+            return Ok(Summary::default());
+        }
+        if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
+            if agreed.digest == digest {
+                return Ok(Summary { digest, detail: Detail::Bare });
+            }
+            if let Some(clock) =
+                Clock::of(graph, &self.salt, agreed.len)?.filter(|clock| clock.0.len() <= FEW)
+            {
+                return Ok(Summary { digest, detail: Detail::Since(agreed.digest, clock) });
+            }
+        }
+        let authors = graph.tips()?.len();
+        let detail = match authors {
+            0 => self.mark(graph)?,
+            authors if authors <= EAGER => self.full(graph)?,
+            authors if authors <= FEW => Detail::Bare,
+            _ => self.mark(graph)?,
+        };
+        Ok(Summary { digest, detail })
+    }
+
+    /// A summary of the other side. `first`: it opened with this, and is owed an answer.
+    pub fn hear<G: HashGraph>(
+        &mut self,
+        graph: &G,
+        digest: [u8; 8],
+        theirs: &Summary,
+        first: bool,
+    ) -> Result<Heard, G::Error> {
+        let say = |detail| Some(Summary { digest, detail });
+        let enough =
+            || Heard { answer: first.then_some(Summary { digest, detail: Detail::Bare }), ready: true };
+        if theirs.digest == digest {
+            self.plan = Plan::nothing(graph.len());
+            return Ok(enough());
+        }
+        match &theirs.detail {
+            Detail::Nothing => {
+                self.plan = Plan::everything();
+                Ok(enough())
+            }
+            // They stand where we met before.
+            Detail::Bare
+                if first && !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() =>
+            {
+                let since = Detail::Since(theirs.digest, Clock::default());
+                self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
+            }
+            Detail::Bare if first => Ok(Heard { answer: say(self.all(graph)?), ready: false }),
+            Detail::Bare => {
+                self.plan = Plan::nothing(graph.len());
+                Ok(enough())
+            }
+            Detail::Since(known, clock) => {
+                let found =
+                    self.agreed.iter().find(|agreed| agreed.digest == *known && agreed.len <= graph.len());
+                let Some(agreed) = found.copied() else {
+                    // An answer names only what we named ourselves.
+                    return self.unknown(graph, digest, first);
+                };
+                let (lacking, forked) = clock.lacks(graph, &self.salt, agreed.len, agreed.len)?;
+                if forked {
+                    return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
+                }
+                self.plan = Plan::only(lacking, graph.len());
+                let answer = match first {
+                    true => match Clock::of(graph, &self.salt, agreed.len)? {
+                        Some(ours) => say(Detail::Since(*known, ours)),
+                        None => say(self.mark(graph)?),
+                    },
+                    false => None,
+                };
+                Ok(Heard { answer, ready: true })
+            }
+            Detail::Clock(clock) => {
+                let (lacking, forked) = clock.lacks(graph, &self.salt, 0, 0)?;
+                let ours = Clock::of(graph, &self.salt, 0)?;
+                let (false, Some(ours)) = (forked, ours) else {
+                    return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
+                };
+                self.plan = Plan::only(lacking, graph.len());
+                Ok(Heard { answer: say(Detail::Otherwise(ours.otherwise_than(clock))), ready: true })
+            }
+            Detail::Otherwise(clock) => {
+                let (lacking, forked) = clock.lacks(graph, &self.salt, 0, self.clock_at)?;
+                if forked {
+                    return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
+                }
+                self.plan = Plan::only(lacking, graph.len());
+                Ok(Heard { answer: None, ready: true })
+            }
+            Detail::Marks(marks) => {
+                let found = cuts::find(graph, marks)?;
+                self.above = cuts::above(graph, found.iter().copied().flatten())?;
+                let Some(above) = &self.above else {
+                    self.plan = Plan::everything();
+                    return Ok(Heard { answer: say(Detail::Nothing), ready: true });
+                };
+                let filter = Filter::of(graph, above, &self.salt)?;
+                let found = found.iter().map(Option::is_some).collect();
+                Ok(Heard { answer: say(Detail::Filter(found, filter)), ready: false })
+            }
+            Detail::Filter(found, filter) => {
+                let mut answer = None;
+                if !found.is_empty() {
+                    let common: Vec<Mark> = self
+                        .marks
+                        .iter()
+                        .zip(found)
+                        .filter(|(_, found)| **found)
+                        .map(|(mark, _)| *mark)
+                        .collect();
+                    let base = cuts::find(graph, &common)?;
+                    self.above = cuts::above(graph, base.into_iter().flatten())?;
+                    answer = match &self.above {
+                        Some(above) => say(Detail::Filter(Vec::new(), Filter::of(graph, above, &self.salt)?)),
+                        None => say(Detail::Nothing),
+                    };
+                }
+                self.plan = match &self.above {
+                    Some(above) => Plan::only(cuts::lacks(graph, above, filter, &self.salt)?, graph.len()),
+                    None => Plan::everything(),
+                };
+                Ok(Heard { answer, ready: true })
+            }
+            Detail::Again(round, marks, filter) => {
+                let found = cuts::find(graph, marks)?;
+                self.plan = match cuts::above(graph, found.into_iter().flatten())? {
+                    Some(above) => {
+                        let lacking = cuts::lacks(graph, &above, filter, &self.salt.round(*round))?;
+                        Plan::only(lacking, graph.len())
+                    }
+                    None => Plan::everything(),
+                };
+                Ok(Heard { answer: None, ready: true })
+            }
+        }
+    }
+
+    /// What is said when something that the other side has did not come: first with other hashes, then that everything
+    /// is to be sent.
+    pub fn again<G: HashGraph>(
+        &mut self,
+        graph: &G,
+        digest: [u8; 8],
+        round: u32,
+    ) -> Result<Summary, G::Error> {
+        if round > 1 || graph.is_empty() {
+            return Ok(Summary { digest, detail: Detail::Nothing });
+        }
+        let recent: Vec<Position> = (graph.len().saturating_sub(RECENT) + 1..=graph.len()).collect();
+        debug_assert!(recent.len() * 10 / 8 < MAX_FILTER);
+        let filter = Filter::of(graph, &recent, &self.salt.round(round))?;
+        Ok(Summary { digest, detail: Detail::Again(round, cuts::marks(graph)?, filter) })
+    }
+
+    // When we had this frontier.
+    fn met<G: HashGraph>(&self, graph: &G, digest: &[u8; 8]) -> Option<Agreed> {
+        self.agreed.iter().find(|agreed| agreed.digest == *digest && agreed.len <= graph.len()).copied()
+    }
+
+    // A frontier that is not known here: from the beginning.
+    fn unknown<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8], first: bool) -> Result<Heard, G::Error> {
+        if first {
+            return Ok(Heard { answer: Some(Summary { digest, detail: self.all(graph)? }), ready: false });
+        }
+        self.plan = Plan::everything();
+        Ok(Heard { answer: None, ready: true })
+    }
+
+    // Everything that is here, in the way that costs least.
+    fn all<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
+        match graph.tips()?.len() {
+            _ if graph.is_empty() => Ok(Detail::Nothing),
+            1..=FEW => self.full(graph),
+            _ => self.mark(graph),
+        }
+    }
+
+    fn full<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
+        match Clock::of(graph, &self.salt, 0)? {
+            Some(clock) => {
+                self.clock_at = graph.len();
+                Ok(Detail::Clock(clock))
+            }
+            None => self.mark(graph),
+        }
+    }
+
+    fn mark<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
+        self.marks = cuts::marks(graph)?;
+        Ok(Detail::Marks(self.marks.clone()))
+    }
+}
