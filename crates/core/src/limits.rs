@@ -53,14 +53,16 @@ pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
 
 /// Author keys that one side proves in a session: each costs the other a signature check before anything is served.
 pub const MAX_PROOFS: usize = 16;
-/// Heads named in one message.
-pub const MAX_SUMMARY_HEADS: usize = 64;
-/// Authors in one summary: 16 bytes each.
+/// Heads named in one message: 32 KiB of them.
+pub const MAX_SUMMARY_HEADS: usize = 1024;
+/// Authors in one summary: about 10 bytes each.
 pub const MAX_SUMMARY_AUTHORS: usize = 16 * 1024;
 /// Commits asked for, or judged, in one message.
 pub const MAX_WANTED: usize = 1024;
 /// Spaces open in one session.
 pub const MAX_SLOTS: usize = 1024;
+/// Spaces that a peer may open in one session, those that were closed again included.
+pub const MAX_OPENS: usize = 4 * MAX_SLOTS;
 /// Rounds without anything new before an exchange ends.
 pub const MAX_ROUNDS: u32 = 3;
 /// Bytes sent in a space and not yet acknowledged: what is sent again after a lost connection.
@@ -83,3 +85,5 @@ pub const MAX_MARKS: usize = 1024;
 pub const MAX_FILTER: usize = 64 * 1024;
 /// Frontiers remembered per peer and space: either side may have crashed before it noted the last ones.
 pub const MAX_AGREED: usize = 4;
+/// Summaries that one side may send after its first, per space and session: an honest one needs three.
+pub const MAX_SUMMARIES: u32 = 8;

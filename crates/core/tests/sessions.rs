@@ -1,36 +1,31 @@
-//! Sessions joined by queues, over hosts that are sets of commits with parents: they settle, go on after a cut, keep to
+//! Sessions joined by queues, over graphs in memory: they settle, go on after a cut, keep to
 //! their windows, and take no harm from a peer that lies.
+
+mod graphs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{MAX_ROUNDS, MAX_SLOTS, SEND_WINDOW, SESSION_WINDOW};
+use driftless_core::reconcile::{Clock, Detail, Entry, Summary};
 use driftless_core::session::{
-    Ask, ClockEntry, Event, InviteProof, Message, Opened, Output, ReadFrame, Role, Session, SessionError,
-    Slot, Summary,
+    Ask, Event, GraphHost, InviteProof, Message, Opened, Output, Role, Session, SessionError, Slot, numbered,
+    take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 
-type Log = Vec<(CommitId, Vec<CommitId>)>;
+use driftless_core::hash_graph::HashGraph;
+use graphs::Graph;
 
-/// A database of one test: per space a log in causal order. A frame is a list of ids, parents first.
-#[derive(Default, Clone)]
+/// A database of one test: graphs, some of which the other side may not read.
+#[derive(Default)]
 struct Host {
-    logs: BTreeMap<SpaceId, Log>,
+    graphs: GraphHost<Graph>,
     secret: BTreeSet<SpaceId>,
-    streams: BTreeMap<Slot, Stream>,
-    /// Zeros behind each frame.
+    /// Zeros behind each node.
     padding: usize,
-    /// Ids received, with repetitions.
-    received: Vec<CommitId>,
+    slots: BTreeMap<Slot, SpaceId>,
     forgotten: usize,
-}
-
-#[derive(Clone)]
-struct Stream {
-    space: SpaceId,
-    next: usize,
-    covered: BTreeSet<CommitId>,
 }
 
 const A: SpaceId = SpaceId([0xaa; 32]);
@@ -41,124 +36,81 @@ fn id(number: u32) -> CommitId {
     CommitId(id)
 }
 
+impl Clone for Host {
+    // What a database keeps when its connections end.
+    fn clone(&self) -> Self {
+        let mut graphs = GraphHost::new();
+        for space in self.spaces() {
+            let graph = self.graphs.graph(&space).unwrap();
+            graphs.insert(space, Graph { received: Vec::new(), ..graph.clone() });
+        }
+        graphs.restore(self.graphs.agreed().clone());
+        Self { graphs, secret: self.secret.clone(), padding: self.padding, ..Self::default() }
+    }
+}
+
 impl Host {
     fn with(numbers: impl IntoIterator<Item = u32>) -> Self {
-        let mut host = Self::default();
+        Self::padded(0, numbers)
+    }
+
+    fn padded(padding: usize, numbers: impl IntoIterator<Item = u32>) -> Self {
+        let mut host = Self { padding, ..Self::default() };
         host.write(A, numbers);
         host
     }
 
+    fn spaces(&self) -> Vec<SpaceId> {
+        self.graphs.spaces().copied().collect()
+    }
+
+    /// A chain of nodes with these ids; numbers of one hundred are one author's.
     fn write(&mut self, space: SpaceId, numbers: impl IntoIterator<Item = u32>) {
-        let log = self.logs.entry(space).or_default();
+        let padding = self.padding;
+        let graph = self.graph(space);
+        graph.padding = padding;
         for number in numbers {
-            let parent = log.last().map(|(id, _)| *id);
-            log.push((id(number), parent.into_iter().collect()));
+            graph.write(id(number).0, number / 100);
         }
+    }
+
+    fn graph(&mut self, space: SpaceId) -> &mut Graph {
+        if self.graphs.graph(&space).is_none() {
+            self.graphs.insert(space, Graph::new(true));
+        }
+        self.graphs.graph_mut(&space).unwrap()
     }
 
     fn ids(&self, space: SpaceId) -> BTreeSet<CommitId> {
-        self.logs.get(&space).into_iter().flatten().map(|(id, _)| *id).collect()
+        let graph = self.graphs.graph(&space);
+        graph.map_or_else(BTreeSet::new, |graph| graph.at.keys().map(|id| CommitId(*id)).collect())
     }
 
-    fn heads(&self, space: SpaceId) -> Vec<CommitId> {
-        let log = self.logs.get(&space).cloned().unwrap_or_default();
-        let parents: BTreeSet<CommitId> = log.iter().flat_map(|(_, parents)| parents.clone()).collect();
-        log.iter().map(|(id, _)| *id).filter(|id| !parents.contains(id)).collect()
-    }
-
-    fn digest(&self, space: SpaceId) -> [u8; 8] {
-        let mut heads = self.heads(space);
-        heads.sort();
-        let parts: Vec<&[u8]> = heads.iter().map(|id| &id.0[..]).collect();
-        Domain::Frontier.hash(&parts)[..8].try_into().unwrap()
-    }
-
-    fn read(&mut self, slot: Slot) -> Option<ReadFrame> {
-        let stream = self.streams.get_mut(&slot)?;
-        let space = stream.space;
-        let log = self.logs.get(&space).cloned().unwrap_or_default();
-        let mut frame = Vec::new();
-        while stream.next < log.len() && frame.is_empty() {
-            let (id, parents) = &log[stream.next];
-            stream.next += 1;
-            if stream.covered.insert(*id) {
-                frame.extend_from_slice(&id.0);
-                frame.push(parents.len() as u8);
-                parents.iter().for_each(|parent| frame.extend_from_slice(&parent.0));
-                frame.resize(frame.len() + self.padding, 0);
-            }
-        }
-        if self.secret.contains(&space) {
-            return None;
-        }
-        let frame = (!frame.is_empty()).then_some(frame);
-        Some(ReadFrame { frame, digest: self.digest(space), heads: self.heads(space) })
-    }
-
-    fn take(&mut self, slot: Slot, frame: &[u8]) {
-        let Some(stream) = self.streams.get_mut(&slot) else { return };
-        if frame.len() < 33 || frame.len() < 33 + 32 * usize::from(frame[32]) {
-            return;
-        }
-        let id = CommitId(frame[..32].try_into().unwrap());
-        let parents: Vec<CommitId> = (0..usize::from(frame[32]))
-            .map(|n| CommitId(frame[33 + 32 * n..65 + 32 * n].try_into().unwrap()))
-            .collect();
-        self.received.push(id);
-        stream.covered.insert(id);
-        let log = self.logs.entry(stream.space).or_default();
-        let here = |id: &CommitId| log.iter().any(|(other, _)| other == id);
-        if !here(&id) && parents.iter().all(here) {
-            log.push((id, parents));
-        }
+    fn received(&self) -> Vec<CommitId> {
+        let graph = self.graphs.graph(&A);
+        graph.map_or_else(Vec::new, |graph| graph.received.iter().map(|id| CommitId(*id)).collect())
     }
 
     fn answer(&mut self, session: &mut Session, ask: Ask) {
-        match ask {
-            Ask::Open { slot, space, by_peer, .. } => {
-                let here = self.logs.contains_key(&space) && !self.secret.contains(&space);
-                let opened = Opened { summary: self.summary(space), readable: here };
-                let opened = (here || !by_peer).then_some(opened);
-                if opened.is_some() {
-                    self.streams.insert(slot, Stream { space, next: 0, covered: BTreeSet::new() });
+        match &ask {
+            Ask::Open { slot, space, theirs, .. } => {
+                let own = theirs.is_none();
+                self.slots.insert(*slot, *space);
+                if self.secret.contains(space) {
+                    let opened = Opened { summary: Summary::default(), readable: false, ready: false };
+                    return session.handle_opened(*slot, own.then_some(opened));
                 }
-                session.handle_opened(slot, opened);
+                if own {
+                    self.graph(*space);
+                }
             }
-            Ask::Begin { slot, theirs } => {
-                let Some(stream) = self.streams.get_mut(&slot) else { return };
-                stream.covered.extend(theirs.heads);
+            Ask::Read { slot } if self.slots.get(slot).is_some_and(|space| self.secret.contains(space)) => {
+                return session.handle_read(*slot, None);
             }
-            Ask::Read { slot } => {
-                let read = self.read(slot);
-                session.handle_read(slot, read);
-            }
-            Ask::Ingest { slot, number, frame } => {
-                self.take(slot, &frame);
-                session.handle_ingested(slot, number, Vec::new(), None);
-            }
-            Ask::Check { slot, heads, .. } => {
-                let Some(stream) = self.streams.get(&slot) else { return };
-                let here = self.ids(stream.space);
-                let missing = heads.into_iter().filter(|head| !here.contains(head)).collect();
-                session.handle_checked(slot, missing, Vec::new());
-            }
-            Ask::Want { slot, .. } => {
-                let Some(stream) = self.streams.get_mut(&slot) else { return };
-                stream.next = 0;
-                stream.covered.clear();
-            }
-            Ask::Forget { slot } => {
-                self.streams.remove(&slot);
-                self.forgotten += 1;
-            }
+            Ask::Forget { .. } => self.forgotten += 1,
+            _ => {}
         }
-    }
-
-    fn summary(&self, space: SpaceId) -> Summary {
-        // Short logs in whole: so the other host knows exactly what to leave out.
-        let ids = self.ids(space);
-        let heads = if ids.len() <= 60 { ids.into_iter().collect() } else { self.heads(space) };
-        Summary { digest: self.digest(space), heads, clock: Vec::new() }
+        self.graphs.answer(session, ask).unwrap();
     }
 }
 
@@ -174,7 +126,6 @@ impl Side {
     fn new(role: Role, host: Host) -> Self {
         let (us, them) = peers(role);
         let keys = vec![key(role)];
-        let host = Host { streams: BTreeMap::new(), received: Vec::new(), ..host };
         let session = Session::new(role, us, them, nonce(role), keys);
         Self { session, host, events: Vec::new(), arriving: VecDeque::new() }
     }
@@ -273,7 +224,7 @@ fn who_has_nothing_yet_gets_everything_and_goes_on_live() {
         assert!(pair.left.settled() && pair.right.settled());
     }
     // Each commit went one way, once.
-    assert_eq!((pair.left.host.received.len(), pair.right.host.received.len()), (30, 9));
+    assert_eq!((pair.left.host.received().len(), pair.right.host.received().len()), (30, 9));
 }
 
 #[test]
@@ -326,7 +277,7 @@ fn a_third_gets_through_the_second_what_the_first_writes() {
     near.left.host.write(A, 10..15);
     near.left.session.changed(&A);
     near.run(usize::MAX, true);
-    far.left.host.logs = near.right.host.logs.clone();
+    far.left.host.write(A, 10..15);
     far.left.session.changed(&A);
     far.run(usize::MAX, false);
     assert_eq!(far.right.host.ids(A), near.left.host.ids(A));
@@ -335,11 +286,11 @@ fn a_third_gets_through_the_second_what_the_first_writes() {
 #[test]
 fn after_a_cut_at_any_message_nothing_that_was_acknowledged_is_sent_again() {
     for cut in 0..120 {
-        let mut pair = Pair::new(Host::with(0..25), Host::with((0..5).chain(50..70)));
+        // A frame holds one node, so that what is here is what was acknowledged.
+        let mut pair = Pair::new(Host::padded(66_000, 0..25), Host::padded(66_000, (0..5).chain(150..170)));
         pair.open(&[A]);
         pair.run(cut, cut % 2 == 0);
         let (left, right) = (pair.left.host.clone(), pair.right.host.clone());
-        // This host sends one commit a frame, so what is here is what was acknowledged.
         let kept = (left.ids(A), right.ids(A));
         let mut pair = Pair::new(left, right);
         pair.open(&[A]);
@@ -348,8 +299,8 @@ fn after_a_cut_at_any_message_nothing_that_was_acknowledged_is_sent_again() {
         assert_eq!(pair.left.host.ids(A), pair.right.host.ids(A), "cut {cut}");
         assert_eq!(pair.left.host.ids(A).len(), 45);
         for (side, kept) in [(&pair.left, kept.0), (&pair.right, kept.1)] {
-            assert!(side.host.received.iter().all(|id| !kept.contains(id)), "cut {cut}");
-            assert_eq!(side.host.received.len() + kept.len(), 45);
+            assert!(side.host.received().iter().all(|id| !kept.contains(id)), "cut {cut}");
+            assert_eq!(side.host.received().len() + kept.len(), 45);
         }
     }
 }
@@ -357,7 +308,7 @@ fn after_a_cut_at_any_message_nothing_that_was_acknowledged_is_sent_again() {
 #[test]
 fn windows_are_kept_by_each_space_and_by_all_together() {
     let spaces: Vec<SpaceId> = (0..20).map(|n| SpaceId([n; 32])).collect();
-    let mut left = Host { padding: 60_000, ..Host::default() };
+    let mut left = Host { padding: 66_000, ..Host::default() };
     spaces.iter().for_each(|space| left.write(*space, 0..40));
     let mut right = Host::default();
     spaces.iter().for_each(|space| right.write(*space, 0..0));
@@ -371,12 +322,13 @@ fn windows_are_kept_by_each_space_and_by_all_together() {
         pair.run(limit, false);
         let mut waiting = BTreeMap::<Slot, usize>::new();
         for bytes in &pair.right.arriving {
-            if let Message::Data { slot, frame, .. } = Message::decode(bytes).unwrap() {
+            let (_, message) = take_number(bytes).unwrap();
+            if let Message::Data { slot, frame, .. } = Message::decode(message).unwrap() {
                 *waiting.entry(slot).or_default() += frame.len();
             }
         }
         most = most.max(waiting.values().sum());
-        assert!(waiting.values().all(|bytes| *bytes < SEND_WINDOW + 61_000));
+        assert!(waiting.values().all(|bytes| *bytes < SEND_WINDOW + 67_000));
         assert!(waiting.values().sum::<usize>() <= SESSION_WINDOW);
         if pair.delivered == before {
             break;
@@ -390,13 +342,14 @@ fn windows_are_kept_by_each_space_and_by_all_together() {
 struct Attack {
     side: Side,
     heard: Vec<Message>,
+    said: u64,
 }
 
 impl Attack {
     fn greeted(host: Host) -> Self {
         let mut side = Side::new(Role::Listener, host);
         side.work();
-        let mut attack = Self { side, heard: Vec::new() };
+        let mut attack = Self { side, heard: Vec::new(), said: 0 };
         attack.say(Message::Hello { version: 1, nonce: nonce(Role::Dialer) }).unwrap();
         attack.say(proof(0, nonce(Role::Listener))).unwrap();
         attack
@@ -409,10 +362,15 @@ impl Attack {
     }
 
     fn say(&mut self, message: Message) -> Result<(), SessionError> {
-        let done = self.side.session.handle_frame(&message.encode());
+        let done = self.hand(&message);
         let heard = self.side.work();
-        self.heard.extend(heard.iter().map(|bytes| Message::decode(bytes).unwrap()));
+        self.heard.extend(heard.iter().map(|bytes| Message::decode(take_number(bytes).unwrap().1).unwrap()));
         done
+    }
+
+    fn hand(&mut self, message: &Message) -> Result<(), SessionError> {
+        self.said += 1;
+        self.side.session.handle_frame(&numbered(self.said - 1, message))
     }
 }
 
@@ -442,36 +400,36 @@ fn a_greeting_that_is_not_for_this_session_ends_it() {
     // The role of the other side, the nonce of another session.
     for bad in [proof(1, nonce(Role::Listener)), proof(0, [13; 16]), proof(0, nonce(Role::Dialer))] {
         let (mut side, _) = listener();
-        side.session.handle_frame(&hello.encode()).unwrap();
-        assert_eq!(side.session.handle_frame(&bad.encode()), Err(SessionError::Proof));
+        side.session.handle_frame(&numbered(0, &hello)).unwrap();
+        assert_eq!(side.session.handle_frame(&numbered(1, &bad)), Err(SessionError::Proof));
         assert!(side.session.proven().is_empty());
     }
     // What the listener says is no proof of the one who says it back.
     let (mut side, sent) = listener();
     side.session.handle_frame(&sent[0]).unwrap();
     assert!(side.work().is_empty());
-    assert!(side.session.handle_frame(&proof(0, nonce(Role::Listener)).encode()).is_err());
+    assert!(side.session.handle_frame(&numbered(1, &proof(0, nonce(Role::Listener)))).is_err());
     // A dialer gets its own proof back.
     let mut dialer = Side::new(Role::Dialer, Host::default());
     dialer.work();
     dialer
         .session
-        .handle_frame(&Message::Hello { version: 1, nonce: nonce(Role::Listener) }.encode())
+        .handle_frame(&numbered(0, &Message::Hello { version: 1, nonce: nonce(Role::Listener) }))
         .unwrap();
     let own = dialer.work().remove(0);
     assert_eq!(dialer.session.handle_frame(&own), Err(SessionError::Proof));
 
     let (mut side, _) = listener();
-    let newer = Message::Hello { version: 2, nonce: [0; 16] }.encode();
+    let newer = numbered(0, &Message::Hello { version: 2, nonce: [0; 16] });
     assert_eq!(side.session.handle_frame(&newer), Err(SessionError::Version(2)));
     let (mut side, _) = listener();
-    assert!(side.session.handle_frame(&open(0, A).encode()).is_err());
-    assert!(side.session.handle_frame(&Message::Proof(vec![]).encode()).is_err());
+    assert!(side.session.handle_frame(&numbered(0, &open(0, A))).is_err());
+    assert!(side.session.handle_frame(&numbered(1, &Message::Proof(vec![]))).is_err());
     let (mut side, _) = listener();
-    side.session.handle_frame(&hello.encode()).unwrap();
-    assert!(side.session.handle_frame(&hello.encode()).is_err());
+    side.session.handle_frame(&numbered(0, &hello)).unwrap();
+    assert!(side.session.handle_frame(&numbered(1, &hello)).is_err());
     let many = Message::Proof(vec![(AuthorId([1; 32]), Signature([0; 64])); 17]);
-    assert!(matches!(side.session.handle_frame(&many.encode()), Err(SessionError::Message(_))));
+    assert!(matches!(side.session.handle_frame(&numbered(2, &many)), Err(SessionError::Message(_))));
 
     let mut attack = Attack::greeted(Host::with(0..3));
     assert!(attack.say(hello.clone()).is_err());
@@ -489,7 +447,7 @@ fn an_invite_for_somebody_else_is_not_shown_to_the_host() {
             invite: Some(invite(joiner)),
             summary: Summary::default(),
         };
-        attack.side.session.handle_frame(&message.encode()).unwrap();
+        attack.hand(&message).unwrap();
         let Some(Output::Ask(Ask::Open { invite, keys, .. })) = attack.side.session.poll() else { panic!() };
         assert_eq!(invite.is_some(), kept);
         assert_eq!(keys, [key(Role::Dialer).id()]);
@@ -500,9 +458,10 @@ fn an_invite_for_somebody_else_is_not_shown_to_the_host() {
 
 #[test]
 fn messages_out_of_turn_are_named() {
-    let data = |slot, number| Message::Data { slot, number, frame: vec![1] };
-    let ack = |number| Message::Ack { slot: 0, number, refused: Vec::new() };
-    let want = |bodies| Message::Want { slot: 0, ids: vec![id(0)], bodies };
+    let data = |slot, number| Message::Data { slot, number, frame: vec![1], digest: [7; 8] };
+    let ack = |number| Message::Ack { slot: 0, number, refused: Vec::new(), digest: [7; 8] };
+    let want =
+        |bodies: bool| Message::Want { slot: 0, ids: vec![id(0)], again: (!bodies).then(Summary::default) };
     let have = Message::Have { slot: 0, summary: Summary::default() };
     let bad: Vec<Vec<Message>> = vec![
         vec![open(1, SpaceId([3; 32]))],
@@ -522,7 +481,7 @@ fn messages_out_of_turn_are_named() {
     for messages in bad {
         // Frames so large that the first two fill the window: the end is not said yet.
         let padding = if matches!(messages[0], Message::Want { .. }) { 600_000 } else { 0 };
-        let mut attack = Attack::open(Host { padding, ..Host::with(0..3) });
+        let mut attack = Attack::open(Host::padded(padding, 0..3));
         let (last, before) = messages.split_last().unwrap();
         let early: Vec<_> = before.iter().map(|message| attack.say(message.clone())).collect();
         let done = attack.say(last.clone());
@@ -534,7 +493,7 @@ fn messages_out_of_turn_are_named() {
     for late in [data(0, 7), ack(9), want(true), end(Vec::new()), Message::Close { slot: 0 }, data(77, 1)] {
         attack.say(late).unwrap();
     }
-    assert_eq!((attack.side.host.forgotten, attack.side.host.received.len()), (1, 0));
+    assert_eq!((attack.side.host.forgotten, attack.side.host.received().len()), (1, 0));
     attack.say(open(2, A)).unwrap();
     assert!(attack.side.session.spaces().eq([&A]));
 }
@@ -553,7 +512,7 @@ fn a_peer_can_open_only_so_many_spaces() {
 #[test]
 fn heads_that_never_come_end_as_stalled_and_what_is_new_goes_on() {
     let mut attack = Attack::open(Host::with(0..3));
-    (1..=3).for_each(|number| attack.say(Message::Ack { slot: 0, number, refused: vec![] }).unwrap());
+    attack.say(Message::Ack { slot: 0, number: 1, refused: vec![], digest: [7; 8] }).unwrap();
     let mut ends = 0;
     while !attack.side.events.contains(&Event::Stalled(A)) {
         attack.say(end(vec![id(99)])).unwrap();
@@ -563,8 +522,11 @@ fn heads_that_never_come_end_as_stalled_and_what_is_new_goes_on() {
     assert!(!attack.side.settled());
     assert!(attack.say(end(vec![id(99)])).is_err());
     // The head comes after all: now it is the same on both sides.
-    let frame = [&id(99).0[..], &[0]].concat();
-    attack.say(Message::Data { slot: 0, number: 1, frame }).unwrap();
+    let mut other = Graph::new(true);
+    other.write(id(99).0, 7);
+    let node = other.bytes(1).unwrap();
+    let frame = [&[node.len() as u8], &node[..]].concat();
+    attack.say(Message::Data { slot: 0, number: 1, frame, digest: [9; 8] }).unwrap();
     assert!(attack.side.settled());
     assert!(attack.side.host.ids(A).contains(&id(99)));
 }
@@ -578,11 +540,11 @@ fn endless_wishes_end_the_session() {
         let sent =
             attack.heard.iter().filter(|message| matches!(message, Message::Data { .. })).count() as u64;
         if sent > acked {
-            attack.say(Message::Ack { slot: 0, number: sent, refused: vec![] }).unwrap();
+            attack.say(Message::Ack { slot: 0, number: sent, refused: vec![], digest: [7; 8] }).unwrap();
             acked = sent;
         }
         wishes += 1;
-        if attack.say(Message::Want { slot: 0, ids: vec![id(2)], bodies: false }).is_err() {
+        if attack.say(Message::Want { slot: 0, ids: vec![id(2)], again: Some(Summary::default()) }).is_err() {
             break;
         }
     }
@@ -591,16 +553,16 @@ fn endless_wishes_end_the_session() {
 
 #[test]
 fn a_peer_that_declines_gets_nothing_more_and_the_other_direction_settles() {
-    let mut attack = Attack::open(Host { padding: 600_000, ..Host::with(0..10) });
+    let mut attack = Attack::open(Host::padded(600_000, 0..10));
     let data = |heard: &[Message]| heard.iter().filter(|m| matches!(m, Message::Data { .. })).count();
     let before = data(&attack.heard);
     attack.say(Message::Decline { slot: 0, reason: "quota".into(), retry_after_ms: 1 }).unwrap();
     for number in 1..=before as u64 {
-        attack.say(Message::Ack { slot: 0, number, refused: vec![] }).unwrap();
+        attack.say(Message::Ack { slot: 0, number, refused: vec![], digest: [7; 8] }).unwrap();
     }
     attack.side.session.changed(&A);
     attack.say(end(Vec::new())).unwrap();
-    attack.say(Message::Want { slot: 0, ids: vec![id(5)], bodies: false }).unwrap();
+    attack.say(Message::Want { slot: 0, ids: vec![id(5)], again: Some(Summary::default()) }).unwrap();
     assert_eq!(data(&attack.heard), before);
     assert_eq!(attack.heard.iter().filter(|m| matches!(m, Message::End { .. })).count(), 2);
     assert!(attack.side.events.contains(&Event::Declined(A, "quota".into(), 1)));
@@ -626,14 +588,14 @@ fn who_may_not_read_hears_neither_heads_nor_commits_and_is_closed_at_once() {
     attack.side.host.write(A, 10..11);
     attack.heard.clear();
     attack.side.session.changed(&A);
-    attack.say(Message::Ack { slot: 0, number: 1, refused: vec![] }).unwrap();
+    attack.say(Message::Ack { slot: 0, number: 1, refused: vec![], digest: [7; 8] }).unwrap();
     assert_eq!(attack.heard, [Message::Close { slot: 0 }]);
 }
 
 #[test]
 fn bytes_that_are_cut_changed_or_unknown_are_an_error_or_a_message_never_a_panic() {
-    let clock = vec![ClockEntry { author: [1; 8], seq: u64::MAX, check: [2; 4] }];
-    let summary = Summary { digest: [3; 8], heads: vec![id(1), id(2)], clock };
+    let clock = Clock(vec![Entry { tag: [1; 4], seq: u64::MAX, check: [2; 4] }]);
+    let summary = Summary { digest: [3; 8], detail: Detail::Clock(clock) };
     let invite =
         InviteProof { invite: id(1), index: 7, joiner: AuthorId([1; 32]), proof: Signature([5; 64]) };
     let messages = [
@@ -641,10 +603,10 @@ fn bytes_that_are_cut_changed_or_unknown_are_an_error_or_a_message_never_a_panic
         proof(0, [1; 16]),
         Message::Open { slot: 2, space: A, invite: Some(invite), summary: summary.clone() },
         Message::Have { slot: 0, summary },
-        Message::Data { slot: 0, number: 1, frame: vec![1; 40] },
-        Message::Ack { slot: 0, number: 1, refused: Vec::new() },
+        Message::Data { slot: 0, number: 1, frame: vec![1; 40], digest: [7; 8] },
+        Message::Ack { slot: 0, number: 1, refused: Vec::new(), digest: [7; 8] },
         end(vec![id(4)]),
-        Message::Want { slot: 0, ids: vec![id(0)], bodies: true },
+        Message::Want { slot: 0, ids: vec![id(0)], again: None },
         Message::Decline { slot: 0, reason: "quota".into(), retry_after_ms: u64::MAX },
         Message::Close { slot: 0 },
     ];
@@ -657,11 +619,12 @@ fn bytes_that_are_cut_changed_or_unknown_are_an_error_or_a_message_never_a_panic
         for (at, change) in (0..bytes.len()).flat_map(|at| [1, 0x20, 0x80, 0xff].map(|change| (at, change))) {
             let mut bytes = bytes.clone();
             bytes[at] ^= change;
-            let mut attack = Attack { side: Side::new(Role::Listener, Host::with(0..3)), heard: Vec::new() };
-            let _ = attack.side.session.handle_frame(&bytes);
+            let mut side = Side::new(Role::Listener, Host::with(0..3));
+            let _ = side.session.handle_frame(&[&[0], &bytes[..]].concat());
             if at % 8 == 0 || at < 8 {
                 let mut attack = Attack::open(Host::with(0..3));
-                let _ = attack.side.session.handle_frame(&bytes);
+                let said = u8::try_from(attack.said).unwrap();
+                let _ = attack.side.session.handle_frame(&[&[said], &bytes[..]].concat());
                 attack.side.work();
             }
         }

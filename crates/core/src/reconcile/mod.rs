@@ -16,10 +16,16 @@ mod summary;
 pub use clock::{Clock, Entry};
 pub use cuts::{Filter, Mark};
 pub use plan::Plan;
-pub use summary::{Agreed, Detail, Reconciler, Summary};
+pub use summary::{Agreed, Detail, Heard, Reconciler, Summary};
 
 use crate::hash_graph::{Author, NodeId};
 use crate::sign::Domain;
+
+/// A digest of all heads: equal digests mean equal graphs. `heads` in ascending order.
+pub fn frontier_digest(heads: &[NodeId]) -> [u8; 8] {
+    let parts: Vec<&[u8]> = heads.iter().map(|head| &head[..]).collect();
+    short(&Domain::Frontier.hash(&parts))
+}
 
 /// The key of every short hash in one session: what collides in it cannot be prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
-use crate::limits::{MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::limits::{MAX_MARKS, MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::sign::Signature;
 
 /// The version of the protocol that this code speaks.
@@ -14,28 +15,6 @@ pub const PROTOCOL_VERSION: u64 = 1;
 pub type Slot = u64;
 
 const DEPTH: usize = 8;
-
-/// What one side has of a space, in few bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Summary {
-    /// A digest of all sync heads: equal digests mean equal sets of commits.
-    pub digest: [u8; 8],
-    /// The sync heads, as many as fit.
-    pub heads: Vec<CommitId>,
-    /// Per author the last commit; left out where the peer knows it by `known`.
-    pub clock: Vec<ClockEntry>,
-}
-
-/// How far a chain of an author goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockEntry {
-    /// The first 8 bytes of the author's key.
-    pub author: [u8; 8],
-    /// The author seq of the last commit.
-    pub seq: u64,
-    /// The first 4 bytes of that commit's id: a fork does not pass for the same chain.
-    pub check: [u8; 4],
-}
 
 /// What a joiner shows of an invite: never its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +76,8 @@ pub enum Message {
         number: u64,
         /// The frame.
         frame: Vec<u8>,
+        /// The sender's sync heads when it read the frame.
+        digest: [u8; 8],
     },
     /// Everything up to a frame is durable, but for what was not taken.
     Ack {
@@ -106,6 +87,8 @@ pub enum Message {
         number: u64,
         /// What of the frame was not taken.
         refused: Vec<Verdict>,
+        /// The sender's sync heads now.
+        digest: [u8; 8],
     },
     /// Everything that the sender had for the receiver is sent.
     End {
@@ -122,8 +105,15 @@ pub enum Message {
         slot: Slot,
         /// The commits.
         ids: Vec<CommitId>,
-        /// Only their bodies; else everything that leads to them.
-        bodies: bool,
+        /// What the sender has, so that everything that leads to them is sent; else only the bodies are.
+        again: Option<Summary>,
+    },
+    /// Says more of what the sender has, after a summary that asked for it.
+    Summary {
+        /// Which space.
+        slot: Slot,
+        /// What the sender has.
+        summary: Summary,
     },
     /// An offer that local limits forbid for now.
     Decline {
@@ -166,17 +156,17 @@ impl Message {
                         writer.null();
                     }
                 }
-                summary.encode(&mut writer);
+                encode_summary(summary, &mut writer);
             }
             Self::Have { slot, summary } => {
                 writer.array(3).u64(3).u64(*slot);
-                summary.encode(&mut writer);
+                encode_summary(summary, &mut writer);
             }
-            Self::Data { slot, number, frame } => {
-                writer.array(4).u64(4).u64(*slot).u64(*number).bytes(frame);
+            Self::Data { slot, number, frame, digest } => {
+                writer.array(5).u64(4).u64(*slot).u64(*number).bytes(digest).bytes(frame);
             }
-            Self::Ack { slot, number, refused } => {
-                writer.array(4).u64(5).u64(*slot).u64(*number).array(refused.len() as u64);
+            Self::Ack { slot, number, refused, digest } => {
+                writer.array(5).u64(5).u64(*slot).u64(*number).bytes(digest).array(refused.len() as u64);
                 for verdict in refused {
                     writer.array(2).bytes(&verdict.hash).str(&verdict.code);
                 }
@@ -185,10 +175,17 @@ impl Message {
                 writer.array(4).u64(6).u64(*slot).bytes(digest);
                 encode_ids(heads, &mut writer);
             }
-            Self::Want { slot, ids, bodies } => {
+            Self::Want { slot, ids, again } => {
                 writer.array(4).u64(7).u64(*slot);
                 encode_ids(ids, &mut writer);
-                writer.bool(*bodies);
+                match again {
+                    Some(summary) => encode_summary(summary, &mut writer),
+                    None => drop(writer.null()),
+                }
+            }
+            Self::Summary { slot, summary } => {
+                writer.array(3).u64(10).u64(*slot);
+                encode_summary(summary, &mut writer);
             }
             Self::Decline { slot, reason, retry_after_ms } => {
                 writer.array(4).u64(8).u64(*slot).str(reason).u64(*retry_after_ms);
@@ -226,21 +223,24 @@ impl Message {
                 slot: reader.u64()?,
                 space: SpaceId(reader.array_bytes()?),
                 invite: decode_invite(&mut reader)?,
-                summary: Summary::decode(&mut reader)?,
+                summary: decode_summary(&mut reader)?,
             },
-            (3, 3) => Self::Have { slot: reader.u64()?, summary: Summary::decode(&mut reader)? },
-            (4, 4) => {
-                Self::Data { slot: reader.u64()?, number: reader.u64()?, frame: reader.bytes()?.to_vec() }
-            }
-            (5, 4) => {
-                let (slot, number) = (reader.u64()?, reader.u64()?);
+            (3, 3) => Self::Have { slot: reader.u64()?, summary: decode_summary(&mut reader)? },
+            (4, 5) => Self::Data {
+                slot: reader.u64()?,
+                number: reader.u64()?,
+                digest: reader.array_bytes()?,
+                frame: reader.bytes()?.to_vec(),
+            },
+            (5, 5) => {
+                let (slot, number, digest) = (reader.u64()?, reader.u64()?, reader.array_bytes()?);
                 let count = bounded(&mut reader, MAX_WANTED, "verdicts")?;
                 let mut refused = Vec::with_capacity(count);
                 for _ in 0..count {
                     reader.array_of(2)?;
                     refused.push(Verdict { hash: reader.array_bytes()?, code: word(&mut reader)? });
                 }
-                Self::Ack { slot, number, refused }
+                Self::Ack { slot, number, refused, digest }
             }
             (6, 4) => Self::End {
                 slot: reader.u64()?,
@@ -250,7 +250,10 @@ impl Message {
             (7, 4) => Self::Want {
                 slot: reader.u64()?,
                 ids: decode_ids(&mut reader, MAX_WANTED)?,
-                bodies: reader.bool()?,
+                again: match reader.take_null()? {
+                    true => None,
+                    false => Some(decode_summary(&mut reader)?),
+                },
             },
             (8, 4) => Self::Decline {
                 slot: reader.u64()?,
@@ -258,39 +261,80 @@ impl Message {
                 retry_after_ms: reader.u64()?,
             },
             (9, 2) => Self::Close { slot: reader.u64()? },
+            (10, 3) => Self::Summary { slot: reader.u64()?, summary: decode_summary(&mut reader)? },
             _ => return Err(CborError::Unexpected),
         })
     }
 }
 
-impl Summary {
-    fn encode(&self, writer: &mut Writer) {
-        writer.array(3).bytes(&self.digest);
-        encode_ids(&self.heads, writer);
-        // Flat, so that an entry costs no head of its own.
-        writer.array(3 * self.clock.len() as u64);
-        for entry in &self.clock {
-            writer.bytes(&entry.author).u64(entry.seq).bytes(&entry.check);
+fn encode_summary(summary: &Summary, writer: &mut Writer) {
+    let Summary { digest, detail } = summary;
+    match detail {
+        Detail::Nothing => writer.array(2).u64(0).bytes(digest),
+        Detail::Bare => writer.array(2).u64(1).bytes(digest),
+        Detail::Since(known, clock) => {
+            writer.array(4).u64(2).bytes(digest).bytes(known).bytes(&clock.encode())
         }
-    }
+        Detail::Clock(clock) => writer.array(3).u64(3).bytes(digest).bytes(&clock.encode()),
+        Detail::Otherwise(clock) => writer.array(3).u64(4).bytes(digest).bytes(&clock.encode()),
+        Detail::Marks(marks) => writer.array(3).u64(5).bytes(digest).bytes(marks.as_flattened()),
+        Detail::Filter(found, filter) => {
+            let mut bits = vec![0; found.len().div_ceil(8)];
+            for (at, _) in found.iter().enumerate().filter(|(_, found)| **found) {
+                if let Some(byte) = bits.get_mut(at / 8) {
+                    *byte |= 1 << (at % 8);
+                }
+            }
+            writer.array(5).u64(6).bytes(digest).u64(found.len() as u64).bytes(&bits).bytes(filter.bytes())
+        }
+        Detail::Again(round, marks, filter) => writer
+            .array(5)
+            .u64(7)
+            .bytes(digest)
+            .u64(u64::from(*round))
+            .bytes(marks.as_flattened())
+            .bytes(filter.bytes()),
+    };
+}
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {
-        reader.array_of(3)?;
-        let digest = reader.array_bytes()?;
-        let heads = decode_ids(reader, MAX_SUMMARY_HEADS)?;
-        let count = bounded(reader, 3 * MAX_SUMMARY_AUTHORS, "authors of a summary")?;
-        if !count.is_multiple_of(3) {
-            return Err(CborError::Unexpected);
+fn decode_summary(reader: &mut Reader<'_>) -> Result<Summary, CborError> {
+    let (length, kind, digest) = (reader.array()?, reader.u64()?, reader.array_bytes()?);
+    let clock = |reader: &mut Reader<'_>| Clock::decode(reader.bytes()?).ok_or(CborError::Unexpected);
+    let filter =
+        |reader: &mut Reader<'_>| Filter::from_bytes(reader.bytes()?).ok_or(CborError::Limit("a filter"));
+    let detail = match (kind, length) {
+        (0, 2) => Detail::Nothing,
+        (1, 2) => Detail::Bare,
+        (2, 4) => Detail::Since(reader.array_bytes()?, clock(reader)?),
+        (3, 3) => Detail::Clock(clock(reader)?),
+        (4, 3) => Detail::Otherwise(clock(reader)?),
+        (5, 3) => Detail::Marks(decode_marks(reader)?),
+        (6, 5) => {
+            let count = usize::try_from(reader.u64()?).ok().filter(|count| *count <= MAX_MARKS);
+            let count = count.ok_or(CborError::Limit("marks"))?;
+            let bits = reader.bytes()?;
+            let bit = |at: usize| bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+            // One form only: as many bytes as bits need, and no bit beyond the last.
+            if bits.len() != count.div_ceil(8) || (count..bits.len() * 8).any(bit) {
+                return Err(CborError::Unexpected);
+            }
+            Detail::Filter((0..count).map(bit).collect(), filter(reader)?)
         }
-        let mut clock = Vec::new();
-        for _ in 0..count / 3 {
-            clock.push(ClockEntry {
-                author: reader.array_bytes()?,
-                seq: reader.u64()?,
-                check: reader.array_bytes()?,
-            });
+        (7, 5) => {
+            let round = u32::try_from(reader.u64()?).map_err(|_| CborError::Unexpected)?;
+            Detail::Again(round, decode_marks(reader)?, filter(reader)?)
         }
-        Ok(Self { digest, heads, clock })
+        _ => return Err(CborError::Unexpected),
+    };
+    Ok(Summary { digest, detail })
+}
+
+fn decode_marks(reader: &mut Reader<'_>) -> Result<Vec<Mark>, CborError> {
+    let (marks, rest) = reader.bytes()?.as_chunks();
+    match rest {
+        [] if marks.len() <= MAX_MARKS => Ok(marks.to_vec()),
+        [] => Err(CborError::Limit("marks")),
+        _ => Err(CborError::Unexpected),
     }
 }
 
@@ -337,12 +381,15 @@ mod tests {
     use super::super::{Role, Session};
     use super::*;
     use crate::id::PeerId;
+    use crate::reconcile::Entry;
     use crate::sign::AuthorKey;
 
     fn messages() -> Vec<Message> {
-        let entry = ClockEntry { author: [1; 8], seq: 300, check: [2; 4] };
+        let entry = |seq| Entry { tag: [1; 4], seq, check: [2; 4] };
         let heads = vec![CommitId([3; 32]), CommitId([4; 32])];
-        let summary = Summary { digest: [5; 8], heads: heads.clone(), clock: vec![entry; 2] };
+        let clock = Clock(vec![entry(0), entry(300)]);
+        let filter = Filter::from_bytes(&[7; 5]).unwrap();
+        let summary = |detail| Summary { digest: [5; 8], detail };
         let invite = InviteProof {
             invite: CommitId([6; 32]),
             index: 70_000,
@@ -354,13 +401,27 @@ mod tests {
         vec![
             Message::Hello { version: 1, nonce: [1; 16] },
             Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
-            Message::Open { slot: 24, space, invite: Some(invite), summary: summary.clone() },
+            Message::Open {
+                slot: 24,
+                space,
+                invite: Some(invite),
+                summary: summary(Detail::Clock(clock.clone())),
+            },
             Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
-            Message::Have { slot: 3, summary },
-            Message::Data { slot: 4, number: 1 << 40, frame: vec![1, 2, 3] },
-            Message::Ack { slot: 4, number: 256, refused: vec![verdict; 2] },
+            Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
+            Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
+            Message::Summary { slot: 3, summary: summary(Detail::Bare) },
+            Message::Summary { slot: 3, summary: summary(Detail::Marks(vec![[6; 12]; 3])) },
+            Message::Summary { slot: 3, summary: summary(Detail::Filter(vec![true; 9], filter.clone())) },
+            Message::Data { slot: 4, number: 1 << 40, frame: vec![1, 2, 3], digest: [4; 8] },
+            Message::Ack { slot: 4, number: 256, refused: vec![verdict; 2], digest: [4; 8] },
             Message::End { slot: 4, digest: [1; 8], heads: heads.clone() },
-            Message::Want { slot: 4, ids: heads, bodies: true },
+            Message::Want { slot: 4, ids: heads.clone(), again: None },
+            Message::Want {
+                slot: 4,
+                ids: heads,
+                again: Some(summary(Detail::Again(3, vec![[6; 12]; 3], filter))),
+            },
             Message::Decline { slot: 4, reason: "too_many".into(), retry_after_ms: 5000 },
             Message::Close { slot: u64::MAX },
         ]

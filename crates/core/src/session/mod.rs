@@ -8,141 +8,38 @@
 //! was acknowledged, which is after the other side's durable write. Any received prefix of frames is a valid state.
 
 mod message;
+mod ask;
+mod graph_host;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use message::{ClockEntry, InviteProof, Message, PROTOCOL_VERSION, Slot, Summary, Verdict};
+pub use ask::{Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError};
+pub use graph_host::GraphHost;
+pub use message::{InviteProof, Message, PROTOCOL_VERSION, Slot, Verdict};
 
-use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
-use crate::limits::{MAX_FRAME, MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW, SESSION_WINDOW};
+use crate::leb128;
+use crate::limits::{
+    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_SUMMARIES, MAX_WANTED, SEND_WINDOW,
+    SESSION_WINDOW,
+};
+use crate::reconcile::{Heard, Salt, Summary};
 use crate::sign::{AuthorKey, Domain, verify};
 
 // What a frame counts for in a window at least, so that windows also bound how many frames are on their way.
 const LEAST_FRAME: usize = 1024;
 
-/// Which side of the connection this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The side that connected.
-    Dialer,
-    /// The side that was connected to.
-    Listener,
+/// A message as the `number`th, from 0, that one side says in a session.
+pub fn numbered(number: u64, message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    leb128::put(&mut bytes, number);
+    bytes.extend_from_slice(&message.encode());
+    bytes
 }
 
-/// What the host must do for the session, and answer with a `handle_*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// Whether the peer may read the space, and what is here of it: `handle_opened`.
-    Open {
-        /// For which slot.
-        slot: Slot,
-        /// Which space.
-        space: SpaceId,
-        /// The author keys that the peer has proven.
-        keys: Vec<AuthorId>,
-        /// By which invite, if any.
-        invite: Option<InviteProof>,
-        /// Whether the peer asked; else this side did.
-        by_peer: bool,
-    },
-    /// The peer has what this summary says: begin to read what it lacks. No answer.
-    Begin {
-        /// For which slot.
-        slot: Slot,
-        /// What the peer has.
-        theirs: Summary,
-    },
-    /// The next frame of what the peer lacks: `handle_read`.
-    Read {
-        /// For which slot.
-        slot: Slot,
-    },
-    /// Take a frame through the door: `handle_ingested` when it is durable.
-    Ingest {
-        /// For which slot.
-        slot: Slot,
-        /// The number of the frame.
-        number: u64,
-        /// The frame.
-        frame: Vec<u8>,
-    },
-    /// Which of these heads are not here; if none, which wanted bodies were not asked for before in this slot:
-    /// `handle_checked`.
-    Check {
-        /// For which slot.
-        slot: Slot,
-        /// The peer's heads.
-        heads: Vec<CommitId>,
-        /// The digest of all of them.
-        digest: [u8; 8],
-    },
-    /// The peer wants these; `Read` gives them next. No answer.
-    Want {
-        /// For which slot.
-        slot: Slot,
-        /// The commits.
-        ids: Vec<CommitId>,
-        /// Only their bodies.
-        bodies: bool,
-    },
-    /// The slot is closed: forget what was kept for it. No answer.
-    Forget {
-        /// Which slot.
-        slot: Slot,
-    },
-}
-
-/// What the user of the session may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The peer has proven these author keys.
-    Proven(Vec<AuthorId>),
-    /// Both sides have the same, and what either writes from now on is sent at once.
-    Settled(SpaceId),
-    /// The peer does not open this space, or not any more.
-    Closed(SpaceId),
-    /// The peer does not want more of this space for now.
-    Declined(SpaceId, String, u64),
-    /// Everything here is sent, but heads that the peer named did not come in three rounds.
-    Stalled(SpaceId),
-}
-
-/// What comes out of a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Bytes for the peer.
-    Send(Vec<u8>),
-    /// Work for the host.
-    Ask(Ask),
-    /// News.
-    Event(Event),
-}
-
-/// Why a session cannot go on. The connection is to be closed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SessionError {
-    /// Bytes that are not a message.
-    #[error("the peer sent bytes that are not a message: {0}")]
-    Message(#[from] CborError),
-    /// The peer speaks another version.
-    #[error("the peer speaks protocol version {0}, this driftless speaks {PROTOCOL_VERSION}")]
-    Version(u64),
-    /// A proof that does not prove the key.
-    #[error("the peer claims a key that it does not have")]
-    Proof,
-    /// A message that has no place here.
-    #[error("the peer does not follow the protocol: {0}")]
-    Unexpected(&'static str),
-}
-
-/// What a host found of a space.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// What is here.
-    pub summary: Summary,
-    /// Whether the peer may read it.
-    pub readable: bool,
+/// Takes apart what `numbered` put together, but for the message.
+pub fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    leb128::take(bytes)
 }
 
 /// One connection to one peer.
@@ -162,12 +59,16 @@ pub struct Session {
     next_slot: Slot,
     // The last slot that the peer opened. Numbers only go up: what was said of a closed slot never means another.
     their_slot: Option<Slot>,
+    their_opens: usize,
     // What all slots have sent and not heard of.
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
     reading: usize,
     waiting: Vec<(SpaceId, Option<InviteProof>)>,
     outputs: VecDeque<Output>,
+    // How many messages left and came.
+    spoken: u64,
+    heard_messages: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,8 +87,15 @@ struct Exchange {
     /// The peer wants no more of it: nothing is read for it any more.
     declined: bool,
     invite: Option<InviteProof>,
-    theirs: Option<Summary>,
     by_peer: bool,
+    // The peer's summary is here.
+    answered: bool,
+    // The host knows what the peer lacks.
+    ready: bool,
+    // The last that the peer said of its heads.
+    their_digest: Option<[u8; 8]>,
+    our_summaries: u32,
+    their_summaries: u32,
     reading: bool,
     // More may be there than what was read.
     behind: bool,
@@ -207,7 +115,28 @@ struct Exchange {
     stalled: bool,
     rounds: u32,
     their_wants: u32,
+    // Wishes for bodies that brought nothing, one after the other: ours, and the peer's.
+    idle: Idle,
+    their_idle: Idle,
+    // Parents that were missing when something came after the end.
+    orphaned: Vec<CommitId>,
     settled: bool,
+}
+
+// Counts wishes for bodies after which no frame came. Not those that were as long as a wish may be: what the next one
+// asks for may be there.
+#[derive(Debug, Default)]
+struct Idle {
+    frames: Option<u64>,
+    rounds: u32,
+}
+
+impl Idle {
+    fn wish(&mut self, wanted: usize, frames: u64) -> u32 {
+        self.rounds = if self.frames == Some(frames) { self.rounds + 1 } else { 0 };
+        self.frames = (wanted < MAX_WANTED).then_some(frames);
+        self.rounds
+    }
 }
 
 impl Session {
@@ -226,10 +155,13 @@ impl Session {
             slots: BTreeMap::new(),
             next_slot: if role == Role::Dialer { 0 } else { 1 },
             their_slot: None,
+            their_opens: 0,
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
             outputs: VecDeque::new(),
+            spoken: 0,
+            heard_messages: 0,
         };
         session.send(&Message::Hello { version: PROTOCOL_VERSION, nonce });
         session
@@ -288,8 +220,18 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Bytes from the peer: one whole message.
+    /// Bytes from the peer: one whole message, and before it which one of the session it is.
     pub fn handle_frame(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        let (number, bytes) =
+            take_number(bytes).ok_or(SessionError::Unexpected("a message without a number"))?;
+        if number < self.heard_messages {
+            // It came before.
+            return Ok(());
+        }
+        if number > self.heard_messages {
+            return Err(SessionError::Lost { expected: self.heard_messages });
+        }
+        self.heard_messages += 1;
         let message = Message::decode(bytes)?;
         match (self.stage, message) {
             (Stage::Hello, Message::Hello { version, nonce }) => self.handle_hello(version, &nonce),
@@ -311,18 +253,30 @@ impl Session {
         // Who may not read learns not even what there is.
         let summary = if opened.readable { opened.summary } else { Summary::default() };
         let message = if exchange.by_peer {
-            let mut summary = summary;
-            if exchange.theirs.as_ref().is_some_and(|theirs| theirs.digest == summary.digest) {
-                // Equal digests say it all.
-                summary.clock.clear();
-            }
+            exchange.ready = opened.ready;
+            exchange.behind = opened.ready;
             Message::Have { slot, summary }
         } else {
             let (space, invite) = (exchange.space, exchange.invite);
             Message::Open { slot, space, invite, summary }
         };
         self.send(&message);
-        self.begin(slot);
+        self.advance(slot);
+    }
+
+    /// What followed from the peer's summary.
+    pub fn handle_heard(&mut self, slot: Slot, heard: Heard) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        if let Some(summary) = heard.answer
+            && exchange.our_summaries < MAX_SUMMARIES
+        {
+            exchange.our_summaries += 1;
+            self.send(&Message::Summary { slot, summary });
+        }
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        exchange.ready = heard.ready;
+        exchange.behind |= heard.ready;
+        self.advance(slot);
     }
 
     /// The next frame of what the peer lacks; `None` if there is nothing more for now. `digest` and `heads` are ours now.
@@ -346,12 +300,12 @@ impl Session {
                 exchange.behind = true;
                 exchange.settled = false;
                 let number = exchange.sent;
-                self.send(&Message::Data { slot, number, frame });
+                self.send(&Message::Data { slot, number, frame, digest: read.digest });
             }
             // In the beginning, and whenever the peer asked, it is told that this was all.
             None if !exchange.ended => {
                 exchange.ended = true;
-                let equal = exchange.theirs.as_ref().is_some_and(|theirs| theirs.digest == read.digest);
+                let equal = exchange.their_digest == Some(read.digest);
                 let heads = if equal { Vec::new() } else { read.heads };
                 self.send(&Message::End { slot, digest: read.digest, heads });
             }
@@ -362,17 +316,14 @@ impl Session {
     }
 
     /// A frame is durable, but for what was refused.
-    pub fn handle_ingested(
-        &mut self,
-        slot: Slot,
-        number: u64,
-        mut refused: Vec<Verdict>,
-        declined: Option<Declined>,
-    ) {
+    pub fn handle_ingested(&mut self, slot: Slot, number: u64, ingested: Ingested) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        let Ingested { mut refused, declined, orphaned, digest } = ingested;
         exchange.ingesting = exchange.ingesting.saturating_sub(1);
+        let room = MAX_WANTED.saturating_sub(exchange.orphaned.len());
+        exchange.orphaned.extend(orphaned.into_iter().take(room));
         refused.truncate(MAX_WANTED);
-        self.send(&Message::Ack { slot, number, refused });
+        self.send(&Message::Ack { slot, number, refused, digest });
         if let Some(Declined { reason, retry_after_ms }) = declined {
             self.send(&Message::Decline { slot, reason, retry_after_ms });
         }
@@ -380,28 +331,37 @@ impl Session {
     }
 
     /// What is missing after the peer sent everything.
-    pub fn handle_checked(&mut self, slot: Slot, missing: Vec<CommitId>, bodies: Vec<CommitId>) {
+    pub fn handle_checked(&mut self, slot: Slot, checked: Checked) {
+        let Checked { missing, bodies, again } = checked;
         let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.checking) else { return };
         exchange.checking = false;
         exchange.stalled = false;
+        // What was missing on the way either came, or is missing from the heads as well.
+        exchange.orphaned.clear();
         if missing.is_empty() && bodies.is_empty() {
             exchange.have_all = true;
             return self.advance(slot);
         }
-        let (mut ids, only_bodies) = if missing.is_empty() { (bodies, true) } else { (missing, false) };
-        // Each body is asked for once, so only wishes for heads can go on for ever.
-        exchange.rounds += u32::from(!only_bodies);
-        if !only_bodies && exchange.rounds > MAX_ROUNDS {
-            // Nothing more to be had from this peer for now; what is here stays.
+        let (ids, again) = if missing.is_empty() { (bodies, None) } else { (missing, Some(again)) };
+        self.wish(slot, ids, again);
+    }
+
+    // Asks for more, unless the peer had nothing to give for too long: then what is here stays.
+    fn wish(&mut self, slot: Slot, mut ids: Vec<CommitId>, again: Option<Summary>) {
+        let bodies = again.is_none();
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        exchange.rounds += u32::from(!bodies);
+        let idle = if bodies { exchange.idle.wish(ids.len(), exchange.received) } else { 0 };
+        if idle > MAX_ROUNDS || !bodies && exchange.rounds > MAX_ROUNDS {
             exchange.have_all = true;
-            exchange.stalled = true;
+            exchange.stalled = !bodies;
             return self.advance(slot);
         }
         exchange.their_end = None;
         exchange.have_all = false;
         exchange.end_due = true;
         ids.truncate(MAX_WANTED);
-        self.send(&Message::Want { slot, ids, bodies: only_bodies });
+        self.send(&Message::Want { slot, ids, again });
     }
 
     fn handle_hello(&mut self, version: u64, nonce: &[u8; 16]) -> Result<(), SessionError> {
@@ -465,24 +425,40 @@ impl Session {
                 if self.slots.values().any(|exchange| exchange.by_peer && exchange.space == space) {
                     return Err(SessionError::Unexpected("a space that is open already"));
                 }
+                // Each costs a look at the space, also when it is closed again at once.
+                self.their_opens += 1;
+                if self.their_opens > MAX_OPENS {
+                    return Err(SessionError::Unexpected("a space that is opened without end"));
+                }
                 self.their_slot = Some(slot);
                 let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
                 let mut exchange = Exchange::new(space, invite, true);
-                exchange.theirs = Some(summary);
+                exchange.their_digest = Some(summary.digest);
                 self.slots.insert(slot, exchange);
-                self.ask_open(slot);
+                self.ask_open(slot, Some(summary));
                 Ok(())
             }
             Message::Have { slot, summary } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
-                if exchange.by_peer || exchange.theirs.is_some() {
+                if exchange.by_peer || exchange.answered {
                     return Err(SessionError::Unexpected("a summary that nobody asked for"));
                 }
-                exchange.theirs = Some(summary);
-                self.begin(slot);
+                exchange.answered = true;
+                exchange.their_digest = Some(summary.digest);
+                self.outputs.push_back(Output::Ask(Ask::Hear { slot, theirs: summary }));
                 Ok(())
             }
-            Message::Data { slot, number, frame } => {
+            Message::Summary { slot, summary } => {
+                let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
+                exchange.their_summaries += 1;
+                if !exchange.opened || !exchange.answered || exchange.their_summaries > MAX_SUMMARIES {
+                    return Err(SessionError::Unexpected("endless summaries"));
+                }
+                exchange.their_digest = Some(summary.digest);
+                self.outputs.push_back(Output::Ask(Ask::Hear { slot, theirs: summary }));
+                Ok(())
+            }
+            Message::Data { slot, number, frame, digest } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if number != exchange.received + 1 {
                     return Err(SessionError::Unexpected("a frame out of turn"));
@@ -490,16 +466,21 @@ impl Session {
                 exchange.received = number;
                 exchange.ingesting += 1;
                 exchange.settled = false;
-                self.outputs.push_back(Output::Ask(Ask::Ingest { slot, number, frame }));
+                exchange.their_digest = Some(digest);
+                self.outputs.push_back(Output::Ask(Ask::Ingest { slot, number, frame, digest }));
                 Ok(())
             }
-            Message::Ack { slot, number, refused: _ } => {
+            Message::Ack { slot, number, refused: _, digest } => {
                 let room = self.room();
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if number > exchange.sent || number <= exchange.acked {
                     return Err(SessionError::Unexpected("an acknowledgement of nothing"));
                 }
                 exchange.acked = number;
+                exchange.their_digest = Some(digest);
+                if number == exchange.sent {
+                    self.outputs.push_back(Output::Ask(Ask::Acknowledged { slot, digest }));
+                }
                 let mut weight = 0;
                 while let Some((_, sent)) = exchange.in_flight.pop_front_if(|(sent, _)| *sent <= number) {
                     weight += sent;
@@ -516,25 +497,29 @@ impl Session {
                     return Err(SessionError::Unexpected("an end that nobody asked for"));
                 }
                 exchange.end_due = false;
+                exchange.their_digest = Some(digest);
                 exchange.their_end = Some((digest, heads));
                 exchange.have_all = false;
                 self.check(slot);
                 Ok(())
             }
-            Message::Want { slot, ids, bodies } => {
+            Message::Want { slot, ids, again } => {
+                let bodies = again.is_none();
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if !exchange.ended {
                     return Err(SessionError::Unexpected("a wish before the end"));
                 }
                 exchange.their_wants += u32::from(!bodies);
-                if exchange.their_wants > MAX_ROUNDS {
+                // The peer counts the frames that came, we those that left: it may see one round more as fruitful.
+                let idle = if bodies { exchange.their_idle.wish(ids.len(), exchange.sent) } else { 0 };
+                if exchange.their_wants > MAX_ROUNDS || idle > MAX_ROUNDS + 1 {
                     return Err(SessionError::Unexpected("endless wishes"));
                 }
                 exchange.behind = true;
                 exchange.ended = false;
                 exchange.settled = false;
                 if !exchange.declined {
-                    self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, bodies }));
+                    self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, again }));
                 }
                 self.advance(slot);
                 Ok(())
@@ -561,40 +546,35 @@ impl Session {
         let slot = self.next_slot;
         self.next_slot += 2;
         self.slots.insert(slot, Exchange::new(space, invite, false));
-        self.ask_open(slot);
+        self.ask_open(slot, None);
     }
 
-    fn ask_open(&mut self, slot: Slot) {
+    fn ask_open(&mut self, slot: Slot, theirs: Option<Summary>) {
         let Some(exchange) = self.slots.get(&slot) else { return };
-        let (space, invite, by_peer) = (exchange.space, exchange.invite, exchange.by_peer);
+        let (space, invite, salt) = (exchange.space, exchange.invite.map(Box::new), self.salt());
         let keys = self.proven.clone();
-        self.outputs.push_back(Output::Ask(Ask::Open { slot, space, keys, invite, by_peer }));
+        self.outputs.push_back(Output::Ask(Ask::Open { slot, space, keys, invite, theirs, salt }));
     }
 
-    // Both summaries are known: what the peer lacks is read, or the peer is told that it gets nothing.
-    fn begin(&mut self, slot: Slot) {
-        let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        let (true, Some(theirs)) = (exchange.opened, exchange.theirs.clone()) else { return };
-        exchange.behind = true;
-        self.outputs.push_back(Output::Ask(Ask::Begin { slot, theirs }));
-        self.advance(slot);
+    fn salt(&self) -> Salt {
+        let (ours, theirs) = (&self.nonce[..], &self.their_nonce[..]);
+        Salt::new(&if self.role == Role::Dialer { [ours, theirs] } else { [theirs, ours] })
     }
 
     // Whatever can be done next for a slot: read on while the window is open, or find that all is settled.
     fn advance(&mut self, slot: Slot) {
         let room = self.room();
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        let ready = exchange.opened && exchange.theirs.is_some();
-        if ready && exchange.declined && !exchange.reading {
+        let ready = exchange.ready;
+        if exchange.opened && exchange.answered && exchange.declined && !exchange.reading {
             // The other direction goes on, and its end waits for ours.
             exchange.behind = false;
             if !exchange.ended {
                 exchange.ended = true;
-                self.outputs.push_back(Output::Send(
-                    Message::End { slot, digest: [0; 8], heads: Vec::new() }.encode(),
-                ));
+                self.send(&Message::End { slot, digest: [0; 8], heads: Vec::new() });
             }
         }
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let open = room && exchange.unacked < SEND_WINDOW;
         if ready && exchange.behind && !exchange.reading && open {
             exchange.behind = false;
@@ -640,7 +620,14 @@ impl Session {
                 if std::mem::replace(&mut exchange.checking, true) {
                     return;
                 }
-                self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest }));
+                let round = exchange.rounds + 1;
+                self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest, round }));
+            }
+            // The end named heads that are all here, and what came after it stands on something else.
+            Some(_) if !exchange.orphaned.is_empty() && !exchange.checking => {
+                exchange.checking = true;
+                let (heads, round) = (std::mem::take(&mut exchange.orphaned), exchange.rounds + 1);
+                self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest: [0; 8], round }));
             }
             _ => self.advance(slot),
         }
@@ -668,28 +655,9 @@ impl Session {
     }
 
     fn send(&mut self, message: &Message) {
-        self.outputs.push_back(Output::Send(message.encode()));
+        self.outputs.push_back(Output::Send(numbered(self.spoken, message)));
+        self.spoken += 1;
     }
-}
-
-/// What the host read for a peer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReadFrame {
-    /// The next frame, if there is anything more.
-    pub frame: Option<Vec<u8>>,
-    /// The digest of our sync heads.
-    pub digest: [u8; 8],
-    /// Those heads, as many as fit.
-    pub heads: Vec<CommitId>,
-}
-
-/// An offer that local limits forbid for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declined {
-    /// A stable word.
-    pub reason: String,
-    /// Milliseconds after which it may be tried again.
-    pub retry_after_ms: u64,
 }
 
 impl Exchange {
@@ -699,8 +667,12 @@ impl Exchange {
             opened: false,
             declined: false,
             invite,
-            theirs: None,
             by_peer,
+            answered: by_peer,
+            ready: false,
+            their_digest: None,
+            our_summaries: 0,
+            their_summaries: 0,
             reading: false,
             behind: false,
             sent: 0,
@@ -717,6 +689,9 @@ impl Exchange {
             stalled: false,
             rounds: 0,
             their_wants: 0,
+            idle: Idle::default(),
+            their_idle: Idle::default(),
+            orphaned: Vec::new(),
             settled: false,
         }
     }

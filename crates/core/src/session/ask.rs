@@ -1,0 +1,195 @@
+//! What a session asks its host, and is answered; what it tells, and how it fails.
+
+use super::message::{InviteProof, PROTOCOL_VERSION, Slot, Verdict};
+use crate::cbor::CborError;
+use crate::id::{AuthorId, CommitId, SpaceId};
+use crate::reconcile::{Salt, Summary};
+
+/// Which side of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The side that connected.
+    Dialer,
+    /// The side that was connected to.
+    Listener,
+}
+
+/// What the host must do for the session, and answer with a `handle_*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Whether the peer may read the space, and what is here of it: `handle_opened`.
+    Open {
+        /// For which slot.
+        slot: Slot,
+        /// Which space.
+        space: SpaceId,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// By which invite, if any.
+        invite: Option<Box<InviteProof>>,
+        /// What the peer has, if it asked; else this side did, and offers.
+        theirs: Option<Summary>,
+        /// The key of the short hashes in summaries.
+        salt: Salt,
+    },
+    /// The peer has what this summary says: `handle_heard`.
+    Hear {
+        /// For which slot.
+        slot: Slot,
+        /// What the peer has.
+        theirs: Summary,
+    },
+    /// The next frame of what the peer lacks: `handle_read`.
+    Read {
+        /// For which slot.
+        slot: Slot,
+    },
+    /// Take a frame through the door: `handle_ingested` when it is durable.
+    Ingest {
+        /// For which slot.
+        slot: Slot,
+        /// The number of the frame.
+        number: u64,
+        /// The frame.
+        frame: Vec<u8>,
+        /// The peer's heads when it read the frame.
+        digest: [u8; 8],
+    },
+    /// Everything sent is durable there, and these are the peer's heads now. No answer.
+    Acknowledged {
+        /// For which slot.
+        slot: Slot,
+        /// The digest of its heads.
+        digest: [u8; 8],
+    },
+    /// Which of these heads are not here; if none, which wanted bodies were not asked for before in this slot:
+    /// `handle_checked`.
+    Check {
+        /// For which slot.
+        slot: Slot,
+        /// The peer's heads.
+        heads: Vec<CommitId>,
+        /// The digest of all of them.
+        digest: [u8; 8],
+        /// How often it will have been asked for heads, should some be missing.
+        round: u32,
+    },
+    /// The peer wants these; `Read` gives them next. No answer.
+    Want {
+        /// For which slot.
+        slot: Slot,
+        /// The commits.
+        ids: Vec<CommitId>,
+        /// What the peer has, so that all that leads to them is sent; else only their bodies.
+        again: Option<Summary>,
+    },
+    /// The slot is closed: forget what was kept for it. No answer.
+    Forget {
+        /// Which slot.
+        slot: Slot,
+    },
+}
+
+/// What the user of the session may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The peer has proven these author keys.
+    Proven(Vec<AuthorId>),
+    /// Both sides have the same, and what either writes from now on is sent at once.
+    Settled(SpaceId),
+    /// The peer does not open this space, or not any more.
+    Closed(SpaceId),
+    /// The peer does not want more of this space for now.
+    Declined(SpaceId, String, u64),
+    /// Everything here is sent, but heads that the peer named did not come in three rounds.
+    Stalled(SpaceId),
+}
+
+/// What comes out of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes for the peer.
+    Send(Vec<u8>),
+    /// Work for the host.
+    Ask(Ask),
+    /// News.
+    Event(Event),
+}
+
+/// Why a session cannot go on. The connection is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// Bytes that are not a message.
+    #[error("the peer sent bytes that are not a message: {0}")]
+    Message(#[from] CborError),
+    /// The peer speaks another version.
+    #[error("the peer speaks protocol version {0}, this driftless speaks {PROTOCOL_VERSION}")]
+    Version(u64),
+    /// A proof that does not prove the key.
+    #[error("the peer claims a key that it does not have")]
+    Proof,
+    /// Something was lost or changed places on the way.
+    #[error("message {expected} of the peer is missing")]
+    Lost {
+        /// The one that should have come.
+        expected: u64,
+    },
+    /// A message that has no place here.
+    #[error("the peer does not follow the protocol: {0}")]
+    Unexpected(&'static str),
+}
+
+/// What a host found of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// What is here: an offer, or an answer to what the peer said.
+    pub summary: Summary,
+    /// Whether the peer may read it.
+    pub readable: bool,
+    /// Whether it is known by now what the peer lacks.
+    pub ready: bool,
+}
+
+/// What a host found of what it was asked to check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// The heads that are not here.
+    pub missing: Vec<CommitId>,
+    /// Else the bodies that are not here.
+    pub bodies: Vec<CommitId>,
+    /// What is here, where heads are missing.
+    pub again: Summary,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ingested {
+    /// What was not taken.
+    pub refused: Vec<Verdict>,
+    /// That no more is to be sent.
+    pub declined: Option<Declined>,
+    /// Parents that it needs and that are not here.
+    pub orphaned: Vec<CommitId>,
+    /// The digest of our heads now.
+    pub digest: [u8; 8],
+}
+
+/// What the host read for a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadFrame {
+    /// The next frame, if there is anything more.
+    pub frame: Option<Vec<u8>>,
+    /// The digest of our sync heads.
+    pub digest: [u8; 8],
+    /// Those heads, as many as fit.
+    pub heads: Vec<CommitId>,
+}
+
+/// An offer that local limits forbid for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declined {
+    /// A stable word.
+    pub reason: String,
+    /// Milliseconds after which it may be tried again.
+    pub retry_after_ms: u64,
+}

@@ -1,0 +1,240 @@
+//! Answers a session from hash graphs: what a database does for its spaces, for any graph, without rules about who may
+//! read. Frames are nodes as they travel, each behind its length.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Session;
+use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame};
+use super::message::{Slot, Verdict};
+use crate::hash_graph::{HashGraph, Inserted, Position};
+use crate::id::{CommitId, SpaceId};
+use crate::leb128;
+use crate::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::reconcile::{Agreed, Heard, Plan, Reconciler, Summary, frontier_digest};
+use crate::sign::Domain;
+
+/// The graphs that one side of a session has, and what it remembers of the other.
+#[derive(Debug)]
+pub struct GraphHost<G> {
+    graphs: BTreeMap<SpaceId, G>,
+    agreed: BTreeMap<SpaceId, Vec<Agreed>>,
+    streams: BTreeMap<Slot, Stream>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    space: SpaceId,
+    reconciler: Reconciler,
+    wanted: VecDeque<Position>,
+}
+
+impl<G> Default for GraphHost<G> {
+    fn default() -> Self {
+        Self { graphs: BTreeMap::new(), agreed: BTreeMap::new(), streams: BTreeMap::new() }
+    }
+}
+
+impl<G: HashGraph> GraphHost<G> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The graph of a space, if there is one. Tell the session when it `changed`.
+    pub fn graph_mut(&mut self, space: &SpaceId) -> Option<&mut G> {
+        self.graphs.get_mut(space)
+    }
+
+    /// The graph of a space, if there is one.
+    pub fn graph(&self, space: &SpaceId) -> Option<&G> {
+        self.graphs.get(space)
+    }
+
+    /// The spaces that have a graph.
+    pub fn spaces(&self) -> impl Iterator<Item = &SpaceId> {
+        self.graphs.keys()
+    }
+
+    /// Puts a graph under the name of a space; an empty one to receive into.
+    pub fn insert(&mut self, space: SpaceId, graph: G) {
+        self.graphs.insert(space, graph);
+    }
+
+    /// Takes a graph out again.
+    pub fn remove(&mut self, space: &SpaceId) -> Option<G> {
+        self.graphs.remove(space)
+    }
+
+    /// What is worth keeping for the next session with the same peer: where both sides met, per space, the newest last.
+    pub fn agreed(&self) -> &BTreeMap<SpaceId, Vec<Agreed>> {
+        &self.agreed
+    }
+
+    /// Takes over what was kept of an earlier session with the same peer. What is wrong with it costs bytes, nothing else.
+    pub fn restore(&mut self, agreed: BTreeMap<SpaceId, Vec<Agreed>>) {
+        self.agreed = agreed;
+    }
+
+    /// Does what a session asks, and gives it the answer.
+    pub fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), G::Error> {
+        match ask {
+            Ask::Open { slot, space, theirs, salt, .. } => {
+                let Some(graph) = self.graphs.get(&space) else {
+                    session.handle_opened(slot, None);
+                    return Ok(());
+                };
+                let digest = frontier_digest(&graph.heads()?);
+                let agreed = self.agreed.get(&space).cloned().unwrap_or_default();
+                let mut reconciler = Reconciler::new(salt, agreed);
+                let (summary, ready) = match theirs {
+                    Some(theirs) => {
+                        let Heard { answer, ready } = reconciler.hear(graph, digest, &theirs, true)?;
+                        if theirs.digest == digest {
+                            reconciler.agree(digest, graph.len());
+                        }
+                        (answer.unwrap_or(Summary { digest, ..Summary::default() }), ready)
+                    }
+                    None => (reconciler.offer(graph, digest)?, false),
+                };
+                self.streams.insert(slot, Stream { space, reconciler, wanted: VecDeque::new() });
+                session.handle_opened(slot, Some(Opened { summary, readable: true, ready }));
+            }
+            Ask::Hear { slot, theirs } => {
+                let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
+                let digest = frontier_digest(&graph.heads()?);
+                let heard = stream.reconciler.hear(graph, digest, &theirs, false)?;
+                stream.meet(graph, &theirs.digest)?;
+                session.handle_heard(slot, heard);
+            }
+            Ask::Read { slot } => {
+                let read = self.read(slot)?;
+                session.handle_read(slot, read);
+            }
+            Ask::Ingest { slot, number, frame, digest } => {
+                let ingested = self.ingest(slot, &frame, &digest)?;
+                session.handle_ingested(slot, number, ingested);
+            }
+            Ask::Acknowledged { slot, digest } => {
+                if let Some((stream, graph)) = self.at(slot) {
+                    stream.meet(graph, &digest)?;
+                }
+            }
+            Ask::Check { slot, heads, digest, round } => {
+                let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
+                let ours = frontier_digest(&graph.heads()?);
+                let mut checked = Checked::default();
+                if digest == ours {
+                    stream.meet(graph, &digest)?;
+                } else {
+                    for head in heads {
+                        if graph.position(&head.0)?.is_none() {
+                            checked.missing.push(head);
+                        }
+                    }
+                    if !checked.missing.is_empty() {
+                        checked.again = stream.reconciler.again(graph, ours, round)?;
+                    }
+                }
+                session.handle_checked(slot, checked);
+            }
+            Ask::Want { slot, ids, again } => {
+                let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
+                match again {
+                    Some(theirs) => {
+                        let digest = frontier_digest(&graph.heads()?);
+                        stream.reconciler.hear(graph, digest, &theirs, false)?;
+                    }
+                    None => {
+                        for id in ids.iter().take(MAX_WANTED) {
+                            stream.wanted.extend(graph.position(&id.0)?);
+                        }
+                    }
+                }
+            }
+            Ask::Forget { slot } => drop(self.streams.remove(&slot)),
+        }
+        self.keep();
+        Ok(())
+    }
+
+    fn at(&mut self, slot: Slot) -> Option<(&mut Stream, &mut G)> {
+        let stream = self.streams.get_mut(&slot)?;
+        let graph = self.graphs.get_mut(&stream.space)?;
+        Some((stream, graph))
+    }
+
+    fn keep(&mut self) {
+        for stream in self.streams.values() {
+            let agreed = stream.reconciler.agreed();
+            if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
+                self.agreed.insert(stream.space, agreed.to_vec());
+            }
+        }
+    }
+
+    fn read(&mut self, slot: Slot) -> Result<Option<ReadFrame>, G::Error> {
+        let Some((stream, graph)) = self.at(slot) else { return Ok(None) };
+        let mut frame = Vec::new();
+        while frame.len() < FRAME_TARGET {
+            let at = match stream.wanted.pop_front() {
+                Some(at) => at,
+                None => match stream.plan().peek(graph.len()) {
+                    Some(at) => {
+                        stream.plan().sent();
+                        at
+                    }
+                    None => break,
+                },
+            };
+            let bytes = graph.bytes(at)?;
+            leb128::put(&mut frame, bytes.len() as u64);
+            frame.extend_from_slice(&bytes);
+        }
+        let heads = graph.heads()?;
+        let digest = frontier_digest(&heads);
+        let heads = heads.into_iter().take(MAX_SUMMARY_HEADS).map(CommitId).collect();
+        Ok(Some(ReadFrame { frame: (!frame.is_empty()).then_some(frame), digest, heads }))
+    }
+
+    fn ingest(&mut self, slot: Slot, mut frame: &[u8], theirs: &[u8; 8]) -> Result<Ingested, G::Error> {
+        let Some((stream, graph)) = self.at(slot) else { return Ok(Ingested::default()) };
+        let mut ingested = Ingested::default();
+        let mut orphaned = BTreeSet::new();
+        while !frame.is_empty() {
+            let node = leb128::take(frame)
+                .and_then(|(length, rest)| rest.split_at_checked(usize::try_from(length).ok()?));
+            let Some((bytes, rest)) = node else {
+                let hash = Domain::Refused.hash(&[frame]);
+                ingested.refused.push(Verdict { hash, code: "unreadable".into() });
+                break;
+            };
+            frame = rest;
+            match graph.insert(bytes)? {
+                Inserted::New(at) | Inserted::Known(at) => stream.plan().has(at),
+                Inserted::Missing(parents) => orphaned.extend(parents.into_iter().map(CommitId)),
+                Inserted::Refused(code) => {
+                    let hash = Domain::Refused.hash(&[bytes]);
+                    ingested.refused.push(Verdict { hash, code: code.into() });
+                }
+            }
+        }
+        ingested.orphaned = orphaned.into_iter().take(MAX_WANTED).collect();
+        ingested.digest = frontier_digest(&graph.heads()?);
+        stream.meet(graph, theirs)?;
+        Ok(ingested)
+    }
+}
+
+impl Stream {
+    fn plan(&mut self) -> &mut Plan {
+        self.reconciler.plan()
+    }
+
+    // The other side has these heads; if they are ours, that is where both met last.
+    fn meet<G: HashGraph>(&mut self, graph: &G, theirs: &[u8; 8]) -> Result<(), G::Error> {
+        if frontier_digest(&graph.heads()?) == *theirs {
+            self.reconciler.agree(*theirs, graph.len());
+        }
+        Ok(())
+    }
+}
