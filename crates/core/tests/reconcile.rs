@@ -44,11 +44,13 @@ fn meet(graphs: &mut [Graph; 2], reconcilers: &mut [Reconciler; 2]) -> Outcome {
         outcome.rounds = round;
         for asking in [0, 1] {
             let other = 1 - asking;
-            if graphs[other].heads.iter().all(|head| graphs[asking].at.contains_key(head)) {
+            let missing = |head: &&NodeId| !graphs[asking].at.contains_key(*head);
+            let wanted: Vec<NodeId> = graphs[other].heads.iter().filter(missing).copied().collect();
+            if wanted.is_empty() {
                 continue;
             }
             let again = reconcilers[asking].again(&graphs[asking], graphs[asking].digest(), round).unwrap();
-            reconcilers[other].hear(&graphs[other], graphs[other].digest(), &again, false).unwrap();
+            reconcilers[other].hear_again(&graphs[other], graphs[other].digest(), &again, wanted).unwrap();
             transfer(graphs, reconcilers, &mut outcome);
         }
     }

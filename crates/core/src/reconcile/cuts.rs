@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::bits::Bits;
 use super::{Salt, short};
-use crate::hash_graph::{HashGraph, Position};
+use crate::hash_graph::{HashGraph, NodeId, Position};
 use crate::limits::{MAX_FILTER, MAX_MARKS};
 
 /// The first bytes of the id of a node that the sender has.
@@ -111,19 +111,21 @@ pub(super) fn above<G: HashGraph>(
     Ok(Some(above))
 }
 
-/// What a graph lacks whose nodes above a common base are in `filter`: of `above`, what the filter has not, and all that
-/// descends from it, since nobody has a node without its parents.
+/// What a graph lacks whose nodes above a common base are in `filter`: of `above`, what the filter has not or what it
+/// `wanted`, and all that descends from it, since nobody has a node without its parents.
 pub(super) fn lacks<G: HashGraph>(
     graph: &G,
     above: &[Position],
     filter: &Filter,
     salt: &Salt,
+    wanted: &[NodeId],
 ) -> Result<Bits, G::Error> {
     let mut lacking = Bits::above(above.first().map_or(graph.len(), |first| first - 1));
     let mut lacked = BTreeSet::new();
     for at in above {
         let node = graph.node(*at)?;
-        if !filter.contains(&node.id, salt) || node.parents.iter().any(|parent| lacked.contains(parent)) {
+        let here = filter.contains(&node.id, salt) && !wanted.contains(&node.id);
+        if !here || node.parents.iter().any(|parent| lacked.contains(parent)) {
             lacking.insert(*at);
             lacked.insert(*at);
         }

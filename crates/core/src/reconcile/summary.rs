@@ -7,8 +7,8 @@ use super::Salt;
 use super::clock::Clock;
 use super::cuts::{self, Filter, Mark};
 use super::plan::Plan;
-use crate::hash_graph::{HashGraph, Position};
-use crate::limits::{MAX_AGREED, MAX_FILTER};
+use crate::hash_graph::{HashGraph, NodeId, Position};
+use crate::limits::{MAX_AGREED, MAX_FILTER, MAX_ROUNDS};
 
 // Authors whose clock is sent before anybody asked: it costs less than a message.
 const EAGER: usize = 16;
@@ -76,6 +76,7 @@ pub struct Reconciler {
     clock_at: Position,
     marks: Vec<Mark>,
     above: Option<Vec<Position>>,
+    wanted: Vec<NodeId>,
     plan: Plan,
 }
 
@@ -83,7 +84,15 @@ impl Reconciler {
     /// `agreed`: frontiers at which this graph and that of the other side met before, the newest last. What lies beyond
     /// the graph is ignored: it was lost here.
     pub fn new(salt: Salt, agreed: Vec<Agreed>) -> Self {
-        Self { salt, agreed, clock_at: 0, marks: Vec::new(), above: None, plan: Plan::nothing(0) }
+        Self {
+            salt,
+            agreed,
+            clock_at: 0,
+            marks: Vec::new(),
+            above: None,
+            wanted: Vec::new(),
+            plan: Plan::nothing(0),
+        }
     }
 
     /// What is to be sent. Meaningful once a summary was heard that made it ready.
@@ -229,7 +238,9 @@ impl Reconciler {
                     };
                 }
                 self.plan = match &self.above {
-                    Some(above) => Plan::only(cuts::lacks(graph, above, filter, &self.salt)?, graph.len()),
+                    Some(above) => {
+                        Plan::only(cuts::lacks(graph, above, filter, &self.salt, &[])?, graph.len())
+                    }
                     None => Plan::everything(),
                 };
                 Ok(Heard { answer, ready: true })
@@ -238,7 +249,8 @@ impl Reconciler {
                 let found = cuts::find(graph, marks)?;
                 self.plan = match cuts::above(graph, found.into_iter().flatten())? {
                     Some(above) => {
-                        let lacking = cuts::lacks(graph, &above, filter, &self.salt.round(*round))?;
+                        let lacking =
+                            cuts::lacks(graph, &above, filter, &self.salt.round(*round), &self.wanted)?;
                         Plan::only(lacking, graph.len())
                     }
                     None => Plan::everything(),
@@ -246,6 +258,18 @@ impl Reconciler {
                 Ok(Heard { answer: None, ready: true })
             }
         }
+    }
+
+    /// The other side lacks these heads, whatever its summary seems to say, and says again what it has.
+    pub fn hear_again<G: HashGraph>(
+        &mut self,
+        graph: &G,
+        digest: [u8; 8],
+        theirs: &Summary,
+        wanted: Vec<NodeId>,
+    ) -> Result<(), G::Error> {
+        self.wanted = wanted;
+        self.hear(graph, digest, theirs, false).map(|_| ())
     }
 
     /// What is said when something that the other side has did not come: first with other hashes, then that everything
@@ -256,7 +280,7 @@ impl Reconciler {
         digest: [u8; 8],
         round: u32,
     ) -> Result<Summary, G::Error> {
-        if round > 1 || graph.is_empty() {
+        if round >= MAX_ROUNDS || graph.is_empty() {
             return Ok(Summary { digest, detail: Detail::Nothing });
         }
         let recent: Vec<Position> = (graph.len().saturating_sub(RECENT) + 1..=graph.len()).collect();

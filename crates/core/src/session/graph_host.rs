@@ -142,7 +142,8 @@ impl<G: HashGraph> GraphHost<G> {
                 match again {
                     Some(theirs) => {
                         let digest = frontier_digest(&graph.heads()?);
-                        stream.reconciler.hear(graph, digest, &theirs, false)?;
+                        let wanted = ids.iter().map(|id| id.0).collect();
+                        stream.reconciler.hear_again(graph, digest, &theirs, wanted)?;
                     }
                     None => {
                         for id in ids.iter().take(MAX_WANTED) {
