@@ -38,6 +38,8 @@ pub(crate) enum News {
     Closed(SpaceId),
     /// The peer wants no more of a space for now, and says why.
     Declined(SpaceId, String),
+    /// Commits went over that the other side did not have.
+    Moved,
     /// The exchange came to nothing more.
     Stalled(SpaceId, Moved, Traffic),
 }
@@ -57,6 +59,7 @@ pub(crate) async fn run(
     let mut inbox = Inbox::default();
     let deadline = tokio::time::Instant::now() + GREETING;
     let mut greeted = false;
+    let mut progress = 0;
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
@@ -78,8 +81,12 @@ pub(crate) async fn run(
                         (session, host, answered)
                     });
                     let (session, host, answered) = work.await.map_err(|_| stopped())?;
+                    let now = host.moved.progress();
                     state = Some((session, host));
                     answered?;
+                    if std::mem::replace(&mut progress, now) != now {
+                        let _ = news.send(News::Moved);
+                    }
                 }
                 Output::Event(event) => {
                     if matches!(event, Event::Proven(_)) {

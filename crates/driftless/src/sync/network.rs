@@ -167,7 +167,13 @@ impl Network {
 
     /// Exchanges a space with the peer at an address, both directions, and remembers the peer.
     pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
-        let mut exchange = self.dial(address).await?;
+        let mut exchange = match self.dial(address).await {
+            Ok(exchange) => exchange,
+            Err(error) => {
+                self.failed(address.peer, &error)?;
+                return Err(error);
+            }
+        };
         let synced = exchange.open(*space, None).await;
         exchange.end().await;
         self.note(exchange.peer, address, *space, synced.as_ref().err())?;
@@ -302,7 +308,19 @@ impl Network {
                 Err(error) => failed = error,
             }
         }
+        self.failed(Some(id), &failed)?;
         Err(failed)
+    }
+
+    // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
+    fn failed(&self, peer: Option<PeerId>, error: &Error) -> Result<(), Error> {
+        let database = &self.shared.database;
+        let Some(id) = peer.filter(|id| database.find_peer(&id.to_string()).is_ok()) else { return Ok(()) };
+        database.change_peer(id, |known| {
+            known.failures += 1;
+            known.last_error = error.to_string();
+        })?;
+        Ok(())
     }
 
     async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
