@@ -24,6 +24,11 @@ bench *arguments:
 sim seeds="150" first="1":
     cargo run --release -p driftless-sim -- --seed {{first}} --seeds {{seeds}}
 
+# A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
+hub:
+    DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture
+    DRIFTLESS_FORKS=10000 cargo test --release -p driftless --test byzantine thousand -- --nocapture
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

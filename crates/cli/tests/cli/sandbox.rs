@@ -180,6 +180,11 @@ impl Running {
         self.child.wait().unwrap()
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Like `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

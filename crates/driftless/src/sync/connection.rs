@@ -9,7 +9,8 @@ use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{Event, InviteProof, Output, Role, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::error::Error;
@@ -38,11 +39,14 @@ pub(crate) enum News {
     Closed(SpaceId),
     /// The peer wants no more of a space for now, and says why.
     Declined(SpaceId, String),
+    /// Commits went over that the other side did not have.
+    Moved,
     /// The exchange came to nothing more.
     Stalled(SpaceId, Moved, Traffic),
 }
 
-/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any.
+/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
+/// since when no space is open.
 pub(crate) async fn run(
     database: Database,
     connection: Connection,
@@ -50,13 +54,15 @@ pub(crate) async fn run(
     mut changed: broadcast::Receiver<Option<SpaceId>>,
     mut commands: mpsc::Receiver<Command>,
     news: mpsc::UnboundedSender<News>,
+    idle: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
     let (us, nonce, keys) = greeting(&database)?;
     let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
     let mut inbox = Inbox::default();
-    let deadline = tokio::time::Instant::now() + GREETING;
+    let deadline = Instant::now() + GREETING;
     let mut greeted = false;
+    let mut progress = 0;
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
@@ -78,8 +84,12 @@ pub(crate) async fn run(
                         (session, host, answered)
                     });
                     let (session, host, answered) = work.await.map_err(|_| stopped())?;
+                    let now = host.moved.progress();
                     state = Some((session, host));
                     answered?;
+                    if std::mem::replace(&mut progress, now) != now {
+                        let _ = news.send(News::Moved);
+                    }
                 }
                 Output::Event(event) => {
                     if matches!(event, Event::Proven(_)) {
@@ -95,6 +105,14 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = &mut state else { return Err(stopped()) };
+        let open = session.spaces().next().is_some();
+        idle.send_if_modified(|since| {
+            let changes = open == since.is_some();
+            if changes {
+                *since = (!open).then(Instant::now);
+            }
+            changes
+        });
         tokio::select! {
             frame = inbox.next(receiver.as_mut()) => match frame? {
                 Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
