@@ -55,8 +55,9 @@ pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
 pub const MAX_PROOFS: usize = 16;
 /// Heads named in one message: 32 KiB of them.
 pub const MAX_SUMMARY_HEADS: usize = 1024;
-/// Authors in one summary: about 10 bytes each.
-pub const MAX_SUMMARY_AUTHORS: usize = 16 * 1024;
+/// Authors in one summary, about 10 bytes each; a summary that says what is otherwise may have those of both sides. For
+/// more authors marks and filters are smaller.
+pub const MAX_SUMMARY_AUTHORS: usize = 1024;
 /// Commits asked for, or judged, in one message.
 pub const MAX_WANTED: usize = 1024;
 /// Spaces open in one session.

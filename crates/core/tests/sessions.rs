@@ -14,7 +14,7 @@ use driftless_core::session::{
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 
-use driftless_core::hash_graph::HashGraph;
+use driftless_core::hash_graph::HashGraphMut;
 use graphs::Graph;
 
 /// A database of one test: graphs, some of which the other side may not read.

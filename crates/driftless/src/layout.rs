@@ -67,6 +67,8 @@ tables! {
     PROOF = 22 "proof" U64;
     /// Public node key -> `Peer`.
     PEER = 23 "peer" Bytes;
+    /// Public node key, space id -> the last frontiers that both sides had.
+    AGREED = 24 "agreed" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

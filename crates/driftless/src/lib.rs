@@ -22,6 +22,7 @@ mod error;
 mod layout;
 mod digest;
 mod log;
+mod agreed;
 mod stored;
 mod collections;
 mod view;

@@ -77,6 +77,24 @@ pub(crate) fn find(storage: &dyn Storage, space: u32, id: &CommitId) -> Result<O
     Alike::of(storage, id)?.find(storage, space, id)
 }
 
+/// Where the commits of a space stand whose ids begin with `prefix`.
+pub(crate) fn with_prefix(
+    storage: &dyn Storage,
+    space: u32,
+    prefix: &[u8; 8],
+) -> Result<Vec<layout::LogSeq>, Error> {
+    let mut id = CommitId([0; 32]);
+    id.0[..8].copy_from_slice(prefix);
+    let mut found = Vec::new();
+    for chunk in Alike::of(storage, &id)?.0.as_chunks::<8>().0 {
+        let at = LogKey(u64::from_be_bytes(*chunk));
+        if at.space() == space && row(storage, at)?.id.0.starts_with(prefix) {
+            found.push(at.seq());
+        }
+    }
+    Ok(found)
+}
+
 /// The row at `at`, which must be there.
 pub(crate) fn row(storage: &dyn Storage, at: LogKey) -> Result<Row, Error> {
     let bytes = storage.get(&layout::LOG, at.0.into())?;

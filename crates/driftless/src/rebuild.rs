@@ -6,6 +6,7 @@ use driftless_core::commit::Kind;
 use driftless_core::id::SpaceId;
 use driftless_store::{Key, Order, Storage, Table};
 
+use crate::agreed;
 use crate::collections::Collections;
 use crate::digest::Sum;
 use crate::engine::Engine;
@@ -78,6 +79,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         let row = tip.seq.to_be_bytes();
         storage.put(&layout::META, forgotten_key(space, &own).as_slice().into(), &row)?;
     }
+    agreed::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;

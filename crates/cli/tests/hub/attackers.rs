@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use driftless::{Address, SpaceId};
-use driftless_core::session::{Message, Summary};
+use driftless_core::reconcile::Summary;
+use driftless_core::session::{Message, numbered};
 use driftless_core::sign::{AuthorKey, Domain, NodeKey};
 use driftless_net::{Connection, HttpOptions, HttpTransport, MAX_FRAME, Place, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,15 +51,17 @@ pub(crate) async fn slow_reader(n: u64, to: &Address, space: SpaceId) -> Connect
     let mut connection = HttpTransport::new(node, HttpOptions::default()).dial(to).await.unwrap();
     let nonce = [5; 16];
     let hello = Message::Hello { version: 1, nonce };
-    connection.sender.send(hello.encode()).await.unwrap();
+    connection.sender.send(numbered(0, &hello)).await.unwrap();
     let heard = connection.receiver.recv().await.unwrap().unwrap();
-    let Ok(Message::Hello { nonce: theirs, .. }) = Message::decode(&heard) else { panic!("no greeting") };
+    let Ok(Message::Hello { nonce: theirs, .. }) = Message::decode(&heard[1..]) else {
+        panic!("no greeting")
+    };
     let signed = [&[0][..], &us.0, &connection.peer.0, &nonce, &theirs].concat();
     let proof = Message::Proof(vec![(key.id(), key.sign(Domain::AuthorProof, &[&signed]))]);
-    connection.sender.send(proof.encode()).await.unwrap();
+    connection.sender.send(numbered(1, &proof)).await.unwrap();
     connection.receiver.recv().await.unwrap().unwrap();
     connection.receiver.limit(MAX_FRAME);
     let open = Message::Open { slot: 0, space, invite: None, summary: Summary::default() };
-    connection.sender.send(open.encode()).await.unwrap();
+    connection.sender.send(numbered(2, &open)).await.unwrap();
     connection
 }

@@ -71,12 +71,6 @@ pub trait HashGraph {
     /// The node at a position from 1 to `len`.
     fn node(&self, at: Position) -> Result<Node, Self::Error>;
 
-    /// The node as it travels.
-    fn bytes(&self, at: Position) -> Result<Vec<u8>, Self::Error>;
-
-    /// Takes a node as it travelled, if its parents are here.
-    fn insert(&mut self, bytes: &[u8]) -> Result<Inserted, Self::Error>;
-
     /// The nodes whose ids begin so.
     fn with_prefix(&self, prefix: &[u8; 8]) -> Result<Vec<Position>, Self::Error>;
 
@@ -84,4 +78,13 @@ pub trait HashGraph {
     fn tips(&self) -> Result<Vec<Tip>, Self::Error> {
         Ok(Vec::new())
     }
+}
+
+/// A graph that nodes are put into one by one. (A space is no such graph: its commits are vouched for by runs.)
+pub trait HashGraphMut: HashGraph {
+    /// The node as it travels.
+    fn bytes(&self, at: Position) -> Result<Vec<u8>, Self::Error>;
+
+    /// Takes a node as it travelled, if its parents are here.
+    fn insert(&mut self, bytes: &[u8]) -> Result<Inserted, Self::Error>;
 }

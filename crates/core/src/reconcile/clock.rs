@@ -40,7 +40,8 @@ impl Clock {
         Ok((entries.len() <= MAX_SUMMARY_AUTHORS).then_some(Self(entries)))
     }
 
-    /// What this clock says otherwise than `theirs`: who is not listed stands as `theirs` says.
+    /// What this clock says otherwise than `theirs`: who is not listed stands as `theirs` says. At most
+    /// as many entries as both have together.
     #[must_use]
     pub fn otherwise_than(&self, theirs: &Self) -> Self {
         let (ours, theirs) = (self.chains(), theirs.chains());
@@ -123,13 +124,13 @@ impl Clock {
         out
     }
 
-    /// Reads what `encode` wrote; `None` for anything else.
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+    /// Reads what `encode` wrote, of at most `most` entries; `None` for anything else.
+    pub fn decode(mut bytes: &[u8], most: usize) -> Option<Self> {
         let mut entries: Vec<Entry> = Vec::new();
         while let Some((head, rest)) = bytes.split_at_checked(8) {
             let (seq, rest) = crate::leb128::take(rest)?;
             let entry = Entry { tag: short(head), seq, check: short(head.get(4..)?) };
-            if entries.last().is_some_and(|last| *last >= entry) || entries.len() == MAX_SUMMARY_AUTHORS {
+            if entries.last().is_some_and(|last| *last >= entry) || entries.len() == most {
                 return None;
             }
             entries.push(entry);

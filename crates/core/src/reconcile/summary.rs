@@ -83,7 +83,8 @@ pub struct Reconciler {
 impl Reconciler {
     /// `agreed`: frontiers at which this graph and that of the other side met before, the newest last. What lies beyond
     /// the graph is ignored: it was lost here.
-    pub fn new(salt: Salt, agreed: Vec<Agreed>) -> Self {
+    pub fn new(salt: Salt, mut agreed: Vec<Agreed>) -> Self {
+        agreed.drain(..agreed.len().saturating_sub(MAX_AGREED - 1));
         Self {
             salt,
             agreed,
@@ -104,8 +105,9 @@ impl Reconciler {
     pub fn agree(&mut self, digest: [u8; 8], len: Position) {
         self.agreed.retain(|agreed| agreed.digest != digest);
         self.agreed.push(Agreed { digest, len });
+        // The first stays: it is what the other side finds if it forgets this session in a crash.
         if self.agreed.len() > MAX_AGREED {
-            self.agreed.remove(0);
+            self.agreed.remove(1);
         }
     }
 
@@ -194,8 +196,7 @@ impl Reconciler {
             }
             Detail::Clock(clock) => {
                 let (lacking, forked) = clock.lacks(graph, &self.salt, 0, 0)?;
-                let ours = Clock::of(graph, &self.salt, 0)?;
-                let (false, Some(ours)) = (forked, ours) else {
+                let (false, Some(ours)) = (forked, Clock::of(graph, &self.salt, 0)?) else {
                     return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
                 };
                 self.plan = Plan::only(lacking, graph.len());

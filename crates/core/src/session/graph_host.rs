@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Session;
 use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame};
 use super::message::{Slot, Verdict};
-use crate::hash_graph::{HashGraph, Inserted, Position};
+use crate::hash_graph::{HashGraph, HashGraphMut, Inserted, Position};
 use crate::id::{CommitId, SpaceId};
 use crate::leb128;
 use crate::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
@@ -34,7 +34,7 @@ impl<G> Default for GraphHost<G> {
     }
 }
 
-impl<G: HashGraph> GraphHost<G> {
+impl<G: HashGraphMut> GraphHost<G> {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()

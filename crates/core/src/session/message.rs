@@ -4,7 +4,7 @@
 
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
-use crate::limits::{MAX_MARKS, MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::limits::{MAX_MARKS, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::sign::Signature;
 
@@ -299,15 +299,16 @@ fn encode_summary(summary: &Summary, writer: &mut Writer) {
 
 fn decode_summary(reader: &mut Reader<'_>) -> Result<Summary, CborError> {
     let (length, kind, digest) = (reader.array()?, reader.u64()?, reader.array_bytes()?);
-    let clock = |reader: &mut Reader<'_>| Clock::decode(reader.bytes()?).ok_or(CborError::Unexpected);
+    let clock =
+        |reader: &mut Reader<'_>, most| Clock::decode(reader.bytes()?, most).ok_or(CborError::Unexpected);
     let filter =
         |reader: &mut Reader<'_>| Filter::from_bytes(reader.bytes()?).ok_or(CborError::Limit("a filter"));
     let detail = match (kind, length) {
         (0, 2) => Detail::Nothing,
         (1, 2) => Detail::Bare,
-        (2, 4) => Detail::Since(reader.array_bytes()?, clock(reader)?),
-        (3, 3) => Detail::Clock(clock(reader)?),
-        (4, 3) => Detail::Otherwise(clock(reader)?),
+        (2, 4) => Detail::Since(reader.array_bytes()?, clock(reader, MAX_SUMMARY_AUTHORS)?),
+        (3, 3) => Detail::Clock(clock(reader, MAX_SUMMARY_AUTHORS)?),
+        (4, 3) => Detail::Otherwise(clock(reader, 2 * MAX_SUMMARY_AUTHORS)?),
         (5, 3) => Detail::Marks(decode_marks(reader)?),
         (6, 5) => {
             let count = usize::try_from(reader.u64()?).ok().filter(|count| *count <= MAX_MARKS);

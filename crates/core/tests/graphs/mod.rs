@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use driftless_core::hash_graph::{HashGraph, Inserted, Node, NodeId, Position, Tip};
+use driftless_core::hash_graph::{HashGraph, HashGraphMut, Inserted, Node, NodeId, Position, Tip};
 use driftless_core::reconcile::frontier_digest;
 
 /// A graph in memory whose nodes are made by hand: nobody checks that an id is a hash.
@@ -152,6 +152,18 @@ impl HashGraph for Graph {
         Ok(self.nodes[at as usize - 1].clone())
     }
 
+    fn with_prefix(&self, prefix: &[u8; 8]) -> Result<Vec<Position>, Infallible> {
+        let mut first = [0; 32];
+        first[..8].copy_from_slice(prefix);
+        Ok(self.at.range(first..).take_while(|(id, _)| id.starts_with(prefix)).map(|(_, at)| *at).collect())
+    }
+
+    fn tips(&self) -> Result<Vec<Tip>, Infallible> {
+        Ok(if self.named { self.tips.values().copied().collect() } else { Vec::new() })
+    }
+}
+
+impl HashGraphMut for Graph {
     fn bytes(&self, at: Position) -> Result<Vec<u8>, Infallible> {
         let made = self.made(at);
         let mut bytes = [&made.id[..], &made.author.to_be_bytes(), &made.seq.to_be_bytes()].concat();
@@ -177,15 +189,5 @@ impl HashGraph for Graph {
         }
         self.take(&made);
         Ok(Inserted::New(self.len()))
-    }
-
-    fn with_prefix(&self, prefix: &[u8; 8]) -> Result<Vec<Position>, Infallible> {
-        let mut first = [0; 32];
-        first[..8].copy_from_slice(prefix);
-        Ok(self.at.range(first..).take_while(|(id, _)| id.starts_with(prefix)).map(|(_, at)| *at).collect())
-    }
-
-    fn tips(&self) -> Result<Vec<Tip>, Infallible> {
-        Ok(if self.named { self.tips.values().copied().collect() } else { Vec::new() })
     }
 }

@@ -45,20 +45,26 @@ pub(crate) enum News {
     Stalled(SpaceId, Moved, Traffic),
 }
 
+/// What one side knows of the other while they are connected.
+pub(crate) type State = (Session, Host);
+
+/// The state of a connection that was just made.
+pub(crate) fn begin(database: &Database, peer: PeerId, role: Role) -> Result<State, Error> {
+    let (us, nonce, keys) = greeting(database)?;
+    Ok((Session::new(role, us, peer, nonce, keys), Host::new(database.clone(), peer)))
+}
+
 /// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
-/// since when no space is open.
+/// since when no space is open. `state` is there for the caller to end, however this ends.
 pub(crate) async fn run(
-    database: Database,
     connection: Connection,
-    role: Role,
+    state: &mut Option<State>,
     mut changed: broadcast::Receiver<Option<SpaceId>>,
     mut commands: mpsc::Receiver<Command>,
     news: mpsc::UnboundedSender<News>,
     idle: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Error> {
-    let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
-    let (us, nonce, keys) = greeting(&database)?;
-    let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
+    let Connection { mut sender, mut receiver, meter, .. } = connection;
     let mut inbox = Inbox::default();
     let deadline = Instant::now() + GREETING;
     let mut greeted = false;
@@ -66,7 +72,7 @@ pub(crate) async fn run(
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
-            let Some((session, _)) = &mut state else { return Err(stopped()) };
+            let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
             let Some(output) = session.poll() else { break };
             match output {
                 Output::Send(bytes) => {
@@ -85,7 +91,7 @@ pub(crate) async fn run(
                     });
                     let (session, host, answered) = work.await.map_err(|_| stopped())?;
                     let now = host.moved.progress();
-                    state = Some((session, host));
+                    *state = Some((session, host));
                     answered?;
                     if std::mem::replace(&mut progress, now) != now {
                         let _ = news.send(News::Moved);
@@ -104,7 +110,7 @@ pub(crate) async fn run(
                 }
             }
         }
-        let Some((session, _)) = &mut state else { return Err(stopped()) };
+        let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
         let open = session.spaces().next().is_some();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();

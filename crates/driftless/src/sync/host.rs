@@ -3,33 +3,35 @@
 //! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::ops::{Bound, ControlFlow};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use driftless_core::commit::{Header, Vouched, commit_id};
 use driftless_core::frame::{self, FrameBuilder, FrameCommit, PushError};
-use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::hash_graph::HashGraph;
+use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
+use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::reconcile::{Heard, Reconciler, Salt, Summary};
 use driftless_core::rules::Subject;
 use driftless_core::session::{
-    Ask, ClockEntry, Declined, InviteProof, Opened, ReadFrame, Session, Slot, Summary, Verdict,
+    Ask, Checked, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Verdict,
 };
 use driftless_core::sign::{Domain, verify_commit};
-use driftless_core::verdict::{Chains, Place, Reach};
-use driftless_store::{Key, Order, Storage};
+use driftless_store::Storage;
 
+use crate::agreed;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ingest::{Tally, ingest, proof};
-use crate::layout::{self, LogKey, LogSeq, State};
+use crate::layout::{self, LogSeq, State};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
-use crate::replica::{self, Facts, Replica};
+use crate::replica::{self, Replica};
+use crate::sync::space_graph::{SpaceGraph, frontier_digest, heads};
 use crate::view::Source;
 
-// Rows looked at under one lock while searching for something that the peer lacks.
-const SCAN: u64 = 4096;
+// Commits after which it is noted, in the middle of a connection, where both sides met.
+const NOTE_EVERY: u64 = 1000;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
@@ -70,6 +72,7 @@ impl Moved {
 #[derive(Debug)]
 pub(crate) struct Host {
     database: Database,
+    peer: PeerId,
     streams: HashMap<Slot, Stream>,
     /// What went over the session.
     pub(crate) moved: Moved,
@@ -81,11 +84,12 @@ pub(crate) struct Host {
 struct Stream {
     space: SpaceId,
     keys: Vec<AuthorId>,
-    invite: Option<InviteProof>,
+    invite: Option<Box<InviteProof>>,
     by_peer: bool,
-    next: LogSeq,
-    /// Per author the parts of the chains that the peer has.
-    cover: HashMap<u32, Reach>,
+    /// What the peer lacks, and where both sides met.
+    reconciler: Reconciler,
+    /// Where they had met when that was last noted.
+    noted: LogSeq,
     /// Asked for by id.
     wanted: VecDeque<LogSeq>,
     /// How many were, in all.
@@ -97,136 +101,160 @@ struct Stream {
 }
 
 impl Host {
-    pub(crate) fn new(database: Database) -> Self {
-        Self { database, streams: HashMap::new(), moved: Moved::default(), forged: 0, failure: None }
+    pub(crate) fn new(database: Database, peer: PeerId) -> Self {
+        Self { database, peer, streams: HashMap::new(), moved: Moved::default(), forged: 0, failure: None }
     }
 
     /// Does what a session asks and gives it the answer. An error ends the connection.
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
-            Ask::Open { slot, space, keys, invite, by_peer } => {
-                let stream = Stream {
-                    space,
-                    keys,
-                    invite,
-                    by_peer,
-                    next: 1,
-                    cover: HashMap::new(),
-                    wanted: VecDeque::new(),
-                    given: 0,
-                    asked: 0,
-                    known: 0,
-                };
-                let opened = self.open(&stream)?;
-                if opened.is_some() {
-                    self.streams.insert(slot, stream);
-                }
+            Ask::Open { slot, space, keys, invite, theirs, salt } => {
+                let by_peer = theirs.is_some();
+                let stream = self.stream(space, keys, invite, by_peer, salt)?;
+                let opened = self.open(slot, stream, theirs.as_ref())?;
                 session.handle_opened(slot, opened);
             }
-            Ask::Begin { slot, theirs } => self.begin(slot, &theirs)?,
+            Ask::Hear { slot, theirs } => {
+                let heard = self.hear(slot, &theirs, Vec::new())?;
+                session.handle_heard(slot, heard);
+            }
             Ask::Read { slot } => {
                 let read = self.read(slot)?;
                 session.handle_read(slot, read);
             }
-            Ask::Ingest { slot, number, frame } => {
-                let (refused, declined, orphaned) = self.ingest(slot, &frame)?;
-                session.handle_ingested(slot, number, refused, declined, orphaned);
+            Ask::Ingest { slot, number, frame, digest } => {
+                let ingested = self.ingest(slot, &frame)?;
+                self.meet(slot, &digest)?;
+                session.handle_ingested(slot, number, ingested);
             }
-            Ask::Check { slot, heads, digest } => {
-                let (missing, bodies) = self.check(slot, &heads, digest)?;
-                session.handle_checked(slot, missing, bodies);
+            Ask::Acknowledged { slot, digest } => self.meet(slot, &digest)?,
+            Ask::Check { slot, heads, digest, round } => {
+                self.meet(slot, &digest)?;
+                let checked = self.check(slot, &heads, digest, round)?;
+                session.handle_checked(slot, checked);
             }
-            Ask::Want { slot, ids, bodies } => self.want(slot, &ids, bodies)?,
-            Ask::Forget { slot } => drop(self.streams.remove(&slot)),
+            Ask::Want { slot, ids, again } => match again {
+                Some(theirs) => {
+                    let wanted = ids.iter().map(|id| id.0).collect();
+                    self.hear(slot, &theirs, wanted)?;
+                }
+                None => self.want(slot, &ids)?,
+            },
+            Ask::Forget { slot } => {
+                self.note_agreed(slot, 1)?;
+                self.streams.remove(&slot);
+            }
         }
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    fn open(&self, stream: &Stream) -> Result<Option<Opened>, Error> {
-        self.database.read(|engine| {
-            if !engine.load(&stream.space)? {
-                // A space that we want and do not have yet; a peer may not know that we do not have it.
-                let nothing = Opened { summary: Summary::default(), readable: false };
-                return Ok((!stream.by_peer).then_some(nothing));
-            }
-            let readable = may_read(engine, stream)?;
-            if stream.by_peer && !readable {
-                return Ok(None);
-            }
-            Ok(Some(Opened { summary: summary(engine, &stream.space)?, readable }))
-        })
+    /// Notes where both sides met: the connection has ended.
+    pub(crate) fn end(mut self) -> Result<(), Error> {
+        let slots: Vec<Slot> = self.streams.keys().copied().collect();
+        slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
     }
 
-    // From where on, and without whose commits, the log is read for this peer.
-    fn begin(&mut self, slot: Slot, theirs: &Summary) -> Result<(), Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
-        // By author, then by seq and check: a peer may say many things of one author, and a chain may be long.
-        let mut clock: HashMap<u32, HashSet<(u64, [u8; 4])>> = HashMap::new();
-        // Where the walk along the chains goes on; chains that meet are walked on once.
-        let mut walks: BTreeMap<LogSeq, u32> = BTreeMap::new();
-        let mut start = self.database.read(|engine| {
-            if !engine.load(&stream.space)? {
-                return Ok(stream.next);
-            }
-            let (storage, replica) = engine.parts(&stream.space)?;
-            let tips: Vec<(u32, Place, LogSeq)> = replica
-                .tips
-                .iter()
-                .map(|((author, branch), tip)| (*author, Place { branch: *branch, seq: tip.seq }, tip.at))
-                .collect();
-            if theirs.digest == frontier_digest(replica) {
-                for (author, place, _) in tips {
-                    let id = replica.author(storage, author)?;
-                    stream.cover(&replica.chains, &id, author, place);
-                }
-                return Ok(replica.next);
-            }
-            if theirs.clock.is_empty() {
-                return Ok(stream.next);
-            }
-            for entry in &theirs.clock {
-                for author in authors_with_prefix(storage, &entry.author)? {
-                    clock.entry(author).or_default().insert((entry.seq, entry.check));
-                }
-            }
-            let furthest: HashMap<u32, u64> = clock
-                .iter()
-                .map(|(author, entries)| (*author, entries.iter().map(|(seq, _)| *seq).max().unwrap_or(0)))
-                .collect();
-            for (author, place, at) in tips {
-                if furthest.get(&author).is_some_and(|seq| *seq > place.seq) {
-                    // Further than ours: if that was another branch, heads will tell.
-                    let id = replica.author(storage, author)?;
-                    stream.cover(&replica.chains, &id, author, place);
-                } else {
-                    walks.insert(at, author);
-                }
-            }
-            Ok(replica.next)
-        })?;
-        // Back along each chain to what the peer has: as many steps as it lacks commits, or says that it does. The log
-        // is not held meanwhile for longer than a look takes.
-        while !walks.is_empty() {
-            self.database.read(|engine| {
-                let (storage, replica) = engine.parts(&stream.space)?;
-                for _ in 0..SCAN {
-                    let Some((at, author)) = walks.pop_last() else { break };
-                    let row = log::row(storage, LogKey::new(replica.number, at))?;
-                    let named =
-                        |entries: &HashSet<(u64, [u8; 4])>| entries.contains(&(row.seq, first(&row.id.0)));
-                    if clock.get(&author).is_some_and(named) {
-                        let id = replica.author(storage, author)?;
-                        let place = Place { branch: row.branch, seq: row.seq };
-                        stream.cover(&replica.chains, &id, author, place);
-                    } else {
-                        start = start.min(at);
-                        walks.extend(row.previous.map(|previous| (previous, author)));
+    fn stream(
+        &self,
+        space: SpaceId,
+        keys: Vec<AuthorId>,
+        invite: Option<Box<InviteProof>>,
+        by_peer: bool,
+        salt: Salt,
+    ) -> Result<Stream, Error> {
+        let agreed =
+            self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
+        let noted = agreed.last().map_or(0, |agreed| agreed.len);
+        let reconciler = Reconciler::new(salt, agreed);
+        let wanted = VecDeque::new();
+        Ok(Stream { space, keys, invite, by_peer, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
+    }
+
+    // `theirs`: what the peer said that it has, if it asked.
+    fn open(
+        &mut self,
+        slot: Slot,
+        mut stream: Stream,
+        theirs: Option<&Summary>,
+    ) -> Result<Option<Opened>, Error> {
+        let opened = match SpaceGraph::of(&self.database, stream.space)? {
+            // A space that we want and do not have yet; a peer may not know that we do not have it.
+            None if theirs.is_none() => Opened { summary: Summary::default(), readable: false, ready: false },
+            None => return Ok(None),
+            Some(graph) => {
+                let readable = self.database.read(|engine| may_read(engine, &stream))?;
+                match theirs {
+                    Some(_) if !readable => return Ok(None),
+                    Some(theirs) => {
+                        let heard = stream.reconciler.hear(&graph, graph.digest, theirs, true)?;
+                        if theirs.digest == graph.digest {
+                            stream.reconciler.agree(graph.digest, graph.len());
+                        }
+                        let summary = heard.answer.unwrap_or_default();
+                        Opened { summary, readable, ready: heard.ready }
+                    }
+                    None => {
+                        let summary = stream.reconciler.offer(&graph, graph.digest)?;
+                        Opened { summary, readable, ready: false }
                     }
                 }
-                Ok(())
-            })?;
+            }
+        };
+        self.streams.insert(slot, stream);
+        Ok(Some(opened))
+    }
+
+    // What the peer lacks, now that it said what it has; `wanted` are heads that it lacks for certain.
+    fn hear(&mut self, slot: Slot, theirs: &Summary, wanted: Vec<[u8; 32]>) -> Result<Heard, Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Heard::default()) };
+        let ready = Heard { answer: None, ready: true };
+        let Some(graph) = SpaceGraph::of(&self.database, stream.space)? else { return Ok(ready) };
+        if !self.database.read(|engine| may_read(engine, stream))? {
+            // It gives and gets nothing: `read` sees to that. It is not even told what is here.
+            return Ok(ready);
         }
-        stream.next = start;
+        let heard = match wanted.is_empty() {
+            true => stream.reconciler.hear(&graph, graph.digest, theirs, false)?,
+            false => {
+                stream.reconciler.hear_again(&graph, graph.digest, theirs, wanted)?;
+                ready
+            }
+        };
+        self.meet(slot, &theirs.digest)?;
+        Ok(heard)
+    }
+
+    // The peer has these heads. If they are ours, that is where both sides met last.
+    fn meet(&mut self, slot: Slot, theirs: &[u8; 8]) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
+        let met = self.database.read(|engine| {
+            if !engine.load(&stream.space)? {
+                return Ok(None);
+            }
+            let (_, replica) = engine.parts(&stream.space)?;
+            Ok((frontier_digest(replica) == *theirs).then(|| replica.next - 1))
+        })?;
+        if let Some(len) = met {
+            stream.reconciler.agree(*theirs, len);
+            self.note_agreed(slot, NOTE_EVERY)?;
+        }
+        Ok(())
+    }
+
+    // Writes down where both sides met, if that is at least so many commits after what is noted.
+    fn note_agreed(&mut self, slot: Slot, every: u64) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
+        let agreed = stream.reconciler.agreed();
+        let len = agreed.last().map_or(0, |agreed| agreed.len);
+        if len < stream.noted.saturating_add(every) {
+            return Ok(());
+        }
+        self.database.write(|engine| {
+            agreed::write(engine.storage.as_mut(), &self.peer, &stream.space, agreed)?;
+            engine.staged();
+            Ok(())
+        })?;
+        stream.noted = len;
         Ok(())
     }
 
@@ -236,24 +264,16 @@ impl Host {
         // Nothing is sent before it is durable here.
         self.database.flush_if_staged()?;
         let moved = &mut self.moved;
-        loop {
-            let found = self.database.read(|engine| {
-                if !engine.load(&stream.space)? {
-                    return Ok(Some(Some(ReadFrame::default())));
-                }
-                if !may_read(engine, stream)? {
-                    if stream.by_peer {
-                        return Ok(Some(None));
-                    }
-                    // It gives and gets nothing, not even what our heads are.
-                    return Ok(Some(Some(ReadFrame::default())));
-                }
-                next_frame(engine, stream, moved)
-            })?;
-            if let Some(read) = found {
-                return Ok(read);
+        self.database.read(|engine| {
+            if !engine.load(&stream.space)? {
+                return Ok(Some(ReadFrame::default()));
             }
-        }
+            if !may_read(engine, stream)? {
+                // It gives and gets nothing, not even what our heads are.
+                return Ok((!stream.by_peer).then(ReadFrame::default));
+            }
+            next_frame(engine, stream, moved).map(Some)
+        })
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
@@ -272,7 +292,8 @@ impl Host {
                 moved.refused += 1;
                 self.forged += 1;
                 bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
-                return Ok((vec![Verdict { hash, code: "unreadable".into() }], None, Vec::new()));
+                let refused = vec![Verdict { hash, code: "unreadable".into() }];
+                return Ok(Ingested { refused, ..Ingested::default() });
             }
         };
         moved.received += received.len() as u64;
@@ -306,11 +327,19 @@ impl Host {
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
                 newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
-            let verdicts: Vec<Verdict> =
+            let refused =
                 verdicts.into_iter().map(|(hash, code)| Verdict { hash, code: code.into() }).collect();
             // What was taken stays, whatever is thought of the peer from now on.
-            let next = if engine.load(&stream.space)? { engine.parts(&stream.space)?.1.next } else { 1 };
-            Ok(((verdicts, declined, orphaned), next))
+            let (mut digest, mut next) = ([0; 8], 1);
+            if engine.load(&stream.space)? {
+                let readable = may_read(engine, stream)?;
+                let (_, replica) = engine.parts(&stream.space)?;
+                next = replica.next;
+                if readable {
+                    digest = frontier_digest(replica);
+                }
+            }
+            Ok((Ingested { refused, declined, orphaned, digest }, next))
         });
         let (ingested, next) = ingested?;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
@@ -325,12 +354,14 @@ impl Host {
         slot: Slot,
         heads: &[CommitId],
         digest: [u8; 8],
-    ) -> Result<(Vec<CommitId>, Vec<CommitId>), Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Default::default()) };
-        self.database.read(|engine| {
+        round: u32,
+    ) -> Result<Checked, Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Checked::default()) };
+        let (mut checked, readable) = self.database.read(|engine| {
             if !engine.load(&stream.space)? {
-                return Ok((heads.to_vec(), Vec::new()));
+                return Ok((Checked { missing: heads.to_vec(), ..Checked::default() }, false));
             }
+            let readable = may_read(engine, stream)?;
             let (storage, replica) = engine.parts(&stream.space)?;
             let mut missing = Vec::new();
             if digest != frontier_digest(replica) {
@@ -359,18 +390,20 @@ impl Host {
                     }
                 }
             }
-            Ok((missing, bodies))
-        })
+            Ok((Checked { missing, bodies, again: Summary::default() }, readable))
+        })?;
+        if readable
+            && !checked.missing.is_empty()
+            && let Some(graph) = SpaceGraph::of(&self.database, stream.space)?
+        {
+            checked.again = stream.reconciler.again(&graph, graph.digest, round)?;
+        }
+        Ok(checked)
     }
 
-    fn want(&mut self, slot: Slot, ids: &[CommitId], bodies: bool) -> Result<(), Error> {
+    // Bodies that the peer wants.
+    fn want(&mut self, slot: Slot, ids: &[CommitId]) -> Result<(), Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
-        if !bodies {
-            // What we believed of the peer's copy was wrong: everything again, and it takes what it lacks.
-            stream.cover.clear();
-            stream.next = 1;
-            return Ok(());
-        }
         self.database.read(|engine| {
             let (storage, replica) = engine.parts(&stream.space)?;
             for id in ids {
@@ -394,18 +427,11 @@ impl Stream {
     fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;
         if let Some(facts) = replica.facts(storage, id)? {
-            let author = replica.author(storage, facts.author)?;
-            self.cover(&replica.chains, &author, facts.author, Replica::place(&facts));
+            self.reconciler.plan().has(facts.at);
         }
         Ok(())
     }
-
-    fn cover(&mut self, chains: &Chains, author: &AuthorId, number: u32, place: Place) {
-        chains.extend(author, self.cover.entry(number).or_default(), place);
-    }
 }
-
-type Ingested = (Vec<Verdict>, Option<Declined>, Vec<CommitId>);
 
 // Parents that are neither here nor among the commits that wait for them.
 fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
@@ -456,51 +482,12 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     Ok(rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
 }
 
-fn summary(engine: &mut Engine, space: &SpaceId) -> Result<Summary, Error> {
-    let (storage, replica) = engine.parts(space)?;
-    let tips: Vec<(u32, replica::Tip)> =
-        replica.tips.iter().map(|((author, _), tip)| (*author, *tip)).collect();
-    let mut clock = Vec::with_capacity(tips.len());
-    for (author, tip) in tips.into_iter().take(MAX_SUMMARY_AUTHORS) {
-        let author = replica.author(storage, author)?;
-        let id = log::row(storage, replica.key(tip.at))?.id;
-        clock.push(ClockEntry { author: first(&author.0), seq: tip.seq, check: first(&id.0) });
-    }
-    // The clock says more than heads would; they follow with the end.
-    Ok(Summary { digest: frontier_digest(replica), heads: Vec::new(), clock })
-}
-
-fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
-    let mut first = [0; N];
-    first.copy_from_slice(&bytes[..N]);
-    first
-}
-
-fn heads(replica: &Replica) -> Vec<CommitId> {
-    let mut heads: Vec<CommitId> = replica.sync_heads().map(|head| head.id).collect();
-    heads.sort();
-    heads.truncate(MAX_SUMMARY_HEADS);
-    heads
-}
-
-/// A digest of all sync heads: equal digests mean equal sets of commits.
-pub(crate) fn frontier_digest(replica: &Replica) -> [u8; 8] {
-    let mut heads: Vec<CommitId> = replica.sync_heads().map(|head| head.id).collect();
-    heads.sort();
-    let parts: Vec<&[u8]> = heads.iter().map(|id| &id.0[..]).collect();
-    first(&Domain::Frontier.hash(&parts))
-}
-
 fn nothing_more(replica: &Replica) -> ReadFrame {
-    ReadFrame { frame: None, digest: frontier_digest(replica), heads: heads(replica) }
+    let heads = heads(replica).into_iter().take(MAX_SUMMARY_HEADS).map(CommitId).collect();
+    ReadFrame { frame: None, digest: frontier_digest(replica), heads }
 }
 
-// `None`: nothing found within the rows of one look; look again.
-fn next_frame(
-    engine: &mut Engine,
-    stream: &mut Stream,
-    moved: &mut Moved,
-) -> Result<Option<Option<ReadFrame>>, Error> {
+fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Result<ReadFrame, Error> {
     let space = stream.space;
     let (storage, replica) = engine.parts(&space)?;
     let mut builder = FrameBuilder::new(space);
@@ -512,30 +499,21 @@ fn next_frame(
         stream.wanted.pop_front();
         count += 1;
     }
-    let end = replica.next.min(stream.next.saturating_add(SCAN));
+    let plan = stream.reconciler.plan();
     // A frame ends only where every commit in it is vouched for.
-    while stream.next < replica.next
-        && (builder.unvouched() || (stream.next < end && builder.size() < FRAME_TARGET))
-    {
-        let at = stream.next;
-        let row = log::row(storage, replica.key(at))?;
-        let facts = Facts::of(replica.key(at), &row);
-        let author = replica.author(storage, row.author)?;
-        let place = Replica::place(&facts);
-        if !stream.cover.get(&row.author).is_some_and(|reach| reach.contains(place)) {
-            if !add(storage, replica, at, &mut builder)? {
-                break;
-            }
-            stream.cover(&replica.chains, &author, row.author, place);
-            count += 1;
+    while builder.unvouched() || builder.size() < FRAME_TARGET {
+        let Some(at) = plan.peek(replica.next - 1) else { break };
+        if !add(storage, replica, at, &mut builder)? {
+            break;
         }
-        stream.next += 1;
+        plan.sent();
+        count += 1;
     }
-    if count > 0 {
-        moved.sent += count;
-        return Ok(Some(Some(ReadFrame { frame: Some(builder.finish()), ..nothing_more(replica) })));
+    if count == 0 {
+        return Ok(nothing_more(replica));
     }
-    Ok((stream.next >= replica.next).then(|| Some(nothing_more(replica))))
+    moved.sent += count;
+    Ok(ReadFrame { frame: Some(builder.finish()), ..nothing_more(replica) })
 }
 
 // Adds the commit at `at`; `false` if the frame is full.
@@ -573,16 +551,4 @@ fn add(
         }
     }
     Ok(true)
-}
-
-fn authors_with_prefix(storage: &dyn Storage, prefix: &[u8; 8]) -> Result<Vec<u32>, Error> {
-    let mut upper = [0xff; 32];
-    upper[..8].copy_from_slice(prefix);
-    let mut found = BTreeSet::new();
-    let (lower, upper) = (Bound::Included(Key::Bytes(prefix)), Bound::Included(Key::Bytes(&upper)));
-    storage.range(&layout::AUTHOR_ID, lower, upper, Order::Ascending, &mut |_, number| {
-        found.extend(number.first_chunk().map(|number| u32::from_be_bytes(*number)));
-        ControlFlow::Continue(())
-    })?;
-    Ok(found.into_iter().collect())
 }

@@ -16,7 +16,7 @@ use crate::changes::Event;
 use crate::database::Database;
 use crate::error::Error;
 use crate::space::Space;
-use crate::sync::connection::{Command, News, run};
+use crate::sync::connection::{Command, News, begin, run};
 use crate::sync::host::Moved;
 use crate::ticket::Ticket;
 
@@ -368,15 +368,20 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let database = self.shared.database.clone();
+        let mut state = Some(begin(&self.shared.database, connection.peer, role)?);
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
-        tokio::select! {
-            done = run(database, connection, role, changed, commands, news, idle) => done,
+        let done = tokio::select! {
+            done = run(connection, &mut state, changed, commands, news, idle) => done,
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
+        };
+        if let Some((_, host)) = state {
+            // What is noted is a hint: that it could not be written is no reason to say that the exchange failed.
+            let _ = tokio::task::spawn_blocking(move || host.end()).await;
         }
+        done
     }
 
     fn note(

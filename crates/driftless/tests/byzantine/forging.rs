@@ -3,7 +3,8 @@
 use driftless::{Permission, Strength};
 use driftless_core::commit::Header;
 use driftless_core::id::{CommitId, SpaceId};
-use driftless_core::session::{Message, Summary};
+use driftless_core::reconcile::Summary;
+use driftless_core::session::{Message, numbered};
 use driftless_core::sign::{AuthorKey, Signature};
 use driftless_net::NetError;
 
@@ -68,12 +69,12 @@ async fn a_stranger_hears_nothing_of_a_space_whatever_it_says() {
             let ids = vec![good.id(), CommitId(trio.id.0)];
             for message in [
                 Message::Have { slot, summary: Summary::default() },
-                Message::Data { slot, number: 1, frame: frame(trio.id, [&good]) },
-                Message::Data { slot, number: 2, frame: as_honest.clone() },
-                Message::Ack { slot, number: 1, refused: Vec::new() },
+                Message::Data { slot, number: 1, frame: frame(trio.id, [&good]), digest: [7; 8] },
+                Message::Data { slot, number: 2, frame: as_honest.clone(), digest: [7; 8] },
+                Message::Ack { slot, number: 1, refused: Vec::new(), digest: [7; 8] },
                 Message::End { slot, digest: [1; 8], heads: ids.clone() },
-                Message::Want { slot, ids: ids.clone(), bodies: false },
-                Message::Want { slot, ids, bodies: true },
+                Message::Want { slot, ids: ids.clone(), again: Some(Summary::default()) },
+                Message::Want { slot, ids, again: None },
                 Message::Decline { slot, reason: "busy".into(), retry_after_ms: 1 },
                 Message::Close { slot },
             ] {
@@ -215,7 +216,10 @@ async fn a_frame_above_the_limit_ends_its_connection_and_tiny_ones_are_passed_ov
         talk.open(0, trio.id, Summary::default()).await;
         assert_eq!(talk.hear().await, Some(Message::Close { slot: 0 }), "{name}");
         // A whole message of zeros is no message.
-        let _ = talk.say_bytes(vec![0; driftless_net::MAX_FRAME]).await;
+        let mut zeros = numbered(talk.spoken, &Message::Close { slot: 0 });
+        zeros.truncate(3);
+        zeros.resize(driftless_net::MAX_FRAME, 0);
+        let _ = talk.say_bytes(zeros).await;
         assert!(talk.is_cut_off().await, "{name}");
         trio.holds(name).await;
     }

@@ -6,26 +6,23 @@ use driftless_core::commit::{Header, Received, commit_id};
 use driftless_core::frame::{self, FrameBuilder, FrameCommit};
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::{MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS};
-use driftless_core::session::{ClockEntry, Message, Summary};
+use driftless_core::reconcile::{Clock, Detail, Entry, Summary};
+use driftless_core::session::Message;
 
 use crate::peer::{Byzantine, Talk, Wire};
 use crate::trio::{Honest, Trio};
 
-// A summary that claims everything there is of everybody, and of very many others.
-fn infinite(trio: &Trio) -> Summary {
-    let mut clock: Vec<ClockEntry> = (0..MAX_SUMMARY_AUTHORS as u64 - 3)
-        .map(|n| ClockEntry { author: n.to_be_bytes(), seq: u64::MAX, check: [1; 4] })
+// A summary that claims everything there is of very many authors.
+fn infinite() -> Summary {
+    let clock = (0..MAX_SUMMARY_AUTHORS as u32)
+        .map(|n| Entry { tag: n.to_be_bytes(), seq: u64::MAX, check: [1; 4] })
         .collect();
-    for honest in [&trio.ann, &trio.bob, &trio.cem] {
-        let author = honest.db.author().unwrap();
-        clock.push(ClockEntry { author: author.0[..8].try_into().unwrap(), seq: u64::MAX, check: [2; 4] });
-    }
-    Summary { digest: [7; 8], heads: made_up(0), clock }
+    Summary { digest: [7; 8], detail: Detail::Clock(Clock(clock)) }
 }
 
 // Heads that nobody has, others for each `n`.
 fn made_up(n: u8) -> Vec<CommitId> {
-    (0..MAX_SUMMARY_HEADS as u8).map(|at| CommitId([at, n].repeat(16).try_into().unwrap())).collect()
+    (0..MAX_SUMMARY_HEADS).map(|at| CommitId([at as u8, n].repeat(16).try_into().unwrap())).collect()
 }
 
 // Answers everything in a slot with heads that nobody has, for as long as it is listened to.
@@ -34,10 +31,10 @@ async fn claim(talk: &mut Talk, slot: u64) -> u8 {
     while let Some(message) = talk.hear().await {
         match message {
             Message::Data { number, .. } => {
-                talk.say(Message::Ack { slot, number, refused: Vec::new() }).await;
+                talk.say(Message::Ack { slot, number, refused: Vec::new(), digest: [7; 8] }).await;
             }
-            Message::Want { bodies, .. } => {
-                assert!(!bodies);
+            Message::Want { again, .. } => {
+                assert!(again.is_some());
                 wishes += 1;
                 talk.say(Message::End { slot, digest: [wishes; 8], heads: made_up(wishes) }).await;
             }
@@ -56,7 +53,7 @@ async fn who_claims_everything_gets_three_questions_and_holds_nobody_up() {
         // Ann comes to the liar.
         let mut listener = mallory.listen("mallory").await;
         let address = listener.address();
-        let summary = infinite(&trio);
+        let summary = infinite();
         let lying = async {
             let (mut talk, slot, _) = mallory.answer(listener.as_mut()).await;
             talk.say(Message::Have { slot, summary: summary.clone() }).await;
@@ -84,9 +81,9 @@ async fn stolen(mallory: &Byzantine, from: &Honest, space: SpaceId) -> (Vec<Rece
     let mut commits = Vec::new();
     loop {
         match talk.hear().await.unwrap() {
-            Message::Data { slot, number, frame } => {
+            Message::Data { slot, number, frame, .. } => {
                 commits.extend(frame::decode(&space, &frame).unwrap());
-                talk.say(Message::Ack { slot, number, refused: Vec::new() }).await;
+                talk.say(Message::Ack { slot, number, refused: Vec::new(), digest: [7; 8] }).await;
             }
             Message::End { heads, .. } => return (commits, heads),
             _ => {}
@@ -125,7 +122,7 @@ async fn serve(
         while let Some(message) = talk.hear().await {
             match message {
                 Message::Data { number, .. } => {
-                    talk.say(Message::Ack { slot, number, refused: Vec::new() }).await;
+                    talk.say(Message::Ack { slot, number, refused: Vec::new(), digest: [7; 8] }).await;
                 }
                 Message::Want { .. } => {
                     talk.push_in(slot, frame.clone()).await;

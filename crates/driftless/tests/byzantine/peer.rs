@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use driftless::{Address, Database, Network};
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
-use driftless_core::session::{InviteProof, Message, Summary, Verdict};
+use driftless_core::reconcile::Summary;
+use driftless_core::session::{InviteProof, Message, Verdict, numbered, take_number};
 use driftless_core::sign::{AuthorKey, Domain, NodeKey};
 use driftless_net::{
     Connection, HttpOptions, HttpTransport, Listener, MAX_FRAME, MemoryNetwork, NetError, Transport,
@@ -115,6 +116,7 @@ pub(crate) struct Talk {
     pub(crate) connection: Connection,
     us: PeerId,
     number: u64,
+    pub(crate) spoken: u64,
     /// Every frame heard.
     pub(crate) heard: Vec<Vec<u8>>,
     /// Every frame said.
@@ -123,7 +125,7 @@ pub(crate) struct Talk {
 
 impl Talk {
     fn new(connection: Connection, us: PeerId) -> Self {
-        Self { connection, us, number: 0, heard: Vec::new(), said: Vec::new() }
+        Self { connection, us, number: 0, spoken: 0, heard: Vec::new(), said: Vec::new() }
     }
 
     async fn hellos(&mut self) -> [u8; 16] {
@@ -155,19 +157,21 @@ impl Talk {
         if self.said.len() < 1000 {
             self.said.push(bytes.clone());
         }
-        self.connection.sender.send(bytes).await
+        self.connection.sender.send(bytes).await?;
+        self.spoken += 1;
+        Ok(())
     }
 
     /// Says a message, if the other side still listens.
     pub(crate) async fn say(&mut self, message: Message) -> bool {
-        self.say_bytes(message.encode()).await.is_ok()
+        self.say_bytes(numbered(self.spoken, &message)).await.is_ok()
     }
 
     /// The next message; `None` when the other side has ended the connection.
     pub(crate) async fn hear(&mut self) -> Option<Message> {
         let bytes = tokio::time::timeout(Duration::from_secs(30), self.connection.receiver.recv()).await;
         let bytes = bytes.expect("silence").ok().flatten()?;
-        let message = Message::decode(&bytes).unwrap();
+        let message = Message::decode(take_number(&bytes).unwrap().1).unwrap();
         self.heard.push(bytes);
         Some(message)
     }
@@ -191,7 +195,7 @@ impl Talk {
 
     pub(crate) async fn push_in(&mut self, slot: u64, frame: Vec<u8>) -> bool {
         self.number += 1;
-        self.say(Message::Data { slot, number: self.number, frame }).await
+        self.say(Message::Data { slot, number: self.number, frame, digest: [7; 8] }).await
     }
 
     /// Says a frame in slot 0 and hears what of it was refused; `None` when it was cut off.

@@ -3,7 +3,8 @@
 
 use driftless::{Permission, Strength};
 use driftless_core::limits::{FRAME_TARGET, MAX_FRAME, SEND_WINDOW};
-use driftless_core::session::{Message, Summary};
+use driftless_core::reconcile::Summary;
+use driftless_core::session::Message;
 
 use crate::peer::{Byzantine, Wire};
 use crate::trio::Trio;

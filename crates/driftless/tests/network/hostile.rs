@@ -8,7 +8,8 @@ use driftless_core::document_id::DocumentId;
 use driftless_core::frame::{FrameBuilder, FrameCommit};
 use driftless_core::id::{CommitId, PeerId, SpaceId};
 use driftless_core::operator::{Edit, Operator};
-use driftless_core::session::{InviteProof, Message, Summary};
+use driftless_core::reconcile::Summary;
+use driftless_core::session::{InviteProof, Message, numbered, take_number};
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 use driftless_net::{Address, Connection, MAX_FRAME, MemoryNetwork, Transport};
 
@@ -19,12 +20,13 @@ const US: PeerId = PeerId([66; 32]);
 struct Raw {
     connection: Connection,
     number: u64,
+    spoken: u64,
 }
 
 impl Raw {
     async fn dial(net: &MemoryNetwork, address: &Address) -> Self {
         let connection = net.transport(US).dial(address).await.unwrap();
-        Self { connection, number: 0 }
+        Self { connection, number: 0, spoken: 0 }
     }
 
     async fn greet(net: &MemoryNetwork, address: &Address, key: &AuthorKey) -> Self {
@@ -40,12 +42,18 @@ impl Raw {
     }
 
     async fn say(&mut self, message: Message) {
-        self.connection.sender.send(message.encode()).await.unwrap();
+        let bytes = numbered(self.spoken, &message);
+        self.spoken += 1;
+        self.connection.sender.send(bytes).await.unwrap();
     }
 
     async fn hear(&mut self) -> Option<Message> {
         let bytes = tokio::time::timeout(Duration::from_secs(30), self.connection.receiver.recv()).await;
-        bytes.expect("silence").ok().flatten().map(|bytes| Message::decode(&bytes).unwrap())
+        bytes
+            .expect("silence")
+            .ok()
+            .flatten()
+            .map(|bytes| Message::decode(take_number(&bytes).unwrap().1).unwrap())
     }
 
     async fn open(&mut self, slot: u64, space: SpaceId) -> Option<Message> {
@@ -56,7 +64,7 @@ impl Raw {
     // Sends a frame and hears with which codes it was refused.
     async fn offer(&mut self, frame: Vec<u8>) -> Vec<String> {
         self.number += 1;
-        self.say(Message::Data { slot: 0, number: self.number, frame }).await;
+        self.say(Message::Data { slot: 0, number: self.number, frame, digest: [7; 8] }).await;
         loop {
             match self.hear().await.expect("the connection ended") {
                 Message::Ack { refused, .. } => {
