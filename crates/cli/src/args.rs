@@ -319,6 +319,27 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
         space: Option<String>,
     },
 
+    /// Look at what may be wrong with this database, and put right what can be
+    #[command(after_help = "EXAMPLES
+  driftless doctor
+  driftless doctor --fix
+  driftless doctor --fix --keep-key
+  driftless doctor --json
+
+It looks at the store, the permissions of its files, the clock, the key that signs, forks, each space and each peer. On a
+terminal it asks before it changes anything; otherwise only with --fix. What it can put right: files that others may
+read; commits that were written while the clock was ahead (they are taken back and written again); and a key that another
+copy of this database uses too. Then this copy gets a new key. Where the old one was an admin, the new one is made an
+admin of the next weaker strength; elsewhere an admin has to `grant` it a permission, or `join` with a ticket.")]
+    Doctor {
+        /// Put right what can be, without asking
+        #[arg(long)]
+        fix: bool,
+        /// Go on with the key: no other copy of this database uses it any more
+        #[arg(long, requires = "fix")]
+        keep_key: bool,
+    },
+
     /// Make the documents again from the log
     #[command(after_help = "EXAMPLES
   driftless rebuild

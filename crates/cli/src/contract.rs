@@ -124,7 +124,8 @@ pub(crate) struct Member {
     pub(crate) you: bool,
 }
 
-/// `ok` is true when nothing is held, void, wanted, refused or forked.
+/// `ok` is true when nothing is held, void, wanted, refused or forked. `copied` is null unless another copy of this
+/// database was met that signs with the same key; then nothing is written before `doctor` was asked.
 #[derive(Serialize)]
 pub(crate) struct Status {
     pub(crate) ok: bool,
@@ -133,6 +134,7 @@ pub(crate) struct Status {
     pub(crate) bytes: u64,
     pub(crate) spaces: Vec<SpaceStatus>,
     pub(crate) refused: Vec<Refused>,
+    pub(crate) copied: Option<Copied>,
 }
 
 #[derive(Serialize)]
@@ -145,8 +147,44 @@ pub(crate) struct SpaceStatus {
     pub(crate) held: Waiting,
     pub(crate) void: Waiting,
     pub(crate) wanted: Waiting,
-    /// Authors with two commits of one seq.
-    pub(crate) forked: Vec<AuthorId>,
+    /// Where an author has signed two commits of one seq.
+    pub(crate) forked: Vec<Fork>,
+}
+
+/// `proof` has for each of the two commits the first one at or after it that carries a signature.
+#[derive(Serialize)]
+pub(crate) struct Fork {
+    pub(crate) author: AuthorId,
+    pub(crate) seq: u64,
+    pub(crate) commits: [CommitId; 2],
+    pub(crate) proof: Vec<CommitId>,
+    pub(crate) since: u64,
+}
+
+impl From<driftless::Fork> for Fork {
+    fn from(fork: driftless::Fork) -> Self {
+        let driftless::Fork { author, seq, commits, proof, since_ms } = fork;
+        Self { author, seq, commits, proof, since: since_ms }
+    }
+}
+
+/// What another copy of this database has written under the same key.
+#[derive(Serialize)]
+pub(crate) struct Copied {
+    pub(crate) space: SpaceId,
+    pub(crate) seq: u64,
+    pub(crate) commit: CommitId,
+    pub(crate) since: u64,
+}
+
+/// One thing that `doctor` looked at; `fix` is null where nothing is to be done, `fixed` says that it was done now.
+#[derive(Serialize)]
+pub(crate) struct Check {
+    pub(crate) check: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) detail: String,
+    pub(crate) fix: Option<String>,
+    pub(crate) fixed: bool,
 }
 
 /// How many, and the first hundred of them.

@@ -17,6 +17,7 @@ use driftless_store::Storage;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::fork;
 use crate::layout::{self, LogKey, MAX_SPACES, Row, State};
 use crate::log::{self, Alike};
 use crate::refused::Reason;
@@ -214,6 +215,9 @@ impl Engine {
             storage.put(&layout::RUN, link.as_slice().into(), &[])?;
         }
         let facts = Facts::of(key, &row);
+        if facts.branch > 0 && !replica.tips.contains_key(&(facts.author, facts.branch)) {
+            fork::note(storage, replica.number, &facts, now)?;
+        }
         // A held commit moves neither our clock nor what we build on.
         // A time that our clock has passed already, though it was set back since, is no future; what stands on a held
         // commit waits with it.

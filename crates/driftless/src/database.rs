@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
 use std::time::Duration;
 
 use driftless_core::document_id::DocumentId;
@@ -48,7 +48,7 @@ struct Shared {
     in_line: AtomicUsize,
     listeners: Listeners,
     // What writers need before they stand in line: who waits here is not seen to be coming.
-    author: AuthorId,
+    author: RwLock<AuthorId>,
     ids: Mutex<Random>,
     durability: Durability,
     folder: Option<PathBuf>,
@@ -65,7 +65,7 @@ impl Database {
     ) -> Self {
         let mut engine = engine;
         let shared = Arc::new(Shared {
-            author: engine.author(),
+            author: RwLock::new(engine.author()),
             ids: Mutex::new(seeded(engine.random())),
             engine: Mutex::new(engine),
             flushes: Mutex::new(0),
@@ -91,7 +91,13 @@ impl Database {
 
     /// The key that signs local commits: what others `grant` permissions to.
     pub fn author(&self) -> Result<AuthorId, Error> {
-        Ok(self.shared.author)
+        Ok(*self.shared.author.read().map_err(|_| panicked())?)
+    }
+
+    /// Another key signs from now on.
+    pub(crate) fn set_author(&self, author: AuthorId) -> Result<(), Error> {
+        *self.shared.author.write().map_err(|_| panicked())? = author;
+        Ok(())
     }
 
     /// A new id for a document.

@@ -14,6 +14,7 @@ use driftless_store::{Key, Order, Storage};
 use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
+use crate::fork::Copied;
 use crate::layout;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
@@ -36,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) collections: Collections,
     pub(crate) replicas: HashMap<SpaceId, Replica>,
     pub(crate) user: User,
+    /// Set where another copy of this database was met that signs with the same key: then nothing more is signed.
+    pub(crate) copied: Option<Copied>,
     pub(crate) node: NodeKey,
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
@@ -58,8 +61,8 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-const NODE_KEY: &[u8] = b"node_key";
-const STORE_ID: &[u8] = b"store_id";
+pub(crate) const NODE_KEY: &[u8] = b"node_key";
+pub(crate) const STORE_ID: &[u8] = b"store_id";
 const NUMBERS: &[u8] = b"next_numbers";
 
 impl Engine {
@@ -89,6 +92,7 @@ impl Engine {
             }
         };
         let user = User::load(storage.as_ref(), user)?;
+        let copied = Copied::load(storage.as_ref(), &user.key.id())?;
         let numbers = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
         let mut next = [1; 3];
         for (next, bytes) in next.iter_mut().zip(numbers.as_chunks::<8>().0) {
@@ -102,6 +106,7 @@ impl Engine {
             collections: Collections::new(next[1], next[2]),
             replicas: HashMap::new(),
             user,
+            copied,
             node: NodeKey::from_seed(&node),
             poisoned: None,
             room: Room::default(),

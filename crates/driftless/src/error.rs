@@ -33,6 +33,14 @@ pub enum Error {
     /// The rules of the space do not let this user do that.
     #[error("not permitted: {0}")]
     NotPermitted(String),
+    /// Another copy of this database signs with the same key. Nothing more is written under it until `doctor` was asked.
+    #[error(
+        "another copy of this database writes under the same key: its commit {seq} is not the one that is here"
+    )]
+    AuthorForked {
+        /// The number of the other copy's commit.
+        seq: u64,
+    },
     /// The input is not what it should be; nothing was changed.
     #[error("{0}")]
     Invalid(String),
@@ -96,6 +104,7 @@ impl Error {
             Self::NotFound { .. } => "not_found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotPermitted(_) => "not_permitted",
+            Self::AuthorForked { .. } => "author_forked",
             Self::Invalid(_) => "invalid",
             Self::Filter(_) => "invalid_filter",
             Self::Operators(_) => "invalid_operators",
@@ -126,6 +135,9 @@ impl Error {
             Self::NotFound { .. } => "check the name",
             Self::Ambiguous { .. } => "give more characters of the id",
             Self::NotPermitted(_) => "`driftless members SPACE` shows who may do what; an admin can `grant`",
+            Self::AuthorForked { .. } => {
+                "run `driftless doctor`: this copy takes a new key, or goes on with this one if the other is gone"
+            }
             Self::Invalid(_) => "correct the input and try again; nothing was changed",
             Self::Filter(_) => "filters look like '{\"country\": \"FI\", \"population\": {\"$gt\": 1000}}'",
             Self::Operators(_) => "edits look like '{\"$set\": {\"name\": \"x\"}, \"$inc\": {\"n\": 1}}'",
@@ -155,6 +167,7 @@ impl Error {
             Self::NotFound { .. }
                 | Self::Ambiguous { .. }
                 | Self::NotPermitted(_)
+                | Self::AuthorForked { .. }
                 | Self::Invalid(_)
                 | Self::Filter(_)
                 | Self::Operators(_)

@@ -322,7 +322,7 @@ fn judge(
 }
 
 // Whether another commit of the same author takes this one back. One that retracts cannot be retracted.
-fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Result<bool, Error> {
+pub(crate) fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Result<bool, Error> {
     let (lower, upper) =
         (retract_key(space, &row.id, LogKey(0)), retract_key(space, &row.id, LogKey(u64::MAX)));
     let mut by = Vec::new();

@@ -1,7 +1,9 @@
 //! Starting over: folding a space again from its log, and forgetting a space. The log is the truth, all else follows.
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
+use driftless_core::clock::Timestamp;
 use driftless_core::commit::Kind;
 use driftless_core::id::SpaceId;
 use driftless_store::{Key, Order, Storage, Table};
@@ -10,7 +12,8 @@ use crate::collections::Collections;
 use crate::digest::Sum;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout::{self, LogKey, key};
+use crate::fork;
+use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::replica::{Counts, Facts};
 use crate::space::{Digest, Space};
@@ -34,12 +37,35 @@ impl Space {
 
 /// Throws away what follows from the log of a space, and derives it again in the order in which commits arrived.
 fn rebuild(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
+    // What had its effect keeps it, also if the clock was set back since.
+    let held = engine.present(space)?.held.clone();
+    fold_again(engine, space, &held)
+}
+
+/// Folds a space again without what is ahead of the clock, though it had its effect: the clock was wrong.
+pub(crate) fn hold_early(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
+    let now = engine.now();
+    let (storage, replica) = engine.parts(space)?;
+    let mut held = BTreeSet::new();
+    for at in 1..replica.next {
+        let row = log::row(storage, replica.key(at))?;
+        if row.time.is_ahead_of(now) {
+            held.insert((row.time, at));
+        }
+    }
+    replica.time = Timestamp::default();
+    fold_again(engine, space, &held)
+}
+
+fn fold_again(
+    engine: &mut Engine,
+    space: &SpaceId,
+    held: &BTreeSet<(Timestamp, LogSeq)>,
+) -> Result<(), Error> {
     engine.write_view()?;
     clear_view(engine, space)?;
     let (_, replica) = engine.parts(space)?;
-    // What had its effect keeps it, also if the clock was set back since.
-    let held = replica.held.clone();
     replica.start_over();
     // The log seems to end where it was folded: what stands later has no state yet.
     let last = std::mem::replace(&mut replica.next, 1);
@@ -93,6 +119,8 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     let (lower, upper) = (number.to_be_bytes(), (number + 1).to_be_bytes());
     remove_bytes(storage, &layout::TIP, &lower, &upper)?;
     remove_bytes(storage, &layout::COLLECTION, &lower, &upper)?;
+    let (lower, upper) = (fork::space_key(number), fork::space_key(number + 1));
+    remove_bytes(storage, &layout::META, &lower, &upper)?;
     storage.remove(&layout::SPACE, u64::from(number).into())?;
     storage.remove(&layout::SPACE_ID, space.0.as_slice().into())?;
     engine.replicas.remove(space);

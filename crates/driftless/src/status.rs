@@ -6,6 +6,7 @@ use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::fork::{self, Copied, Fork};
 use crate::layout::{self, State};
 use crate::log;
 use crate::refused::{self, RefusedLine};
@@ -22,6 +23,8 @@ pub struct Status {
     pub spaces: Vec<SpaceStatus>,
     /// What was not admitted, the newest first.
     pub refused: Vec<RefusedLine>,
+    /// Whether another copy of this database was met that signs with the same key.
+    pub copied: Option<Copied>,
 }
 
 /// The state of a space.
@@ -41,8 +44,8 @@ pub struct SpaceStatus {
     pub void: Vec<Pending>,
     /// Waiting for a body or for the rest of a transaction; at most 100 lines.
     pub wanted: Vec<Pending>,
-    /// Keys that have written two commits with one number: a copied or restored device.
-    pub forked: Vec<AuthorId>,
+    /// Where somebody has signed two commits with one number: a copied or restored device; at most 100.
+    pub forked: Vec<Fork>,
 }
 
 /// A commit that is not applied.
@@ -68,7 +71,8 @@ impl Database {
 fn status(engine: &mut Engine) -> Result<Status, Error> {
     let ids: Vec<SpaceId> = engine.summaries()?.into_iter().map(|summary| summary.id).collect();
     let spaces = ids.into_iter().map(|id| space(engine, id)).collect::<Result<_, _>>()?;
-    Ok(Status { spaces, refused: refused::list(engine.storage.as_ref())? })
+    let copied = Copied::load(engine.storage.as_ref(), &engine.author())?;
+    Ok(Status { spaces, refused: refused::list(engine.storage.as_ref())?, copied })
 }
 
 fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
@@ -84,9 +88,7 @@ fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
         wanted: Vec::new(),
         forked: Vec::new(),
     };
-    for author in replica.forked() {
-        status.forked.push(replica.author(storage, author)?);
-    }
+    status.forked = fork::list(storage, replica, SHOWN)?;
     for (at, state) in replica::range(storage, &layout::STATE, replica.number)? {
         let state = State::decode(&state)?;
         let lines = match state {

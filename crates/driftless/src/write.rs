@@ -24,6 +24,7 @@ const BODY_FRAME: usize = 64;
 impl Engine {
     /// Founds a space in which this user is the admin that nobody can remove.
     pub(crate) fn create_space(&mut self, name: &str) -> Result<SpaceId, Error> {
+        self.alone()?;
         let author = self.author();
         let admin = Permission::Admin(Strength(0));
         let operators = vec![
@@ -125,6 +126,7 @@ impl Engine {
 
     // What the next commit builds on. More heads than a header can name are joined by merge commits first.
     fn parents(&mut self, space: &SpaceId, kind: Kind) -> Result<Parents, Error> {
+        self.alone()?;
         loop {
             let own = self.author();
             let (storage, replica) = self.parts(space)?;

@@ -72,8 +72,14 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
         bytes: database.bytes_on_disk()?,
         spaces: spaces.map(space_status).collect(),
         refused: refused.map(refused_line).collect(),
+        copied: status.copied.map(|copied| contract::Copied {
+            space: copied.space,
+            seq: copied.seq,
+            commit: copied.commit,
+            since: copied.since_ms,
+        }),
     };
-    line.ok = line.refused.is_empty() && line.spaces.iter().all(is_fine);
+    line.ok = line.copied.is_none() && line.refused.is_empty() && line.spaces.iter().all(is_fine);
     let output = &mut context.output;
     if output.json { output.record(&line) } else { print(output, &line) }
 }
@@ -92,7 +98,7 @@ fn space_status(space: driftless::SpaceStatus) -> contract::SpaceStatus {
         held: waiting(space.counts.held, space.held),
         void: waiting(space.counts.void, space.void),
         wanted: waiting(space.counts.wanted, space.wanted),
-        forked: space.forked,
+        forked: space.forked.into_iter().map(contract::Fork::from).collect(),
     }
 }
 
@@ -139,15 +145,29 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         print_waiting(output, space, "held", &space.held)?;
         print_waiting(output, space, "void", &space.void)?;
         print_waiting(output, space, "wanted", &space.wanted)?;
-        for author in &space.forked {
+        for fork in &space.forked {
             output.text("")?;
             output.text(format!(
-                "forked in {}: {author} signed two commits of one number; was a device copied or restored?",
-                escape(&space.name)
+                "forked in {}: {} signed two commits with the number {}, {} and {}; the second came at {} UTC. \
+                 Was a device copied or restored?",
+                escape(&space.name),
+                fork.author,
+                fork.seq,
+                fork.commits[0].short(),
+                fork.commits[1].short(),
+                time_text(fork.since)
             ))?;
         }
     }
     print_refused(output, &status.refused)?;
+    if let Some(copied) = &status.copied {
+        output.text("")?;
+        output.text(format!(
+            "Another copy of this database signs with the same key: since {} UTC nothing more is written here. \
+             `driftless doctor` says what to do.",
+            time_text(copied.since)
+        ))?;
+    }
     output.text("")?;
     output.text(match (status.ok, status.spaces.is_empty()) {
         (true, true) => "There is no space yet: `driftless space create NAME` makes one.",

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod database;
+mod doctor;
 mod document;
 mod history;
 mod index;
@@ -130,6 +131,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Revoke { space, subject } => member::revoke(context, &space, &subject),
         Command::Members { space } => member::members(context, &space),
         Command::Status { space } => database::status(context, space.as_deref()),
+        Command::Doctor { fix, keep_key } => doctor::run(context, fix, keep_key),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
         Command::Serve { http, address } => serve::run(context, &http, &address),

@@ -5,6 +5,7 @@ mod acceptance;
 mod contract;
 mod demo;
 mod failures;
+mod forks;
 mod importing;
 mod killing;
 mod merging;

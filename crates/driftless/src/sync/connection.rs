@@ -175,7 +175,7 @@ fn silent() -> Error {
 }
 
 fn greeting(database: &Database) -> Result<(PeerId, [u8; 16], Vec<driftless_core::sign::AuthorKey>), Error> {
-    database.read(|engine| Ok((engine.node.id(), engine.random(), vec![engine.user.key.clone()])))
+    database.read(|engine| Ok((engine.node.id(), engine.random(), engine.user.keys().cloned().collect())))
 }
 
 fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {

@@ -4,6 +4,7 @@ mod documents;
 mod concurrent;
 mod exchange;
 mod failing;
+mod forks;
 mod laws;
 mod pen;
 mod recovery;
