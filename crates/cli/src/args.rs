@@ -145,8 +145,51 @@ import again completes one that was cut off.")]
     /// Print one document
     #[command(after_help = "EXAMPLES
   driftless get world subdivisions FI-18
-  driftless get world subdivisions '\"42\"'     # the string 42; without the quotes, the integer")]
-    Get(OneDocument),
+  driftless get world subdivisions '\"42\"'     # the string 42; without the quotes, the integer
+  driftless get world subdivisions FI-18 --at 2026-11-20T12:00:00
+  driftless get world subdivisions FI-18 --at c_abcd2345
+
+A time is in UTC, and stands for all edits up to it by their authors' clocks: `2026-11-20`, `2026-11-20T12:00:00`, or Unix
+milliseconds. A commit stands for itself and what its author had seen.")]
+    Get {
+        #[command(flatten)]
+        document: OneDocument,
+        /// As it was at a time, or as of a commit
+        #[arg(long, value_name = "TIME|COMMIT")]
+        at: Option<String>,
+    },
+
+    /// Print the operators that lead from one moment of a document to another
+    #[command(after_help = "EXAMPLES
+  driftless diff world subdivisions FI-18 --from 2026-11-20
+  driftless diff world subdivisions FI-18 --from c_abcd2345 --to c_efgh2345 --json
+
+Times and commits are those of `get --at`; `driftless log` prints them. What it prints can be given to `edit`, as far as it
+changes fields.")]
+    Diff {
+        #[command(flatten)]
+        document: OneDocument,
+        /// The moment before
+        #[arg(long, value_name = "TIME|COMMIT")]
+        from: String,
+        /// The moment after; if left out, now
+        #[arg(long, value_name = "TIME|COMMIT")]
+        to: Option<String>,
+    },
+
+    /// Say why a document is, or is not, here or at a peer
+    #[command(after_help = "EXAMPLES
+  driftless explain world subdivisions FI-18
+  driftless explain world subdivisions FI-18 --peer p_abcd2345 --json
+
+Each line is a step of the decision; `!!` marks those that stand in the way, and the end says what to do about the first.")]
+    Explain {
+        #[command(flatten)]
+        document: OneDocument,
+        /// Also at this peer: its id, or the first 8 or more characters
+        #[arg(long)]
+        peer: Option<String>,
+    },
 
     /// Change fields of a document with operators
     #[command(after_help = "EXAMPLES
@@ -189,6 +232,7 @@ Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push 
   driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
   driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
   driftless find notes shopping --deleted
+  driftless find world subdivisions '{\"country\": \"AT\"}' --plan
 
 Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
     Find {
@@ -208,6 +252,9 @@ Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMa
         /// Include deleted documents
         #[arg(long)]
         deleted: bool,
+        /// Print how it would be searched instead: by which index, over how many documents
+        #[arg(long)]
+        plan: bool,
     },
 
     /// Count the documents that a filter selects

@@ -54,6 +54,28 @@ pub(crate) struct Count {
     pub(crate) count: u64,
 }
 
+/// `index` is null where every document is looked at.
+#[derive(Serialize)]
+pub(crate) struct Plan {
+    pub(crate) index: Option<String>,
+    pub(crate) candidates: u64,
+}
+
+/// `fix` is about the first step that is not `ok`; null if all are, or nothing is to be done.
+#[derive(Serialize)]
+pub(crate) struct Explanation {
+    pub(crate) ok: bool,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) fix: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Step {
+    pub(crate) step: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) detail: String,
+}
+
 /// The last three are null when `kind` is `ready`.
 #[derive(Serialize)]
 pub(crate) struct Change<'d> {

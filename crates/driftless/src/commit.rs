@@ -252,7 +252,12 @@ impl Engine {
             kept.push((*id, facts.at, Kept { author, place: Replica::place(&facts), is_ancestor: false }));
         }
         let targets: BTreeSet<u64> = kept.iter().map(|(_, at, _)| *at).collect();
-        let found = ancestors_among(storage, replica.number, &admitted.parents, &targets)?;
+        let found = ancestors_among(
+            storage,
+            replica.number,
+            admitted.parents.iter().map(|parent| parent.at).collect(),
+            &targets,
+        )?;
         let with = |(id, at, kept)| (id, Kept { is_ancestor: found.contains(&at), ..kept });
         Ok(kept.into_iter().map(with).collect())
     }
@@ -309,16 +314,16 @@ fn kept_by(operator: &RuleOperator) -> &[CommitId] {
     }
 }
 
-// Which targets are among the ancestors of a commit with these parents. Walks back from the newest arrival and never
-// further than the oldest target: ancestors arrived before their descendants.
-fn ancestors_among(
+/// Which targets are among these commits and their ancestors. Walks back from the newest arrival and never
+/// further than the oldest target: ancestors arrived before their descendants.
+pub(crate) fn ancestors_among(
     storage: &dyn Storage,
     space: u32,
-    parents: &[Facts],
+    from: BTreeSet<u64>,
     targets: &BTreeSet<u64>,
 ) -> Result<BTreeSet<u64>, Error> {
     let mut found = BTreeSet::new();
-    let mut open: BTreeSet<u64> = parents.iter().map(|parent| parent.at).collect();
+    let mut open = from;
     let Some(oldest) = targets.first().copied() else { return Ok(found) };
     while let Some(at) = open.pop_last().filter(|at| *at >= oldest) {
         if targets.contains(&at) {

@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use driftless_core::clock::Clock;
-use driftless_core::id::{AuthorId, SpaceId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::sign::NodeKey;
 use driftless_store::{Key, Order, Storage};
 
@@ -16,6 +16,7 @@ use crate::collections::Collections;
 use crate::error::Error;
 use crate::fork::Copied;
 use crate::layout;
+use crate::met::Met;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::user::User;
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     /// Set where another copy of this database was met that signs with the same key: then nothing more is signed.
     pub(crate) copied: Option<Copied>,
     pub(crate) node: NodeKey,
+    /// What connections came to since the database was opened.
+    pub(crate) met: HashMap<PeerId, Met>,
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
@@ -108,6 +111,7 @@ impl Engine {
             user,
             copied,
             node: NodeKey::from_seed(&node),
+            met: HashMap::new(),
             poisoned: None,
             room: Room::default(),
             staged: 0,

@@ -33,6 +33,8 @@ pub struct Query {
 pub struct Plan {
     /// The path whose index narrows the candidates; `None` looks at every document.
     pub index: Option<String>,
+    /// How many documents are looked at.
+    pub candidates: u64,
 }
 
 impl Collection {
@@ -106,8 +108,18 @@ impl Query {
     pub fn plan(&self) -> Result<Plan, Error> {
         self.collection.space().database().read(|engine| {
             let facts = self.collection.facts(engine)?;
-            let index = facts.as_ref().and_then(|facts| self.index(facts));
-            Ok(Plan { index: index.map(|(index, _)| index.path.to_string()) })
+            engine.write_view()?;
+            let Some(facts) = facts else { return Ok(Plan { index: None, candidates: 0 }) };
+            if let Some((index, range)) = self.index(&facts) {
+                let candidates = candidates(engine, index, range)?.len() as u64;
+                return Ok(Plan { index: Some(index.path.to_string()), candidates });
+            }
+            let mut candidates = 0;
+            engine.storage.scan(facts.number, None, &mut |stored| {
+                candidates += u64::from(self.deleted || !stored.deleted);
+                ControlFlow::Continue(())
+            })?;
+            Ok(Plan { index: None, candidates })
         })
     }
 

@@ -4,6 +4,7 @@ mod bundle;
 mod database;
 mod doctor;
 mod document;
+mod explain;
 mod history;
 mod index;
 mod member;
@@ -109,13 +110,15 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Import { at, file, key, format } => {
             document::import(context, &at, &file, key.as_deref(), format)
         }
-        Command::Get(document) => document::get(context, &document),
+        Command::Get { document, at } => document::get(context, &document, at.as_deref()),
+        Command::Diff { document, from, to } => document::diff(context, &document, &from, to.as_deref()),
+        Command::Explain { document, peer } => explain::run(context, &document, peer.as_deref()),
         Command::Edit { document, operators } => document::edit(context, &document, &operators),
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
         Command::Restore(document) => document::restore(context, &document),
-        Command::Find { at, filter, sort, limit, skip, deleted } => {
-            let page = query::Page { sort, limit, skip, deleted };
+        Command::Find { at, filter, sort, limit, skip, deleted, plan } => {
+            let page = query::Page { sort, limit, skip, deleted, plan };
             query::find(context, &at, filter.as_deref(), &page)
         }
         Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),

@@ -8,6 +8,7 @@ mod failures;
 mod forks;
 mod importing;
 mod killing;
+mod looking;
 mod merging;
 mod networking;
 mod sandbox;

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::met::{Agreed, Met};
 use crate::sync::host::{Host, Moved};
 
 /// How long a peer may take to say who it is and to prove its keys.
@@ -53,6 +54,7 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
     let (us, nonce, keys) = greeting(&database)?;
+    let notes = database.clone();
     let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
     let mut inbox = Inbox::default();
     let deadline = tokio::time::Instant::now() + GREETING;
@@ -85,6 +87,20 @@ pub(crate) async fn run(
                     if matches!(event, Event::Proven(_)) {
                         receiver.limit(MAX_FRAME);
                         greeted = true;
+                    }
+                    let met = match &event {
+                        Event::Proven(authors) => Some(Met { authors: authors.clone(), agreed: Vec::new() }),
+                        Event::Settled(space) => {
+                            let position =
+                                state.as_ref().map(|(_, host)| host.reached(space)).unwrap_or_default();
+                            let at_ms = notes.read(|engine| Ok(engine.now()))?;
+                            let agreed = vec![Agreed { space: *space, position, at_ms }];
+                            Some(Met { authors: Vec::new(), agreed })
+                        }
+                        _ => None,
+                    };
+                    if let Some(met) = met {
+                        notes.met_peer(peer, &met)?;
                     }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
                     if let Some(told) = tell(event, moved, meter.traffic()) {

@@ -81,6 +81,8 @@ struct Stream {
     given: u64,
     /// Up to where we asked for bodies: each is asked for once.
     asked: LogSeq,
+    /// Up to here the peer has our log, or was sent it.
+    reached: LogSeq,
 }
 
 impl Host {
@@ -102,6 +104,7 @@ impl Host {
                     wanted: VecDeque::new(),
                     given: 0,
                     asked: 0,
+                    reached: 0,
                 };
                 let opened = self.open(&stream)?;
                 if opened.is_some() {
@@ -126,6 +129,12 @@ impl Host {
             Ask::Forget { slot } => drop(self.streams.remove(&slot)),
         }
         self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// How far of our log of a space the peer has everything, once both sides have said that they have the same.
+    pub(crate) fn reached(&self, space: &SpaceId) -> LogSeq {
+        let streams = self.streams.values().filter(|stream| stream.space == *space);
+        streams.map(|stream| stream.reached).max().unwrap_or_default()
     }
 
     fn open(&self, stream: &Stream) -> Result<Option<Opened>, Error> {
@@ -218,7 +227,11 @@ impl Host {
                     // It gives and gets nothing, not even what our heads are.
                     return Ok(Some(Some(ReadFrame::default())));
                 }
-                next_frame(engine, stream, moved)
+                let found = next_frame(engine, stream, moved)?;
+                if matches!(&found, Some(Some(read)) if read.frame.is_none()) {
+                    stream.reached = engine.parts(&stream.space)?.1.next - 1;
+                }
+                Ok(found)
             })?;
             if let Some(read) = found {
                 return Ok(read);
@@ -245,7 +258,12 @@ impl Host {
         moved.received += received.len() as u64;
         self.database.write(|engine| {
             engine.source(Source::Peer);
+            let before = end(engine, &stream.space)?;
             let taken = ingest(engine, received)?;
+            if stream.reached == before {
+                // What follows came from the peer.
+                stream.reached = end(engine, &stream.space)?;
+            }
             let Tally { applied, held, void, wanted, refused, declined, signatures, .. } = taken.tally;
             moved.applied += applied;
             moved.held += held;
@@ -359,6 +377,11 @@ impl Stream {
             None => places.push(place),
         }
     }
+}
+
+// The last position in the log of a space; 0 if it is not here.
+fn end(engine: &mut Engine, space: &SpaceId) -> Result<LogSeq, Error> {
+    Ok(if engine.load(space)? { engine.parts(space)?.1.next - 1 } else { 0 })
 }
 
 fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -> Result<(), Error> {

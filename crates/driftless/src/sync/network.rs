@@ -253,6 +253,8 @@ impl Network {
                         Err(_) if begun.elapsed().as_secs() > LONGEST_PAUSE => pause = 1,
                         Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
                     }
+                    // Less is known of the peer where this cannot be written; nothing else is lost.
+                    let _ = this.remember(&peer.id);
                     let mut stop = this.shared.stop.subscribe();
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_secs(pause)) => {}
@@ -336,6 +338,19 @@ impl Network {
         }
     }
 
+    // Writes down what connections with a peer came to, if that is news.
+    fn remember(&self, peer: &PeerId) -> Result<(), Error> {
+        let database = &self.shared.database;
+        let met = database.met(peer)?;
+        let known = database.peers()?.into_iter().find(|known| known.id == *peer);
+        let news = known.is_some_and(|known| {
+            let mut now = known.clone();
+            now.take(&met);
+            now != known
+        });
+        if news { database.change_peer(*peer, |known| known.take(&met)).map(drop) } else { Ok(()) }
+    }
+
     fn note(
         &self,
         peer: PeerId,
@@ -347,7 +362,9 @@ impl Network {
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
             address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();
+        let met = database.met(&peer)?;
         database.change_peer(peer, |known| {
+            known.take(&met);
             known.addresses.retain(|other| *other != address);
             known.addresses.insert(0, address);
             known.addresses.truncate(16);

@@ -3,9 +3,11 @@
 mod documents;
 mod concurrent;
 mod exchange;
+mod explained;
 mod failing;
 mod forks;
 mod laws;
+mod past;
 mod pen;
 mod recovery;
 mod signed;
