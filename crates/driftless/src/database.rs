@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId};
+use driftless_core::limits::MAX_AHEAD_MS;
 use driftless_store::WriterLock;
 
 use crate::changes::{Changes, Listeners};
@@ -135,6 +136,29 @@ impl Database {
     pub(crate) fn flush_if_staged(&self) -> Result<(), Error> {
         let staged = self.engine()?.staged > 0;
         if staged { self.flush() } else { Ok(()) }
+    }
+
+    /// Gives commits whose time has come their effect, and says how long it is until the next one. Every use of a space
+    /// does the same for that space; whoever keeps a database open calls this now and then. `driftless serve` does.
+    pub fn release_due(&self) -> Result<Option<Duration>, Error> {
+        let earliest = |engine: &mut Engine| {
+            let mut earliest = None;
+            for summary in engine.summaries()?.iter().filter(|summary| summary.counts.held > 0) {
+                engine.load(&summary.id)?;
+                let first = engine.parts(&summary.id)?.1.held.first().copied();
+                earliest = earliest.into_iter().chain(first.map(|(time, _)| (time, summary.id))).min();
+            }
+            Ok(earliest)
+        };
+        loop {
+            let Some((time, space)) = self.read(earliest)? else { return Ok(None) };
+            let now = self.read(|engine| Ok(engine.now()))?;
+            if time.is_ahead_of(now) || !self.is_writable()? {
+                let due = time.ms().saturating_sub(MAX_AHEAD_MS);
+                return Ok(Some(Duration::from_millis(due.saturating_sub(now))));
+            }
+            self.write(|engine| engine.present(&space).map(drop))?;
+        }
     }
 
     /// Bytes of the database file.

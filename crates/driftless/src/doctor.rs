@@ -79,7 +79,12 @@ impl Database {
         })?;
         checks.push(match (early, behind) {
             (0, false) => Check::new("clock", true, "it agrees with the times of what is here", ""),
-            (0, true) => Check::new("clock", false, "it is more than 10 minutes behind what it once said", "set the clock of this machine"),
+            (0, true) => Check::new(
+                "clock",
+                false,
+                "it is more than 10 minutes behind times that are here: it was wrong, or is",
+                "set the clock of this machine; if it is right now, `driftless doctor --fix` lets time go on from it",
+            ),
             (count, _) => Check::new(
                 "clock",
                 false,
@@ -292,18 +297,19 @@ fn rewrite_early(engine: &mut Engine) -> Result<u64, Error> {
     let mut rewritten = 0;
     let mut early = Vec::new();
     engine.alone()?;
-    for space in spaces(engine)? {
-        let commits = early_commits(engine, &space)?;
+    let all = spaces(engine)?;
+    for space in &all {
+        let commits = early_commits(engine, space)?;
         if !commits.is_empty() {
-            early.push((space, commits));
+            early.push((*space, commits));
         }
     }
-    if early.is_empty() {
-        return Ok(0);
-    }
     // From here on time goes on from what is not ahead.
-    for (space, _) in &early {
-        hold_early(engine, space)?;
+    let now = engine.now();
+    for space in &all {
+        if engine.present(space)?.time.is_ahead_of(now) {
+            hold_early(engine, space)?;
+        }
     }
     engine.clock = Clock::default();
     for replica in engine.replicas.values() {

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing itself; it asks the log, the rules, the view and the notes about peers.
 
-use driftless_core::clock::Timestamp;
+use driftless_core::clock::{Timestamp, utc};
 use driftless_core::commit::{Kind, RuleBody};
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
@@ -158,7 +158,7 @@ fn commit(
     let now = engine.now();
     let (storage, replica) = engine.parts(space)?;
     let author = replica.author(storage, row.author)?;
-    let whose = format!("{} of {author}, number {}, at {} ms", row.id, row.seq, row.time.ms());
+    let whose = format!("{} of {author}, number {}, at {} UTC", row.id, row.seq, utc(row.time.ms()));
     let (strength, via) = replica::strength(row);
     let by = if row.by_key { "by a statement about its key" } else { "as anyone" };
     let state = log::state(storage, key)?;
@@ -241,7 +241,7 @@ fn document(
     let detail = match deleted {
         Some((commit, author, time)) => {
             let author = log::author(engine.storage.as_ref(), author)?;
-            format!("it was deleted by {author} with {commit}, at {} ms", time.ms())
+            format!("it was deleted by {author} with {commit}, at {} UTC", utc(time.ms()))
         }
         None => "it is deleted".to_owned(),
     };
@@ -278,7 +278,7 @@ fn there(
     let detail = match (peer.last_sync_ms, failed) {
         (_, true) => format!("the last exchange failed: {}", peer.last_error),
         (0, false) => "none was made from here; it may have connected itself".to_owned(),
-        (at, false) => format!("the last one ended well at {at} ms"),
+        (at, false) => format!("the last one ended well at {} UTC", utc(at)),
     };
     told.step("exchange", !failed, detail, "check that the peer runs and where, then `driftless sync`");
     let agreed = peer.agreed.iter().find(|agreed| agreed.space == *space);
@@ -288,13 +288,13 @@ fn there(
         (None, ..) => (false, "both sides were never known to have the same of this space".to_owned()),
         (Some(_), 0, _) => (false, "there is nothing of it here that could be sent".to_owned()),
         (Some(agreed), _, 0) => {
-            (true, format!("the peer has said that it has all of it, at {} ms", agreed.at_ms))
+            (true, format!("the peer has said that it has all of it, at {} UTC", utc(agreed.at_ms)))
         }
         (Some(agreed), all, newer) => (
             false,
             format!(
-                "{newer} of its {all} commits are newer than the last full exchange, at {} ms",
-                agreed.at_ms
+                "{newer} of its {all} commits are newer than the last full exchange, at {} UTC",
+                utc(agreed.at_ms)
             ),
         ),
     };

@@ -56,7 +56,7 @@ mod doctor;
 mod explain;
 mod sync;
 
-pub use driftless_core::clock::Timestamp;
+pub use driftless_core::clock::{Timestamp, utc};
 pub use driftless_core::commit::Kind;
 pub use driftless_core::document::{Document, Subject as DocumentSubject};
 pub use driftless_core::document_id::{DocumentId, DocumentIdError};

@@ -30,6 +30,10 @@ const CONNECTIONS_OF_PEER: usize = 16;
 /// The longest pause between two attempts to reach a peer.
 const LONGEST_PAUSE: u64 = 64;
 
+/// How often a served database looks for commits that are due: also a clock that is set forward makes some so.
+const RELEASE: Duration = Duration::from_secs(5);
+const SHORTEST_RELEASE: Duration = Duration::from_millis(100);
+
 /// What one exchange of a space did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synced {
@@ -138,10 +142,29 @@ impl Network {
         Self { shared: self.shared.clone(), _alive: None }
     }
 
+    // While the database is served, what is due takes its effect though nobody asks.
+    fn release_due(&self) {
+        let (database, mut stop) = (self.shared.database.clone(), self.shared.stop.subscribe());
+        tokio::spawn(async move {
+            loop {
+                let database = database.clone();
+                let work = tokio::task::spawn_blocking(move || database.release_due()).await;
+                // A database that stopped says so to whoever writes.
+                let Ok(Ok(next)) = work else { return };
+                let pause = next.unwrap_or(RELEASE).clamp(SHORTEST_RELEASE, RELEASE);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = closed(&mut stop) => return,
+                }
+            }
+        });
+    }
+
     /// Serves the database at an address, and says at which it really is. Peers that connect are kept live.
     pub async fn serve(&self, at: &Address) -> Result<Address, Error> {
         let mut listener = self.shared.transport.listen(at).await?;
         let address = listener.address();
+        self.release_due();
         let (this, mut stop) = (self.worker(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {

@@ -214,7 +214,8 @@ fn a_restored_backup_catches_up_with_what_it_had_written_and_forks_nothing() {
 #[test]
 fn what_was_written_while_the_clock_was_wrong_is_written_again_when_it_is_right() {
     let (hand, right) = (Hand::new(), Hand::new());
-    let (db, hub) = (database(1, &hand), database(2, &right));
+    let home = tempfile::tempdir().unwrap();
+    let (db, hub) = (folder(1, &hand, home.path()), database(2, &right));
     let space = db.create_space("home").unwrap();
     insert(&space, 1).unwrap();
     hand.advance(365 * 86_400_000);
@@ -232,6 +233,11 @@ fn what_was_written_while_the_clock_was_wrong_is_written_again_when_it_is_right(
 
     assert_eq!(db.rewrite_early().unwrap(), 3);
     assert_eq!(db.rewrite_early().unwrap(), 0);
+    assert!(clock(&db).ok, "{:?}", clock(&db));
+    let id = space.id().to_string();
+    drop((notes, space, db));
+    let db = folder(3, &hand, home.path());
+    let space = db.space(&id).unwrap();
     assert!(clock(&db).ok, "{:?}", clock(&db));
     insert(&space, 4).unwrap();
     send(&space, &hub);
