@@ -1,0 +1,20 @@
+//! What the fuzzer runs: one function for each decoder, for the receive path, and for two sessions. Bytes go in; a panic
+//! is a finding. The libFuzzer programs in `fuzz/fuzz_targets` and the test of the corpus call the same functions.
+//!
+//! Nothing here knows libFuzzer. Modules are listed low to high; a module uses only those above it.
+
+mod measure;
+mod choices;
+mod damage;
+mod signed;
+mod encodings;
+mod texts;
+mod wire;
+mod world;
+mod receive;
+mod sessions;
+mod corpus;
+
+pub use corpus::{TARGETS, Target, find};
+pub use damage::damaged;
+pub use measure::check;
