@@ -53,6 +53,12 @@ pub fn damaged(input: &[u8], other: &[u8], seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// Bytes without any order, the same in every run.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut dice = Dice(seed);
+    (0..length).map(|_| dice.next() as u8).collect()
+}
+
 // SplitMix64.
 struct Dice(u64);
 

@@ -255,8 +255,39 @@ pub(crate) fn bundle_seeds() -> Vec<Vec<u8>> {
 
 // Programs for `Choices`: any bytes are one.
 pub(crate) fn programs() -> Vec<Vec<u8>> {
-    let blank = |length: usize| vec![0; length];
-    (1..40)
-        .map(|seed| crate::damaged(&blank(8 + 4 * seed), &[7, 33, 129, 255, 64, 2, 90, 17, 5], seed as u64))
-        .collect()
+    (0..48).map(|seed| crate::damage::noise(12 + 6 * seed, seed as u64)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutants_meet_every_fate() {
+        let mut sum = driftless::Imported::default();
+        let mut reasons = std::collections::BTreeSet::new();
+        for program in programs() {
+            for seed in 0..3 {
+                let program = crate::damaged(&program, &program, seed);
+                let (mut choices, mut world) = (Choices::new(&program), WORLD.clone());
+                let database = database(60);
+                import(&database, &WORLD.bundle(WORLD.known.len()));
+                let made: Vec<Received> = (0..MOST).map(|_| mutant(&mut choices, &mut world)).collect();
+                let done = import(&database, &bundle(&made, |_| true));
+                sum.applied += done.applied;
+                sum.held += done.held;
+                sum.wanted += done.wanted;
+                sum.refused += done.refused;
+                let status = database.status().unwrap();
+                // The world has one of its own, that was taken back.
+                sum.void += status.spaces[0].counts.void - 1;
+                reasons.extend(status.refused.into_iter().map(|line| line.code));
+            }
+        }
+        assert!(sum.applied > 50 && sum.refused > 50, "{sum:?}");
+        assert!(sum.held > 0 && sum.void > 0 && sum.wanted > 0, "{sum:?}");
+        let often =
+            ["bad_signature", "bad_header", "not_permitted", "missing_parent", "unknown_space", "bad_body"];
+        assert!(often.iter().all(|code| reasons.iter().any(|reason| reason == code)), "{reasons:?}");
+    }
 }

@@ -2,6 +2,7 @@
 //! a member, so nothing may get in but what members wrote; and an honest exchange afterwards brings both together.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::LazyLock;
 
 use driftless::{Database, DrivenSession, Error, Map, PeerId, Space};
 use driftless_core::id::CommitId;
@@ -26,10 +27,10 @@ struct Side {
 }
 
 impl Side {
-    fn new(seed: u8, role: Role, commits: usize, them: &Database) -> Self {
+    fn new(seed: u8, role: Role, commits: usize, them: PeerId) -> Self {
         let database = database(seed);
         import(&database, &WORLD.bundle(commits));
-        let session = begin(&database, role, them.peer());
+        let session = begin(&database, role, them);
         let mut side =
             Self { database, space: None, session, arriving: VecDeque::new(), written: BTreeSet::new() };
         side.space = side.database.space(&WORLD.space.to_string()).ok();
@@ -46,8 +47,11 @@ impl Side {
     }
 }
 
-fn begin(database: &Database, role: Role, them: Result<PeerId, Error>) -> DrivenSession {
-    let them = them.expect("a database has a node key");
+// The node keys of the left and the right database.
+static PEERS: LazyLock<[PeerId; 2]> =
+    LazyLock::new(|| [LEFT, RIGHT].map(|seed| database(seed).peer().expect("a node key")));
+
+fn begin(database: &Database, role: Role, them: PeerId) -> DrivenSession {
     DrivenSession::new(database, role, them).expect("memory does not fail")
 }
 
@@ -58,8 +62,8 @@ struct Pair {
 impl Pair {
     fn connect(&mut self) {
         let [left, right] = &mut self.sides;
-        left.session = begin(&left.database, Role::Dialer, right.database.peer());
-        right.session = begin(&right.database, Role::Listener, left.database.peer());
+        left.session = begin(&left.database, Role::Dialer, PEERS[1]);
+        right.session = begin(&right.database, Role::Listener, PEERS[0]);
         left.arriving.clear();
         right.arriving.clear();
         left.session.open(WORLD.space);
@@ -99,9 +103,8 @@ pub(crate) fn sessions(input: &[u8]) {
     let mut choices = Choices::new(input);
     let whole = WORLD.known.len();
     let [left_has, right_has] = [whole - choices.below(whole), whole - choices.below(whole)];
-    let (left_peer, right_peer) = (&database(LEFT), &database(RIGHT));
-    let left = Side::new(LEFT, Role::Dialer, left_has, right_peer);
-    let right = Side::new(RIGHT, Role::Listener, right_has, left_peer);
+    let left = Side::new(LEFT, Role::Dialer, left_has, PEERS[1]);
+    let right = Side::new(RIGHT, Role::Listener, right_has, PEERS[0]);
     let mut pair = Pair { sides: [left, right] };
     pair.connect();
     let mut alive = pair.work();

@@ -9,7 +9,7 @@ use driftless_fuzz_targets::{TARGETS, check, damaged};
 
 /// Changed inputs for each decoder, and for each target that runs databases: shared among the files of its corpus.
 const DECODED: usize = 20_000;
-const LIVE: usize = 400;
+const LIVE: usize = 150;
 
 #[test]
 fn the_corpora_and_their_neighbours_cost_what_they_may_and_break_nothing() {
