@@ -1,24 +1,7 @@
 //! The list of targets: a name, what it runs, what it may cost, and valid inputs to begin with.
 
-use crate::measure::{Allowance, DECODER};
+use crate::target::{Allowance, DECODER, Target};
 use crate::{encodings, receive, sessions, texts, wire};
-
-/// Something that takes bytes from outside.
-#[derive(Debug)]
-pub struct Target {
-    /// The name of the fuzzer's program and of the folder of its corpus.
-    pub name: &'static str,
-    /// The longest input worth trying.
-    pub longest: usize,
-    /// What it may cost.
-    pub allowance: Allowance,
-    /// Tries one input; panics if something does not hold.
-    pub run: fn(&[u8]),
-    /// Inputs that are valid, or nearly.
-    pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Whether it only decodes: then it is quick, and is tried often.
-    pub decodes: bool,
-}
 
 const MIB: usize = 1024 * 1024;
 /// Each pattern in a filter may compile to a MiB and takes several times that meanwhile. Filters come from the user of

@@ -6,6 +6,8 @@ use std::time::Duration;
 use peak_alloc::PeakAlloc;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::target::Target;
+
 // Counts every allocation of the programs that link this library: the fuzzers and the test of the corpus.
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -19,20 +21,8 @@ const TIME: Duration = Duration::from_millis(50);
 /// How much longer it may take without optimisation, or with the counters of the fuzzer, which also asserts, in every branch.
 const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
 
-/// What a target may cost beyond the common measure.
-#[derive(Debug, Clone, Copy)]
-pub struct Allowance {
-    /// Bytes of heap besides those for each byte of input.
-    pub heap: usize,
-    /// How many times `TIME` each piece may take.
-    pub time: u32,
-}
-
-/// What decoders get: one MiB, and the common time.
-pub(crate) const DECODER: Allowance = Allowance { heap: 1024 * 1024, time: 1 };
-
 /// Runs `target` on `input` and panics if it took more heap or time than its input allows.
-pub fn check(target: &crate::Target, input: &[u8]) {
+pub fn check(target: &Target, input: &[u8]) {
     // What is made once, such as the keys of a world, counts for nobody. A fuzzer's program has one target.
     static ONCE: Once = Once::new();
     ONCE.call_once(|| (target.run)(&[]));
