@@ -24,6 +24,10 @@ bench *arguments:
 sim seeds="150" first="1":
     cargo run --release -p driftless-sim -- --seed {{first}} --seeds {{seeds}}
 
+# Every fuzz target for so many seconds; stops at the first finding and says where its input lies.
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

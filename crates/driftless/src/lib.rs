@@ -88,6 +88,8 @@ pub use refused::RefusedLine;
 pub use replica::Counts;
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
+#[doc(hidden)]
+pub use sync::driven::DrivenSession;
 pub use sync::host::Moved;
 pub use sync::network::{Network, Synced};
 pub use ticket::{Invite, Ticket};

@@ -5,16 +5,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::{PeerId, SpaceId};
+use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Event, InviteProof, Output, Role, Session};
+use driftless_core::session::{Event, InviteProof, Output, Role};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::database::Database;
 use crate::error::Error;
 use crate::met::{Agreed, Met};
-use crate::sync::host::{Host, Moved};
+use crate::sync::driven::begin;
+use crate::sync::host::Moved;
 
 /// How long a peer may take to say who it is and to prove its keys.
 const GREETING: Duration = Duration::from_secs(10);
@@ -53,9 +54,8 @@ pub(crate) async fn run(
     news: mpsc::UnboundedSender<News>,
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
-    let (us, nonce, keys) = greeting(&database)?;
     let notes = database.clone();
-    let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
+    let mut state = Some(begin(&database, role, peer)?);
     let mut inbox = Inbox::default();
     let deadline = tokio::time::Instant::now() + GREETING;
     let mut greeted = false;
@@ -188,10 +188,6 @@ impl Inbox {
 
 fn silent() -> Error {
     Error::Peer("the peer did not say in time who it is".into())
-}
-
-fn greeting(database: &Database) -> Result<(PeerId, [u8; 16], Vec<driftless_core::sign::AuthorKey>), Error> {
-    database.read(|engine| Ok((engine.node.id(), engine.random(), engine.user.keys().cloned().collect())))
 }
 
 fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {

@@ -1,5 +1,6 @@
 //! Sync over a network: hosts, connections, and the network they make. Modules low to high.
 
 pub(crate) mod host;
+pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
