@@ -209,3 +209,52 @@ fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
 fn stopped() -> Error {
     Error::Poisoned("the work for a connection stopped".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use driftless_net::pair;
+
+    use super::*;
+
+    // What becomes of a connection on which we wait to send while the other side sends these frames and reads nothing.
+    async fn waits(frames: usize, bytes: usize) -> Result<(), Error> {
+        let (mut ours, mut theirs) = pair(PeerId([1; 32]), PeerId([2; 32]));
+        ours.receiver.limit(MAX_FRAME);
+        let mut inbox = Inbox::default();
+        let sending = async {
+            loop {
+                let sent = inbox.while_sending(ours.sender.as_mut(), vec![0], ours.receiver.as_mut());
+                sent.await?;
+            }
+        };
+        let hostile = async {
+            for _ in 0..frames {
+                theirs.sender.send(vec![0; bytes]).await.unwrap();
+            }
+            // Each time, we take what is on its way.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = sending => ended,
+            () = hostile => Ok(()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_while_we_send_is_bounded_by_number_and_by_bytes() {
+        let (frames, mebibyte) = (INBOX / 1024, 1024 * 1024);
+        for (count, bytes, taken) in [
+            (frames - 1, 1, true),
+            (frames, 1, true),
+            (frames + 1, 1, false),
+            (INBOX / mebibyte - 1, mebibyte, true),
+            (INBOX / mebibyte, mebibyte, true),
+            (INBOX / mebibyte + 1, mebibyte, false),
+        ] {
+            let waited = waits(count, bytes).await;
+            assert_eq!(waited.is_ok(), taken, "{count} frames of {bytes} bytes: {waited:?}");
+        }
+    }
+}
