@@ -28,6 +28,11 @@ sim seeds="150" first="1":
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}
 
+# A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
+hub:
+    DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture
+    DRIFTLESS_FORKS=10000 cargo test --release -p driftless --test byzantine thousand -- --nocapture
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

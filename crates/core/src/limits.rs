@@ -61,6 +61,8 @@ pub const MAX_SUMMARY_AUTHORS: usize = 16 * 1024;
 pub const MAX_WANTED: usize = 1024;
 /// Spaces open in one session.
 pub const MAX_SLOTS: usize = 1024;
+/// Spaces that a peer may open in one session, those that were closed again included.
+pub const MAX_OPENS: usize = 4 * MAX_SLOTS;
 /// Rounds without anything new before an exchange ends.
 pub const MAX_ROUNDS: u32 = 3;
 /// Bytes sent in a space and not yet acknowledged: what is sent again after a lost connection.

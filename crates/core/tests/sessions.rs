@@ -134,7 +134,7 @@ impl Host {
             }
             Ask::Ingest { slot, number, frame } => {
                 self.take(slot, &frame);
-                session.handle_ingested(slot, number, Vec::new(), None);
+                session.handle_ingested(slot, number, Vec::new(), None, Vec::new());
             }
             Ask::Check { slot, heads, .. } => {
                 let Some(stream) = self.streams.get(&slot) else { return };

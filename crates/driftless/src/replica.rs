@@ -504,9 +504,19 @@ pub(crate) fn range(
     table: &driftless_store::Table,
     number: u32,
 ) -> Result<Vec<(LogKey, Vec<u8>)>, Error> {
-    let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
+    range_after(storage, table, number, 0)
+}
+
+/// The same, from after a position on.
+pub(crate) fn range_after(
+    storage: &dyn Storage,
+    table: &driftless_store::Table,
+    number: u32,
+    after: LogSeq,
+) -> Result<Vec<(LogKey, Vec<u8>)>, Error> {
+    let (lower, upper) = (LogKey::new(number, after).0, LogKey::new(number, u64::MAX).0);
     let mut rows = Vec::new();
-    let (lower, upper) = (Bound::Included(Key::U64(lower)), Bound::Included(Key::U64(upper)));
+    let (lower, upper) = (Bound::Excluded(Key::U64(lower)), Bound::Included(Key::U64(upper)));
     storage.range(table, lower, upper, Order::Ascending, &mut |key, value| {
         if let Key::U64(at) = key {
             rows.push((LogKey(at), value.to_vec()));

@@ -207,7 +207,7 @@ fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Resu
 // The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
 fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Result<Vec<CommitId>, Error> {
     let tips: Vec<(u32, u64)> = replica.tips.iter().map(|((author, _), tip)| (*author, tip.at)).collect();
-    let mut kept = Vec::new();
+    let mut kept: Vec<(u64, CommitId)> = Vec::new();
     for (author, at) in tips {
         let author = replica.author(storage, author)?;
         let mut next = match subject {
@@ -220,12 +220,19 @@ fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Resu
         while let Some(at) = next {
             let row = log::row(storage, LogKey::new(replica.number, at))?;
             if !replica.held.contains(&(row.time, at)) {
-                kept.push(row.id);
+                kept.push((row.seq, row.id));
                 break;
             }
             next = row.previous;
         }
     }
+    if matches!(subject, Subject::Key(_)) {
+        // Who has more branches than one grant can name must not be safe from removal: the longest stay.
+        kept.sort_by_key(|(seq, id)| (std::cmp::Reverse(*seq), *id));
+        kept.dedup();
+        kept.truncate(MAX_KEEP);
+    }
+    let mut kept: Vec<CommitId> = kept.into_iter().map(|(_, id)| id).collect();
     kept.sort();
     kept.dedup();
     if kept.len() > MAX_KEEP {

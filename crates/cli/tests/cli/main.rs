@@ -14,5 +14,7 @@ mod networking;
 mod sandbox;
 #[cfg(unix)]
 mod serving;
+#[cfg(unix)]
+mod socket;
 mod terminal;
 mod watching;

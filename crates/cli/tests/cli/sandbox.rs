@@ -180,6 +180,11 @@ impl Running {
         self.child.wait().unwrap()
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Like `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -189,7 +194,7 @@ impl Running {
     /// Like Ctrl-C.
     #[cfg(unix)]
     pub(crate) fn interrupt(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -INT $0", &id]).status().unwrap().success());
         self.wait()
     }

@@ -15,7 +15,9 @@ pub use message::{ClockEntry, InviteProof, Message, PROTOCOL_VERSION, Slot, Summ
 
 use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
-use crate::limits::{MAX_FRAME, MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW, SESSION_WINDOW};
+use crate::limits::{
+    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_WANTED, SEND_WINDOW, SESSION_WINDOW,
+};
 use crate::sign::{AuthorKey, Domain, verify};
 
 // What a frame counts for in a window at least, so that windows also bound how many frames are on their way.
@@ -162,6 +164,7 @@ pub struct Session {
     next_slot: Slot,
     // The last slot that the peer opened. Numbers only go up: what was said of a closed slot never means another.
     their_slot: Option<Slot>,
+    their_opens: usize,
     // What all slots have sent and not heard of.
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
@@ -207,7 +210,28 @@ struct Exchange {
     stalled: bool,
     rounds: u32,
     their_wants: u32,
+    // Wishes for bodies that brought nothing, one after the other: ours, and the peer's.
+    idle: Idle,
+    their_idle: Idle,
+    // Parents that were missing when something came after the end.
+    orphaned: Vec<CommitId>,
     settled: bool,
+}
+
+// Counts wishes for bodies after which no frame came. Not those that were as long as a wish may be: what the next one
+// asks for may be there.
+#[derive(Debug, Default)]
+struct Idle {
+    frames: Option<u64>,
+    rounds: u32,
+}
+
+impl Idle {
+    fn wish(&mut self, wanted: usize, frames: u64) -> u32 {
+        self.rounds = if self.frames == Some(frames) { self.rounds + 1 } else { 0 };
+        self.frames = (wanted < MAX_WANTED).then_some(frames);
+        self.rounds
+    }
 }
 
 impl Session {
@@ -226,6 +250,7 @@ impl Session {
             slots: BTreeMap::new(),
             next_slot: if role == Role::Dialer { 0 } else { 1 },
             their_slot: None,
+            their_opens: 0,
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
@@ -361,16 +386,19 @@ impl Session {
         self.advance_others(room);
     }
 
-    /// A frame is durable, but for what was refused.
+    /// A frame is durable, but for what was refused; `orphaned` names parents that it needs and that are not here.
     pub fn handle_ingested(
         &mut self,
         slot: Slot,
         number: u64,
         mut refused: Vec<Verdict>,
         declined: Option<Declined>,
+        orphaned: Vec<CommitId>,
     ) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         exchange.ingesting = exchange.ingesting.saturating_sub(1);
+        let room = MAX_WANTED.saturating_sub(exchange.orphaned.len());
+        exchange.orphaned.extend(orphaned.into_iter().take(room));
         refused.truncate(MAX_WANTED);
         self.send(&Message::Ack { slot, number, refused });
         if let Some(Declined { reason, retry_after_ms }) = declined {
@@ -384,24 +412,31 @@ impl Session {
         let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.checking) else { return };
         exchange.checking = false;
         exchange.stalled = false;
+        // What was missing on the way either came, or is missing from the heads as well.
+        exchange.orphaned.clear();
         if missing.is_empty() && bodies.is_empty() {
             exchange.have_all = true;
             return self.advance(slot);
         }
-        let (mut ids, only_bodies) = if missing.is_empty() { (bodies, true) } else { (missing, false) };
-        // Each body is asked for once, so only wishes for heads can go on for ever.
-        exchange.rounds += u32::from(!only_bodies);
-        if !only_bodies && exchange.rounds > MAX_ROUNDS {
-            // Nothing more to be had from this peer for now; what is here stays.
+        let (ids, only_bodies) = if missing.is_empty() { (bodies, true) } else { (missing, false) };
+        self.wish(slot, ids, only_bodies);
+    }
+
+    // Asks for more, unless the peer had nothing to give for too long: then what is here stays.
+    fn wish(&mut self, slot: Slot, mut ids: Vec<CommitId>, bodies: bool) {
+        let Some(exchange) = self.slots.get_mut(&slot) else { return };
+        exchange.rounds += u32::from(!bodies);
+        let idle = if bodies { exchange.idle.wish(ids.len(), exchange.received) } else { 0 };
+        if idle > MAX_ROUNDS || !bodies && exchange.rounds > MAX_ROUNDS {
             exchange.have_all = true;
-            exchange.stalled = true;
+            exchange.stalled = !bodies;
             return self.advance(slot);
         }
         exchange.their_end = None;
         exchange.have_all = false;
         exchange.end_due = true;
         ids.truncate(MAX_WANTED);
-        self.send(&Message::Want { slot, ids, bodies: only_bodies });
+        self.send(&Message::Want { slot, ids, bodies });
     }
 
     fn handle_hello(&mut self, version: u64, nonce: &[u8; 16]) -> Result<(), SessionError> {
@@ -465,6 +500,11 @@ impl Session {
                 if self.slots.values().any(|exchange| exchange.by_peer && exchange.space == space) {
                     return Err(SessionError::Unexpected("a space that is open already"));
                 }
+                // Each costs a look at the space, also when it is closed again at once.
+                self.their_opens += 1;
+                if self.their_opens > MAX_OPENS {
+                    return Err(SessionError::Unexpected("a space that is opened without end"));
+                }
                 self.their_slot = Some(slot);
                 let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
                 let mut exchange = Exchange::new(space, invite, true);
@@ -527,7 +567,9 @@ impl Session {
                     return Err(SessionError::Unexpected("a wish before the end"));
                 }
                 exchange.their_wants += u32::from(!bodies);
-                if exchange.their_wants > MAX_ROUNDS {
+                // The peer counts the frames that came, we those that left: it may see one round more as fruitful.
+                let idle = if bodies { exchange.their_idle.wish(ids.len(), exchange.sent) } else { 0 };
+                if exchange.their_wants > MAX_ROUNDS || idle > MAX_ROUNDS + 1 {
                     return Err(SessionError::Unexpected("endless wishes"));
                 }
                 exchange.behind = true;
@@ -642,6 +684,11 @@ impl Session {
                 }
                 self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest }));
             }
+            // The end named heads that are all here, and what came after it stands on something else.
+            Some(_) if !exchange.orphaned.is_empty() => {
+                let ids = std::mem::take(&mut exchange.orphaned);
+                self.wish(slot, ids, false);
+            }
             _ => self.advance(slot),
         }
     }
@@ -717,6 +764,9 @@ impl Exchange {
             stalled: false,
             rounds: 0,
             their_wants: 0,
+            idle: Idle::default(),
+            their_idle: Idle::default(),
+            orphaned: Vec::new(),
             settled: false,
         }
     }

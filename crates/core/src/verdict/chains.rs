@@ -71,21 +71,27 @@ impl Chains {
         self.reach(author, [kept]).contains(x)
     }
 
-    /// All that is reachable from `kept` by `previous` only: per branch the last seq. What arrives later is never
-    /// below what was kept, so it can be computed once.
+    // All that is reachable from `kept` by `previous` only: per branch the last seq. What arrives later is never
+    // below what was kept, so it can be computed once.
     pub(super) fn reach(&self, author: &AuthorId, kept: impl IntoIterator<Item = Place>) -> Reach {
         let mut reach = Reach::default();
         for place in kept {
-            let mut next = Some(place);
-            while let Some(at) = next {
-                match reach.last.get(&at.branch) {
-                    Some(seq) if *seq >= at.seq => break,
-                    _ => reach.last.insert(at.branch, at.seq),
-                };
-                next = self.left_from(author, at.branch).filter(|from| from.branch < at.branch);
-            }
+            self.extend(author, &mut reach, place);
         }
         reach
+    }
+
+    /// Adds `kept`, and what is reachable from it by `previous`, to what is reached already: as many steps as it adds
+    /// branches, so that thousands of forks cost no more than as many commits.
+    pub fn extend(&self, author: &AuthorId, reach: &mut Reach, kept: Place) {
+        let mut next = Some(kept);
+        while let Some(at) = next {
+            match reach.last.get(&at.branch) {
+                Some(seq) if *seq >= at.seq => break,
+                _ => reach.last.insert(at.branch, at.seq),
+            };
+            next = self.left_from(author, at.branch).filter(|from| from.branch < at.branch);
+        }
     }
 
     fn left_from(&self, author: &AuthorId, branch: u32) -> Option<Place> {
@@ -96,12 +102,13 @@ impl Chains {
 
 /// A part of one author's commits that is closed under `previous`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reach {
+pub struct Reach {
     last: BTreeMap<u32, u64>,
 }
 
 impl Reach {
-    pub(super) fn contains(&self, place: Place) -> bool {
+    /// Whether the commit at this place is in it.
+    pub fn contains(&self, place: Place) -> bool {
         self.last.get(&place.branch).is_some_and(|seq| place.seq <= *seq)
     }
 }

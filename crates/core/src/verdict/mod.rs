@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use admit::{Kept, RuleCommit};
-pub use chains::{Chains, Place};
+pub use chains::{Chains, Place, Reach};
 pub use frontier::{FrontierId, ParentFrontier, RuleIndex};
 pub use judge::{Standing, Via};
 pub use refusal::Refusal;

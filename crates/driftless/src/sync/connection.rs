@@ -9,7 +9,8 @@ use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{Event, InviteProof, Output, Role};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::error::Error;
@@ -40,11 +41,14 @@ pub(crate) enum News {
     Closed(SpaceId),
     /// The peer wants no more of a space for now, and says why.
     Declined(SpaceId, String),
+    /// Commits went over that the other side did not have.
+    Moved,
     /// The exchange came to nothing more.
     Stalled(SpaceId, Moved, Traffic),
 }
 
-/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any.
+/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
+/// since when no space is open.
 pub(crate) async fn run(
     database: Database,
     connection: Connection,
@@ -52,13 +56,15 @@ pub(crate) async fn run(
     mut changed: broadcast::Receiver<Option<SpaceId>>,
     mut commands: mpsc::Receiver<Command>,
     news: mpsc::UnboundedSender<News>,
+    idle: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
     let notes = database.clone();
     let mut state = Some(begin(&database, role, peer)?);
     let mut inbox = Inbox::default();
-    let deadline = tokio::time::Instant::now() + GREETING;
+    let deadline = Instant::now() + GREETING;
     let mut greeted = false;
+    let mut progress = 0;
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
@@ -80,8 +86,12 @@ pub(crate) async fn run(
                         (session, host, answered)
                     });
                     let (session, host, answered) = work.await.map_err(|_| stopped())?;
+                    let now = host.moved.progress();
                     state = Some((session, host));
                     answered?;
+                    if std::mem::replace(&mut progress, now) != now {
+                        let _ = news.send(News::Moved);
+                    }
                 }
                 Output::Event(event) => {
                     if matches!(event, Event::Proven(_)) {
@@ -111,6 +121,14 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = &mut state else { return Err(stopped()) };
+        let open = session.spaces().next().is_some();
+        idle.send_if_modified(|since| {
+            let changes = open == since.is_some();
+            if changes {
+                *since = (!open).then(Instant::now);
+            }
+            changes
+        });
         tokio::select! {
             frame = inbox.next(receiver.as_mut()) => match frame? {
                 Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
@@ -202,4 +220,53 @@ fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
 
 fn stopped() -> Error {
     Error::Poisoned("the work for a connection stopped".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless_net::pair;
+
+    use super::*;
+
+    // What becomes of a connection on which we wait to send while the other side sends these frames and reads nothing.
+    async fn waits(frames: usize, bytes: usize) -> Result<(), Error> {
+        let (mut ours, mut theirs) = pair(PeerId([1; 32]), PeerId([2; 32]));
+        ours.receiver.limit(MAX_FRAME);
+        let mut inbox = Inbox::default();
+        let sending = async {
+            loop {
+                let sent = inbox.while_sending(ours.sender.as_mut(), vec![0], ours.receiver.as_mut());
+                sent.await?;
+            }
+        };
+        let hostile = async {
+            for _ in 0..frames {
+                theirs.sender.send(vec![0; bytes]).await.unwrap();
+            }
+            // Each time, we take what is on its way.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = sending => ended,
+            () = hostile => Ok(()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_while_we_send_is_bounded_by_number_and_by_bytes() {
+        let (frames, mebibyte) = (INBOX / 1024, 1024 * 1024);
+        for (count, bytes, taken) in [
+            (frames - 1, 1, true),
+            (frames, 1, true),
+            (frames + 1, 1, false),
+            (INBOX / mebibyte - 1, mebibyte, true),
+            (INBOX / mebibyte, mebibyte, true),
+            (INBOX / mebibyte + 1, mebibyte, false),
+        ] {
+            let waited = waits(count, bytes).await;
+            assert_eq!(waited.is_ok(), taken, "{count} frames of {bytes} bytes: {waited:?}");
+        }
+    }
 }

@@ -3,19 +3,19 @@
 //! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::commit::{Header, commit_id};
+use driftless_core::commit::{Header, Vouched, commit_id};
 use driftless_core::frame::{self, FrameBuilder, FrameCommit, PushError};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::rules::Subject;
 use driftless_core::session::{
     Ask, ClockEntry, Declined, InviteProof, Opened, ReadFrame, Session, Slot, Summary, Verdict,
 };
 use driftless_core::sign::{Domain, verify_commit};
-use driftless_core::verdict::Place;
+use driftless_core::verdict::{Chains, Place, Reach};
 use driftless_store::{Key, Order, Storage};
 
 use crate::database::Database;
@@ -30,6 +30,9 @@ use crate::view::Source;
 
 // Rows looked at under one lock while searching for something that the peer lacks.
 const SCAN: u64 = 4096;
+// Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
+// what it has let in itself, so it sends none of these; a few may be the fault of its disk.
+const MAX_FORGED: u64 = 64;
 
 /// What went over a session so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,6 +59,13 @@ pub struct Moved {
     pub rounds: u64,
 }
 
+impl Moved {
+    /// Grows whenever something went over that was new to its receiver, as far as can be known.
+    pub(crate) fn progress(&self) -> u64 {
+        self.sent + self.applied + self.held + self.void + self.wanted
+    }
+}
+
 /// Answers the questions of one session.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -63,6 +73,7 @@ pub(crate) struct Host {
     streams: HashMap<Slot, Stream>,
     /// What went over the session.
     pub(crate) moved: Moved,
+    forged: u64,
     failure: Option<Error>,
 }
 
@@ -73,8 +84,8 @@ struct Stream {
     invite: Option<InviteProof>,
     by_peer: bool,
     next: LogSeq,
-    /// Per author the ends of the chains that the peer has.
-    cover: HashMap<u32, Vec<Place>>,
+    /// Per author the parts of the chains that the peer has.
+    cover: HashMap<u32, Reach>,
     /// Asked for by id.
     wanted: VecDeque<LogSeq>,
     /// How many were, in all.
@@ -83,11 +94,13 @@ struct Stream {
     asked: LogSeq,
     /// Up to here the peer has our log, or was sent it.
     reached: LogSeq,
+    /// Commits that came and were here already.
+    known: u64,
 }
 
 impl Host {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, streams: HashMap::new(), moved: Moved::default(), failure: None }
+        Self { database, streams: HashMap::new(), moved: Moved::default(), forged: 0, failure: None }
     }
 
     /// Does what a session asks and gives it the answer. An error ends the connection.
@@ -105,6 +118,7 @@ impl Host {
                     given: 0,
                     asked: 0,
                     reached: 0,
+                    known: 0,
                 };
                 let opened = self.open(&stream)?;
                 if opened.is_some() {
@@ -118,8 +132,8 @@ impl Host {
                 session.handle_read(slot, read);
             }
             Ask::Ingest { slot, number, frame } => {
-                let (refused, declined) = self.ingest(slot, &frame)?;
-                session.handle_ingested(slot, number, refused, declined);
+                let (refused, declined, orphaned) = self.ingest(slot, &frame)?;
+                session.handle_ingested(slot, number, refused, declined, orphaned);
             }
             Ask::Check { slot, heads, digest } => {
                 let (missing, bodies) = self.check(slot, &heads, digest)?;
@@ -155,9 +169,13 @@ impl Host {
     // From where on, and without whose commits, the log is read for this peer.
     fn begin(&mut self, slot: Slot, theirs: &Summary) -> Result<(), Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
-        self.database.read(|engine| {
+        // By author, then by seq and check: a peer may say many things of one author, and a chain may be long.
+        let mut clock: HashMap<u32, HashSet<(u64, [u8; 4])>> = HashMap::new();
+        // Where the walk along the chains goes on; chains that meet are walked on once.
+        let mut walks: BTreeMap<LogSeq, u32> = BTreeMap::new();
+        let mut start = self.database.read(|engine| {
             if !engine.load(&stream.space)? {
-                return Ok(());
+                return Ok(stream.next);
             }
             let (storage, replica) = engine.parts(&stream.space)?;
             let tips: Vec<(u32, Place, LogSeq)> = replica
@@ -167,46 +185,58 @@ impl Host {
                 .collect();
             if theirs.digest == frontier_digest(replica) {
                 for (author, place, _) in tips {
-                    stream.cover.entry(author).or_default().push(place);
+                    let id = replica.author(storage, author)?;
+                    stream.cover(&replica.chains, &id, author, place);
                 }
-                stream.next = replica.next;
-                return Ok(());
+                return Ok(replica.next);
             }
             if theirs.clock.is_empty() {
-                return Ok(());
+                return Ok(stream.next);
             }
-            let mut start = replica.next;
-            // By author, then by seq and check: a peer may say many things of one author, and a chain may be long.
-            let mut clock: HashMap<u32, HashSet<(u64, [u8; 4])>> = HashMap::new();
             for entry in &theirs.clock {
                 for author in authors_with_prefix(storage, &entry.author)? {
                     clock.entry(author).or_default().insert((entry.seq, entry.check));
                 }
             }
-            for (author, tip, at) in tips {
-                let entries = clock.get(&author);
-                let furthest = entries.and_then(|entries| entries.iter().map(|(seq, _)| *seq).max());
-                let cover = stream.cover.entry(author).or_default();
-                if furthest.is_some_and(|seq| seq > tip.seq) {
+            let furthest: HashMap<u32, u64> = clock
+                .iter()
+                .map(|(author, entries)| (*author, entries.iter().map(|(seq, _)| *seq).max().unwrap_or(0)))
+                .collect();
+            for (author, place, at) in tips {
+                if furthest.get(&author).is_some_and(|seq| *seq > place.seq) {
                     // Further than ours: if that was another branch, heads will tell.
-                    cover.push(tip);
-                    continue;
-                }
-                // Back along the chain to what the peer has: as many steps as it lacks commits.
-                let mut next = Some(at);
-                while let Some(at) = next {
-                    let row = log::row(storage, LogKey::new(replica.number, at))?;
-                    if entries.is_some_and(|entries| entries.contains(&(row.seq, first(&row.id.0)))) {
-                        cover.push(Place { branch: row.branch, seq: row.seq });
-                        break;
-                    }
-                    start = start.min(at);
-                    next = row.previous;
+                    let id = replica.author(storage, author)?;
+                    stream.cover(&replica.chains, &id, author, place);
+                } else {
+                    walks.insert(at, author);
                 }
             }
-            stream.next = start;
-            Ok(())
-        })
+            Ok(replica.next)
+        })?;
+        // Back along each chain to what the peer has: as many steps as it lacks commits, or says that it does. The log
+        // is not held meanwhile for longer than a look takes.
+        while !walks.is_empty() {
+            self.database.read(|engine| {
+                let (storage, replica) = engine.parts(&stream.space)?;
+                for _ in 0..SCAN {
+                    let Some((at, author)) = walks.pop_last() else { break };
+                    let row = log::row(storage, LogKey::new(replica.number, at))?;
+                    let named =
+                        |entries: &HashSet<(u64, [u8; 4])>| entries.contains(&(row.seq, first(&row.id.0)));
+                    if clock.get(&author).is_some_and(named) {
+                        let id = replica.author(storage, author)?;
+                        let place = Place { branch: row.branch, seq: row.seq };
+                        stream.cover(&replica.chains, &id, author, place);
+                    } else {
+                        start = start.min(at);
+                        walks.extend(row.previous.map(|previous| (previous, author)));
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        stream.next = start;
+        Ok(())
     }
 
     // The next frame of what the peer lacks.
@@ -239,8 +269,9 @@ impl Host {
         }
     }
 
-    fn ingest(&mut self, slot: Slot, bytes: &[u8]) -> Result<(Vec<Verdict>, Option<Declined>), Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok((Vec::new(), None)) };
+    // What of a frame was not taken, whether to send no more, and which parents of it are missing.
+    fn ingest(&mut self, slot: Slot, bytes: &[u8]) -> Result<Ingested, Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Ingested::default()) };
         let moved = &mut self.moved;
         moved.rounds += 1;
         let received = match frame::decode(&stream.space, bytes) {
@@ -252,11 +283,14 @@ impl Host {
                 self.database
                     .write(|engine| note(engine, hash, &Reason::Unreadable("a damaged frame"), &claims))?;
                 moved.refused += 1;
-                return Ok((vec![Verdict { hash, code: "unreadable".into() }], None));
+                self.forged += 1;
+                bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
+                return Ok((vec![Verdict { hash, code: "unreadable".into() }], None, Vec::new()));
             }
         };
         moved.received += received.len() as u64;
-        self.database.write(|engine| {
+        let forged = &mut self.forged;
+        let ingested = self.database.write(|engine| {
             engine.source(Source::Peer);
             let before = end(engine, &stream.space)?;
             let taken = ingest(engine, received)?;
@@ -264,7 +298,7 @@ impl Host {
                 // What follows came from the peer.
                 stream.reached = end(engine, &stream.space)?;
             }
-            let Tally { applied, held, void, wanted, refused, declined, signatures, .. } = taken.tally;
+            let Tally { known, applied, held, void, wanted, refused, declined, signatures } = taken.tally;
             moved.applied += applied;
             moved.held += held;
             moved.void += void;
@@ -273,6 +307,9 @@ impl Host {
             moved.declined += declined;
             moved.signatures += signatures;
             let mut verdicts = taken.refused;
+            *forged += verdicts.iter().filter(|(_, code)| FORGED.contains(code)).count() as u64;
+            stream.known += known;
+            let orphaned = orphaned(engine, &stream.space, &taken.early)?;
             for commit in &taken.early {
                 // An honest peer sends parents first; this one comes again when they are here.
                 let received = commit.to_received();
@@ -287,9 +324,18 @@ impl Host {
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
                 newer.then(|| Declined { reason: "newer_version".into(), retry_after_ms: 3_600_000 });
-            let verdicts = verdicts.into_iter().map(|(hash, code)| Verdict { hash, code: code.into() });
-            Ok((verdicts.collect(), declined))
-        })
+            let verdicts: Vec<Verdict> =
+                verdicts.into_iter().map(|(hash, code)| Verdict { hash, code: code.into() }).collect();
+            // What was taken stays, whatever is thought of the peer from now on.
+            let next = if engine.load(&stream.space)? { engine.parts(&stream.space)?.1.next } else { 1 };
+            Ok(((verdicts, declined, orphaned), next))
+        });
+        let (ingested, next) = ingested?;
+        bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
+        // What was here already came once, and once more for each time that all was asked for, and each body once.
+        let most = (u64::from(MAX_ROUNDS) + 2).saturating_mul(next);
+        bounded(stream.known, most, "the peer sends the same again and again")?;
+        Ok(ingested)
     }
 
     fn check(
@@ -314,13 +360,14 @@ impl Host {
             }
             let mut bodies = Vec::new();
             if replica.counts.wanted > 0 && missing.is_empty() {
-                for (key, state) in replica::range(storage, &layout::STATE, replica.number)? {
-                    let at = key.seq();
-                    if at <= stream.asked || State::decode(&state)? != State::Wanted {
+                for (key, state) in
+                    replica::range_after(storage, &layout::STATE, replica.number, stream.asked)?
+                {
+                    if State::decode(&state)? != State::Wanted {
                         continue;
                     }
                     let row = log::row(storage, key)?;
-                    stream.asked = at;
+                    stream.asked = key.seq();
                     // What waits for the rest of a transaction has its body.
                     if log::body(storage, key)?.is_none() {
                         bodies.push(row.id);
@@ -365,18 +412,45 @@ impl Stream {
     fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;
         if let Some(facts) = replica.facts(storage, id)? {
-            self.cover(facts.author, Replica::place(&facts));
+            let author = replica.author(storage, facts.author)?;
+            self.cover(&replica.chains, &author, facts.author, Replica::place(&facts));
         }
         Ok(())
     }
 
-    fn cover(&mut self, author: u32, place: Place) {
-        let places = self.cover.entry(author).or_default();
-        match places.iter_mut().find(|other| other.branch == place.branch) {
-            Some(other) => other.seq = other.seq.max(place.seq),
-            None => places.push(place),
+    fn cover(&mut self, chains: &Chains, author: &AuthorId, number: u32, place: Place) {
+        chains.extend(author, self.cover.entry(number).or_default(), place);
+    }
+}
+
+type Ingested = (Vec<Verdict>, Option<Declined>, Vec<CommitId>);
+
+// Parents that are neither here nor among the commits that wait for them.
+fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
+    if early.is_empty() || !engine.load(space)? {
+        return Ok(Vec::new());
+    }
+    let (storage, replica) = engine.parts(space)?;
+    let waiting: HashSet<CommitId> = early.iter().map(Vouched::id).collect();
+    let mut missing = BTreeSet::new();
+    for header in early.iter().map(Vouched::header) {
+        for parent in header.previous.iter().chain(&header.parents) {
+            if missing.len() < MAX_WANTED
+                && !waiting.contains(parent)
+                && replica.facts(storage, parent)?.is_none()
+            {
+                missing.insert(*parent);
+            }
         }
     }
+    Ok(missing.into_iter().collect())
+}
+
+// What an honest peer does not get wrong.
+const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
+
+fn bounded(count: u64, most: u64, otherwise: &str) -> Result<(), Error> {
+    if count <= most { Ok(()) } else { Err(Error::Peer(otherwise.into())) }
 }
 
 // The last position in the log of a space; 0 if it is not here.
@@ -471,14 +545,11 @@ fn next_frame(
         let facts = Facts::of(replica.key(at), &row);
         let author = replica.author(storage, row.author)?;
         let place = Replica::place(&facts);
-        let covers = stream.cover.get(&row.author).is_some_and(|places| {
-            places.iter().any(|kept| replica.chains.on_chain_below(&author, place, *kept))
-        });
-        if !covers {
+        if !stream.cover.get(&row.author).is_some_and(|reach| reach.contains(place)) {
             if !add(storage, replica, at, &mut builder)? {
                 break;
             }
-            stream.cover(row.author, place);
+            stream.cover(&replica.chains, &author, row.author, place);
             count += 1;
         }
         stream.next += 1;

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections at once, and of one peer: each holds a task and the frames that it waits to send.
 const CONNECTIONS: usize = 1024;
 const CONNECTIONS_OF_PEER: usize = 16;
+/// A connection on which no space is open for this long makes room where there is none: whoever opens one that it may
+/// not read, or none at all, costs a place and nothing else.
+const IDLE: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts to reach a peer.
 const LONGEST_PAUSE: u64 = 64;
 
@@ -71,15 +74,24 @@ struct Shared {
     database: Database,
     transport: Arc<dyn Transport>,
     changed: broadcast::Sender<Option<SpaceId>>,
-    connected: Mutex<BTreeMap<u64, PeerId>>,
+    connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     kept: Mutex<BTreeSet<PeerId>>,
     stop: watch::Sender<bool>,
     next: Mutex<u64>,
 }
 
+/// A connection, as others see it.
+struct Connected {
+    peer: PeerId,
+    /// Since when no space is open on it, if none is.
+    idle: watch::Sender<Option<tokio::time::Instant>>,
+    leave: watch::Sender<bool>,
+}
+
 // A connection among those that are counted.
 struct Place {
     shared: Arc<Shared>,
+    connected: Arc<Connected>,
     number: u64,
 }
 
@@ -190,7 +202,13 @@ impl Network {
 
     /// Exchanges a space with the peer at an address, both directions, and remembers the peer.
     pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
-        let mut exchange = self.dial(address).await?;
+        let mut exchange = match self.dial(address).await {
+            Ok(exchange) => exchange,
+            Err(error) => {
+                self.failed(address.peer, &error)?;
+                return Err(error);
+            }
+        };
         let synced = exchange.open(*space, None).await;
         exchange.end().await;
         self.note(exchange.peer, address, *space, synced.as_ref().err())?;
@@ -292,20 +310,30 @@ impl Network {
     /// The peers that are connected now.
     pub fn connected(&self) -> Vec<PeerId> {
         let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        connected.values().copied().collect()
+        connected.values().map(|connected| connected.peer).collect()
     }
 
     // Counts a connection until what this gives is dropped; `None` where there are too many.
     fn place(&self, peer: PeerId, most: usize) -> Option<Place> {
         let mut connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_peer = connected.values().filter(|other| **other == peer).count();
-        if connected.len() >= CONNECTIONS || of_peer >= most {
+        if connected.values().filter(|other| other.peer == peer).count() >= most {
             return None;
+        }
+        if connected.len() >= CONNECTIONS {
+            let idle =
+                connected.iter().filter_map(|(number, other)| Some(((*other.idle.borrow())?, *number)));
+            let (since, number) = idle.min()?;
+            if since.elapsed() < IDLE {
+                return None;
+            }
+            connected.remove(&number)?.leave.send_replace(true);
         }
         let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
-        connected.insert(*next, peer);
-        Some(Place { shared: self.shared.clone(), number: *next })
+        let idle = watch::Sender::new(Some(tokio::time::Instant::now()));
+        let place = Arc::new(Connected { peer, idle, leave: watch::Sender::new(false) });
+        connected.insert(*next, place.clone());
+        Some(Place { shared: self.shared.clone(), connected: place, number: *next })
     }
 
     /// Ends all connections and serves no more.
@@ -327,7 +355,19 @@ impl Network {
                 Err(error) => failed = error,
             }
         }
+        self.failed(Some(id), &failed)?;
         Err(failed)
+    }
+
+    // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
+    fn failed(&self, peer: Option<PeerId>, error: &Error) -> Result<(), Error> {
+        let database = &self.shared.database;
+        let Some(id) = peer.filter(|id| database.find_peer(&id.to_string()).is_ok()) else { return Ok(()) };
+        database.change_peer(id, |known| {
+            known.failures += 1;
+            known.last_error = error.to_string();
+        })?;
+        Ok(())
     }
 
     async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
@@ -347,7 +387,7 @@ impl Network {
     async fn run(
         &self,
         connection: Connection,
-        _place: Place,
+        place: Place,
         role: Role,
         commands: mpsc::Receiver<Command>,
         news: mpsc::UnboundedSender<News>,
@@ -355,9 +395,12 @@ impl Network {
         let mut stop = self.shared.stop.subscribe();
         let database = self.shared.database.clone();
         let changed = self.shared.changed.subscribe();
+        let mut leave = place.connected.leave.subscribe();
+        let idle = &place.connected.idle;
         tokio::select! {
-            done = run(database, connection, role, changed, commands, news) => done,
+            done = run(database, connection, role, changed, commands, news, idle) => done,
             () = closed(&mut stop) => Ok(()),
+            () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         }
     }
 
@@ -482,8 +525,42 @@ impl Exchange {
     }
 }
 
-// Waits until the network is closed.
+// Waits until the network is closed, or a place has to be left.
 async fn closed(stop: &mut watch::Receiver<bool>) {
     // An error means that the network is gone, which is the same.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless_net::MemoryNetwork;
+
+    use super::*;
+
+    fn peer(n: usize) -> PeerId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        PeerId(id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_place_the_longest_idle_connection_makes_room() {
+        let database = Database::memory().unwrap();
+        let transport = MemoryNetwork::new().transport(database.peer().unwrap());
+        let network = Network::over(&database, Arc::new(transport)).unwrap();
+        let places: Vec<Option<Place>> =
+            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER)).collect();
+        assert_eq!(places.iter().flatten().count(), CONNECTIONS);
+        let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
+        // The first has a space open, the second has had none for as long as the others, and is older.
+        places[0].as_ref().unwrap().connected.idle.send_replace(None);
+        tokio::time::advance(IDLE - Duration::from_millis(1)).await;
+        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER).is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER);
+        assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
+        assert_eq!(network.connected().len(), CONNECTIONS);
+        drop((places, newcomer));
+        assert!(network.connected().is_empty());
+    }
 }

@@ -172,3 +172,24 @@ async fn what_is_due_takes_its_effect_in_a_served_database_that_nobody_uses() {
     assert_eq!(heard.await.unwrap(), 3);
     assert_eq!(served.release_due().unwrap(), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_cannot_be_reached_says_so_among_the_peers() {
+    let net = MemoryNetwork::new();
+    let (ann, bob) = (memory(), memory());
+    let (at_ann, at_bob) = (on(&net, &ann), on(&net, &bob));
+    let here = ann.create_space("team").unwrap();
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    at_bob.join(&here.invite(invite(&address)).unwrap()).await.unwrap();
+    assert!(at_bob.sync_with_peer(&nowhere(ann.peer().unwrap()), &here.id()).await.is_err());
+    let known = bob.peers().unwrap();
+    assert_eq!((known.len(), known[0].successes, known[0].failures), (1, 1, 1), "{known:?}");
+    assert!(known[0].last_error.contains("nobody listens"), "{known:?}");
+    // Of whom nothing is known, nothing is noted.
+    assert!(at_bob.sync_with_peer(&nowhere(driftless::PeerId([9; 32])), &here.id()).await.is_err());
+    assert_eq!(bob.peers().unwrap().len(), 1);
+}
+
+fn nowhere(peer: driftless::PeerId) -> driftless::Address {
+    "memory:nowhere".parse::<driftless::Address>().unwrap().with_peer(peer)
+}

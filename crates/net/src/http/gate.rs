@@ -1,26 +1,42 @@
 //! How many sockets a listener has open, and for whom: a place is taken before the first byte is read, and given back
-//! when the last part of the connection is dropped.
+//! when the last part of the connection is dropped. Strangers who only wait make room for others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::HttpOptions;
+
+/// How many places more than a newcomer's a source has that gives one up at once.
+const MANY_MORE: usize = 4;
 
 /// Counts the sockets of one listener.
 pub(super) struct Gate {
     connections: usize,
     unproven: usize,
     unproven_per_source: usize,
+    grace: Duration,
     counts: Mutex<Counts>,
 }
 
 #[derive(Default)]
 struct Counts {
     open: usize,
-    unproven: usize,
+    next: u64,
+    // In the order in which they came.
+    strangers: BTreeMap<u64, Stranger>,
     by_source: HashMap<Source, usize>,
+}
+
+/// A socket whose peer is not proven.
+struct Stranger {
+    source: Source,
+    since: Instant,
+    leave: watch::Sender<bool>,
 }
 
 /// What one stranger has: an IPv4 address, or the 64 bits of IPv6 that a household gets.
@@ -48,26 +64,40 @@ impl Gate {
             connections: options.connections,
             unproven: options.unproven,
             unproven_per_source: options.unproven_per_source,
+            grace: options.grace,
             counts: Mutex::default(),
         })
     }
 
-    /// A place for a socket from `address`, unless its caps are reached.
+    /// A place for a socket from `address`, unless its caps are reached. Then a stranger may have to leave for it: one
+    /// who had time enough to prove itself, or one of very many from the same source. So whoever is quick gets in,
+    /// however many half-open sockets wait.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Slot>> {
         let source = Source::of(address);
         let mut counts = self.lock();
-        let from_source = counts.by_source.get(&source).copied().unwrap_or(0);
-        if counts.open >= self.connections
-            || counts.unproven >= self.unproven
-            || from_source >= self.unproven_per_source
-        {
+        if counts.open >= self.connections {
             return None;
         }
+        let from_source = counts.by_source.get(&source).copied().unwrap_or(0);
+        if from_source >= self.unproven_per_source {
+            counts.make_room(source, self.grace)?;
+        } else if counts.strangers.len() >= self.unproven {
+            let (most, count) = counts.by_source.iter().max_by_key(|(_, count)| **count)?;
+            let (most, count) = (*most, *count);
+            if count <= from_source {
+                return None;
+            }
+            let grace = if count >= from_source + MANY_MORE { Duration::ZERO } else { self.grace };
+            counts.make_room(most, grace)?;
+        }
+        let (leave, leaving) = watch::channel(false);
+        let number = counts.next;
+        counts.next += 1;
         counts.open += 1;
-        counts.unproven += 1;
-        counts.by_source.insert(source, from_source + 1);
+        counts.strangers.insert(number, Stranger { source, since: Instant::now(), leave });
+        *counts.by_source.entry(source).or_default() += 1;
         drop(counts);
-        Some(Arc::new(Slot { gate: self.clone(), source, proven: AtomicBool::new(false) }))
+        Some(Arc::new(Slot { gate: self.clone(), number, leaving }))
     }
 
     // A panic elsewhere leaves nothing half-done here.
@@ -77,12 +107,24 @@ impl Gate {
 }
 
 impl Counts {
-    fn forget_unproven(&mut self, source: Source) {
-        self.unproven = self.unproven.saturating_sub(1);
-        if let Some(count) = self.by_source.get_mut(&source) {
+    // The oldest stranger of a source leaves, if it is old enough.
+    fn make_room(&mut self, source: Source, grace: Duration) -> Option<()> {
+        let (number, oldest) = self.strangers.iter().find(|(_, stranger)| stranger.source == source)?;
+        if oldest.since.elapsed() < grace {
+            return None;
+        }
+        oldest.leave.send_replace(true);
+        let number = *number;
+        self.forget_stranger(number);
+        Some(())
+    }
+
+    fn forget_stranger(&mut self, number: u64) {
+        let Some(stranger) = self.strangers.remove(&number) else { return };
+        if let Some(count) = self.by_source.get_mut(&stranger.source) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.by_source.remove(&source);
+                self.by_source.remove(&stranger.source);
             }
         }
     }
@@ -91,15 +133,20 @@ impl Counts {
 /// The place of one socket.
 pub(super) struct Slot {
     gate: Arc<Gate>,
-    source: Source,
-    proven: AtomicBool,
+    number: u64,
+    leaving: watch::Receiver<bool>,
 }
 
 impl Slot {
-    /// The peer is no stranger any more: it counts only as a connection.
+    /// The peer is no stranger any more: it counts only as a connection, and stays.
     pub(super) fn prove(&self) {
-        if !self.proven.swap(true, Ordering::SeqCst) {
-            self.gate.lock().forget_unproven(self.source);
+        self.gate.lock().forget_stranger(self.number);
+    }
+
+    /// Waits until this socket has to leave, which it never has to once it is proven.
+    pub(super) async fn has_to_leave(&self) {
+        if self.leaving.clone().wait_for(|leave| *leave).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -108,14 +155,13 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.gate.lock();
         counts.open = counts.open.saturating_sub(1);
-        if !*self.proven.get_mut() {
-            counts.forget_unproven(self.source);
-        }
+        counts.forget_stranger(self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::GRACE;
     use super::*;
 
     fn gate(connections: usize, unproven: usize, unproven_per_source: usize) -> Arc<Gate> {
@@ -155,7 +201,37 @@ mod tests {
         assert_eq!(kept.iter().flatten().count(), 3);
         drop(kept);
         let counts = gate.lock();
-        assert_eq!((counts.open, counts.unproven), (0, 0));
+        assert_eq!((counts.open, counts.strangers.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_stranger_of_a_source_leaves_for_the_next_after_a_while() {
+        let gate = gate(9, 9, 2);
+        let (first, second) = (gate.enter(ip("10.0.0.1")).unwrap(), gate.enter(ip("10.0.0.1")).unwrap());
+        assert!(gate.enter(ip("10.0.0.1")).is_none(), "it may still prove itself");
+        tokio::time::advance(GRACE).await;
+        second.prove();
+        let third = gate.enter(ip("10.0.0.1")).unwrap();
+        let fourth = gate.enter(ip("10.0.0.1")).unwrap();
+        first.has_to_leave().await;
+        assert!(gate.enter(ip("10.0.0.1")).is_none());
+        drop((first, second, third, fourth));
+        let counts = gate.lock();
+        assert_eq!((counts.open, counts.strangers.len(), counts.by_source.len()), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_with_many_places_leaves_one_to_a_source_with_none() {
+        let gate = gate(99, 8, 8);
+        let many: Vec<_> = (0..8).map(|_| gate.enter(ip("10.0.0.1")).unwrap()).collect();
+        let others: Vec<_> = (2..9).map(|host| gate.enter(ip(&format!("10.0.0.{host}")))).collect();
+        assert_eq!(others.iter().flatten().count(), 5, "until nobody has many more than the newcomer");
+        many[0].has_to_leave().await;
+        assert!(gate.enter(ip("10.0.0.20")).is_none());
+        tokio::time::advance(GRACE).await;
+        assert!(gate.enter(ip("10.0.0.20")).is_some());
+        let one = others[0].as_ref().unwrap();
+        assert!(tokio::time::timeout(GRACE, one.has_to_leave()).await.is_err(), "who has one place keeps it");
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) fn connect(
         stall: options.stall,
         fate: fate.clone(),
         given_back,
-        _slot: arrival.slot.clone(),
+        slot: arrival.slot.clone(),
     };
     tokio::spawn(writer.run(room.clone()));
     let sender =
@@ -146,15 +146,17 @@ struct Writer {
     stall: Duration,
     fate: Arc<Fate>,
     given_back: oneshot::Receiver<Incoming>,
-    _slot: Option<Arc<Slot>>,
+    slot: Option<Arc<Slot>>,
 }
 
 impl Writer {
     async fn run(mut self, room: Arc<Semaphore>) {
         let fate = self.fate.clone();
         let mut ending = fate.subscribe();
+        let slot = self.slot.clone();
         let ended = tokio::select! {
             ended = self.write_until_closed() => Some(ended),
+            () = has_to_leave(slot.as_deref()) => Some(Err(PLACE_LOST)),
             // One of the halves knows that all is over.
             _ = ending.wait_for(Option::is_some) => None,
         };
@@ -236,6 +238,15 @@ impl Writer {
 
 const TOO_SLOW: NetError = NetError::Timeout("the other side takes too long to receive");
 const SILENT: NetError = NetError::Timeout("the other side has been silent for too long");
+
+const PLACE_LOST: NetError = NetError::Timeout("nothing was proven, and others waited for the place");
+
+async fn has_to_leave(slot: Option<&Slot>) {
+    match slot {
+        Some(slot) => slot.has_to_leave().await,
+        None => std::future::pending().await,
+    }
+}
 
 // The first word on how it ended stands.
 fn end(fate: &Fate, how: Result<(), NetError>) {

@@ -38,6 +38,8 @@ const CONNECTIONS: usize = 4096;
 const UNPROVEN: usize = 256;
 /// Of these, sockets from one source: eight sources can fill `UNPROVEN`, one cannot.
 const UNPROVEN_PER_SOURCE: usize = 32;
+/// In this time a peer is proven on any network that is of use; who is not by then makes room where there is none.
+const GRACE: Duration = Duration::from_secs(3);
 /// Bytes that wait for one peer to take them: seven of the largest frames.
 const OUTBOUND: usize = 8 * 1024 * 1024;
 
@@ -60,6 +62,9 @@ pub struct HttpOptions {
     pub unproven: usize,
     /// The same for one source: an IPv4 address, or 64 bits of an IPv6 address. If left unset, 32.
     pub unproven_per_source: usize,
+    /// Time after which a socket whose peer has not proven author keys is closed if another one needs its place. If left
+    /// unset, 3 s.
+    pub grace: Duration,
     /// Bytes that may wait for one peer before `send` waits. If left unset, 8 MiB.
     pub outbound: usize,
 }
@@ -75,6 +80,7 @@ impl Default for HttpOptions {
             connections: CONNECTIONS,
             unproven: UNPROVEN,
             unproven_per_source: UNPROVEN_PER_SOURCE,
+            grace: GRACE,
             outbound: OUTBOUND,
         }
     }

@@ -143,6 +143,7 @@ async fn serve(
 ) {
     let _ = socket.set_nodelay(true);
     let routes = TowerToHyperService::new(routes);
+    let place = slot.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
         request.extensions_mut().insert(slot.clone());
@@ -160,6 +161,7 @@ async fn serve(
     // An error is the other side's, and says nothing to anybody here.
     let served = tokio::select! {
         served = connection.as_mut() => Some(served),
+        () = place.has_to_leave() => return,
         _ = stopping.changed() => None,
     };
     if served.is_none() {
@@ -181,14 +183,17 @@ async fn upgrade(
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
         .on_upgrade(async move |socket| {
-            let meter = Meter::default();
+            let (meter, place) = (Meter::default(), slot.clone());
             let socket = Socket::of_server(socket, &meter);
             let arrival = Arrival { source: Some(from.ip().to_canonical()), slot: Some(slot), meter };
             // Whoever fails is dropped without a word: it learns nothing, and costs nothing more.
-            let _ = timeout(door.options.handshake, async {
+            let answered = timeout(door.options.handshake, async {
                 let connection = greeting::answer(&door.identity, &door.options, socket, arrival).await?;
                 door.proven.send(connection).await.map_err(|_| NetError::Closed)
-            })
-            .await;
+            });
+            tokio::select! {
+                _ = answered => {}
+                () = place.has_to_leave() => {}
+            }
         })
 }
