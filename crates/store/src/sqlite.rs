@@ -44,6 +44,16 @@ pub enum Access {
     Read,
 }
 
+/// What SQLite takes for the file system, and how early its log is copied into the file: for tests of disks that fail.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    /// The name of a registered SQLite VFS. If left unset, that of the operating system.
+    pub vfs: Option<String>,
+    /// Pages of the write-ahead log after which it is copied. If left unset, what users have.
+    pub checkpoint_pages: Option<u32>,
+}
+
 /// A database in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStorage {
@@ -72,12 +82,23 @@ impl SqliteStorage {
     /// Opens the file at `path`. `Create` refuses a file that is there (`Exists`), the others one that is not
     /// (`NotFound`).
     pub fn open(path: impl AsRef<Path>, schema: &Schema, access: Access) -> Result<Self, StorageError> {
+        Self::open_on(&Disk::default(), path, schema, access)
+    }
+
+    /// The same on another disk. `Create` makes the file itself on the disk of the operating system.
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: &Disk,
+        path: impl AsRef<Path>,
+        schema: &Schema,
+        access: Access,
+    ) -> Result<Self, StorageError> {
         let path = path.as_ref();
         schema.check()?;
         if access == Access::Create {
             open::create(path, schema)?;
         }
-        let connection = open::open(path, schema, access)?;
+        let connection = open::open(path, schema, access, disk)?;
         connection.set_prepared_statement_cache_capacity(sql::statements(schema));
         let reader = access == Access::Read;
         let mut storage = Self {
