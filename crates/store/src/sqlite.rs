@@ -13,10 +13,11 @@
 //! nothing. SQLite replays the log when the file is next opened. A new database is built in a draft beside it and
 //! renamed into place, so the file is either absent or complete.
 //!
-//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, or holds values of
-//! another type than we write is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
+//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, holds values of
+//! another type than we write, or a row whose checksum (`checksum`) is wrong is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
 //! somebody truncates would end the process with a signal instead of an error.
 
+mod checksum;
 mod open;
 mod sql;
 
@@ -174,11 +175,13 @@ impl SqliteStorage {
 impl Storage for SqliteStorage {
     fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
         let mut statement = self.reading(&self.table(table, Some(key))?.get)?;
-        statement.query_row([Bind(key)], |row| Ok(blob(row, 0)?.to_vec())).optional().map_err(failure)
+        let value = |row: &Row<'_>| Ok(checksum::open(table, key, blob(row, 0)?).map(<[u8]>::to_vec));
+        statement.query_row([Bind(key)], value).optional().map_err(failure)?.transpose()
     }
 
     fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError> {
-        self.write(&self.table(table, Some(key))?.put, (Bind(key), value)).map(|_| ())
+        let stored = checksum::seal(table, key, value);
+        self.write(&self.table(table, Some(key))?.put, (Bind(key), stored)).map(|_| ())
     }
 
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
@@ -201,8 +204,8 @@ impl Storage for SqliteStorage {
                 let mut statement = self.reading(sql.range(order, true))?;
                 let mut rows = statement.query([first, last]).map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
-                    let number = unsigned(row, 0).map_err(failure)?;
-                    if visit(Key::U64(number), blob(row, 1).map_err(failure)?).is_break() {
+                    let key = Key::U64(unsigned(row, 0).map_err(failure)?);
+                    if visit(key, checksum::open(table, key, blob(row, 1).map_err(failure)?)?).is_break() {
                         break;
                     }
                 }
@@ -216,8 +219,8 @@ impl Storage for SqliteStorage {
                 }
                 .map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
-                    let key = blob(row, 0).map_err(failure)?;
-                    if visit(Key::Bytes(key), blob(row, 1).map_err(failure)?).is_break() {
+                    let key = Key::Bytes(blob(row, 0).map_err(failure)?);
+                    if visit(key, checksum::open(table, key, blob(row, 1).map_err(failure)?)?).is_break() {
                         break;
                     }
                 }
@@ -231,7 +234,8 @@ impl Storage for SqliteStorage {
     }
 
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError> {
-        let Document { id, deleted, json, state, .. } = *document;
+        let Document { id, deleted, json, .. } = *document;
+        let state = &checksum::seal_document(document);
         let row = (number(document.number)?, number(document.collection)?, id, deleted, json, state);
         if self.write(sql::UPSERT_DOCUMENT, row)? == 0 {
             // Rare: the number is there with another id. The usual statement leaves the two indexes alone.
@@ -247,7 +251,7 @@ impl Storage for SqliteStorage {
     fn document(&self, document: u64, visit: &mut dyn FnMut(&Document<'_>)) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT)?;
         let visited = statement.query_row([number(document)?], |row| visit_document(row, visit));
-        visited.optional().map_err(failure).map(|found| found.is_some())
+        visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
     fn document_by_id(
@@ -258,7 +262,7 @@ impl Storage for SqliteStorage {
     ) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
         let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, visit));
-        visited.optional().map_err(failure).map(|found| found.is_some())
+        visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
     fn scan(
@@ -271,7 +275,7 @@ impl Storage for SqliteStorage {
         let mut statement = self.reading(sql::SCAN)?;
         let mut rows = statement.query([number(collection)?, after]).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
-            if visit_document(row, visit).map_err(failure)?.is_break() {
+            if visit_document(row, visit).map_err(failure)??.is_break() {
                 break;
             }
         }
@@ -396,15 +400,16 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn visit_document<T>(
     row: &Row<'_>,
     visit: &mut (impl FnMut(&Document<'_>) -> T + ?Sized),
-) -> rusqlite::Result<T> {
-    Ok(visit(&Document {
+) -> rusqlite::Result<Result<T, StorageError>> {
+    let stored = Document {
         number: unsigned(row, 0)?,
         collection: unsigned(row, 1)?,
         id: row.get_ref(2)?.as_str()?,
         deleted: row.get(3)?,
         json: row.get_ref(4)?.as_str()?,
         state: blob(row, 5)?,
-    }))
+    };
+    Ok(checksum::open_document(stored).map(|document| visit(&document)))
 }
 
 fn given_up() -> StorageError {
