@@ -95,6 +95,7 @@ pub(super) fn open(
     }
     connection.execute_batch(sql::COMMIT).map_err(failure)?;
     use_log(&connection)?;
+    empty_log(&connection)?;
     set(&connection, "wal_autocheckpoint", disk.checkpoint_pages.unwrap_or(CHECKPOINT_PAGES))?;
     set(&connection, "journal_size_limit", LOG_BYTES)?;
     // From here on the file is ours to write: closing it folds the log into it.
@@ -168,6 +169,15 @@ fn use_log(connection: &Connection) -> Result<(), StorageError> {
     Err(StorageError::Io(
         "this file system cannot hold a write-ahead log; choose a folder on a local disk".into(),
     ))
+}
+
+// What a crash left in the log goes into the file before anything is written behind it. If the last flush before the
+// crash failed, the system may show bytes in the log that will never be on the disk; whatever came behind them would be
+// acknowledged, and gone with them when the power goes. Does not wait: while somebody reads the log, it stays.
+fn empty_log(connection: &Connection) -> Result<(), StorageError> {
+    connection.busy_timeout(Duration::ZERO).map_err(failure)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failure)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)
 }
 
 fn set(connection: &Connection, pragma: &str, value: impl rusqlite::ToSql) -> Result<(), StorageError> {
