@@ -24,6 +24,10 @@ bench *arguments:
 sim seeds="150" first="1":
     cargo run --release -p driftless-sim -- --seed {{first}} --seeds {{seeds}}
 
+# Crashes, broken disks and damaged files at every place, optimised but with the checks of a debug build.
+crash:
+    DRIFTLESS_CRASH=full cargo test --config profile.dev.opt-level=2 -p driftless --test crash -- --nocapture --test-threads 2
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

@@ -1,6 +1,7 @@
 //! Crashes, broken disks and damaged files, at every place: nothing acknowledged is lost, nothing is there in part,
 //! nothing wrong is served, nothing panics. Small by default; `just crash` runs all of it and says how much that is.
 
+mod damage;
 mod disk;
 mod faults;
 mod image;

@@ -75,16 +75,20 @@ impl Pen {
         self.home.path().join("db")
     }
 
+    /// The name of the database file on the disk.
+    pub(crate) fn file(&self) -> String {
+        self.path().join("driftless.sqlite").to_string_lossy().into_owned()
+    }
+
     /// An empty database file, as it is before the first transaction.
-    fn start(&self) -> Files {
+    pub(crate) fn start(&self) -> Files {
         // Fails at its first write: what is left is the file.
         let made = Database::builder()
             .wrap_storage(|inner| Box::new(crate::seam::Recorder::failing(inner)))
             .open(self.path());
         assert!(made.is_err());
-        let file = self.path().join("driftless.sqlite");
-        let bytes = std::fs::read(&file).unwrap();
-        Files::from([(file.to_string_lossy().into_owned(), Arc::new(bytes))])
+        let bytes = std::fs::read(self.file()).unwrap();
+        Files::from([(self.file(), Arc::new(bytes))])
     }
 
     pub(crate) fn open(&self, opened: usize, durability: Durability) -> Result<Database, Error> {

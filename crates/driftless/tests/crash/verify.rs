@@ -33,7 +33,8 @@ pub(crate) fn documents(db: &Database) -> Result<Dump, Error> {
                 lines.push(format!("{name} {document:?}"));
                 // Another way to the same row.
                 let found = collection.get(&document.id)?;
-                lines.push(format!("{name} {:?}", found.map(|document| document.fields.to_json())));
+                let fields = found.map(|document| document.fields.to_json());
+                lines.push(format!("{name} get {}: {}", document.id, fields.unwrap_or_default()));
             }
             for path in collection.indexes()? {
                 let by = filter(&format!(r#"{{"{path}": {{"$gte": 0}}}}"#));
@@ -41,6 +42,8 @@ pub(crate) fn documents(db: &Database) -> Result<Dump, Error> {
                     collection.find(by).run()?.iter().map(|document| document.id.to_string()).collect();
                 found.sort();
                 lines.push(format!("{name} by {path}: {}", found.join(" ")));
+                let counted = collection.count(filter("{}"))?;
+                lines.push(format!("{name} counted: {counted}"));
             }
         }
     }
