@@ -153,8 +153,9 @@ fn a_disk_that_fails_at_any_call_is_told_and_loses_nothing() {
             for calls in 0..all {
                 count += 1;
                 let ends = match (is_full(), count % (2 * SAMPLE)) {
-                    (true, _) => &[End::Closed, End::Killed][..],
-                    (false, 0) => &[End::Closed],
+                    (true, _) if fault == Fault::Once => &[End::Closed, End::Killed][..],
+                    (true, _) if count % 3 == 0 => &[End::Killed],
+                    (true, _) | (false, 0) => &[End::Closed],
                     (false, SAMPLE) => &[End::Killed],
                     _ => continue,
                 };
