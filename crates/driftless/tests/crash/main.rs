@@ -33,8 +33,7 @@ impl Dice {
     }
 }
 
-/// One line of the report, whatever the test harness does with output.
+/// One line of the report; `--nocapture` shows it.
 pub(crate) fn say(line: &str) {
-    use std::io::Write;
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    eprintln!("{line}");
 }

@@ -96,6 +96,14 @@ impl Pen {
         self.hand.builder(opened).durability(durability).disk(disk).open(self.path())
     }
 
+    /// Whether SQLite finds the structure of the file in order; nothing else may have it open.
+    pub(crate) fn is_intact(&self) -> bool {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        rusqlite::Connection::open_with_flags_and_vfs(self.file(), flags, self.vfs.as_str())
+            .and_then(|connection| connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
+            .is_ok_and(|answer: String| answer == "ok")
+    }
+
     /// Runs the workload from an empty file.
     pub(crate) fn record(&self, rounds: usize) -> Recording {
         let start = self.start();
