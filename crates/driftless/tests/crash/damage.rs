@@ -224,3 +224,35 @@ fn pages_that_are_empty_or_those_of_others_are_never_read_as_something_else() {
     }
     say(&format!("pages: {} empty or exchanged: {}", 2 * pages.div_ceil(every), tally.told()));
 }
+
+#[test]
+fn a_write_that_meets_damage_changes_nothing_and_the_rest_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("db");
+    let db = Database::open(&folder).unwrap();
+    let space = db.create_space("home").unwrap();
+    let notes = space.collection("notes").unwrap();
+    for n in 0..3 {
+        insert(&notes, n, r#"{"n": 1}"#).unwrap();
+    }
+    drop((space, notes, db));
+    // The body of the second insert: the genesis came first.
+    let file = rusqlite::Connection::open(folder.join("driftless.sqlite")).unwrap();
+    let third = "(SELECT key FROM body ORDER BY key LIMIT 1 OFFSET 2)";
+    assert_eq!(file.execute(&format!("UPDATE body SET value = x'00' WHERE key = {third}"), []), Ok(1));
+    drop(file);
+
+    let db = Database::open(&folder).unwrap();
+    let space = db.space("home").unwrap();
+    let before = documents(&db).unwrap();
+    // Half way through the log there is no going on, and what was thrown away comes back.
+    assert!(matches!(space.rebuild(), Err(Error::Damaged(_))));
+    assert_eq!(documents(&db).unwrap(), before);
+    let notes = space.collection("notes").unwrap();
+    insert(&notes, 3, r#"{"n": 1}"#).unwrap();
+    assert_eq!((space.digest().unwrap().commits, space.digest().unwrap().documents), (5, 4));
+    drop((space, notes, db));
+    let db = Database::open(&folder).unwrap();
+    assert_eq!(db.space("home").unwrap().digest().unwrap().commits, 5);
+    assert!(matches!(dump(&db), Err(Error::Damaged(_))), "the commit itself is still damaged, and says so");
+}
