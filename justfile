@@ -33,6 +33,10 @@ hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture
     DRIFTLESS_FORKS=10000 cargo test --release -p driftless --test byzantine thousand -- --nocapture
 
+# Crashes, broken disks and damaged files at every place, optimised but with the checks of a debug build.
+crash:
+    DRIFTLESS_CRASH=full cargo test --config profile.dev.opt-level=2 -p driftless --test crash -- --nocapture --test-threads 2
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use driftless_store::{Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
+use driftless_store::{Disk, Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
 
 use crate::database::{Database, Durability};
 use crate::engine::{Engine, Now, seeded};
@@ -43,6 +43,7 @@ pub struct Builder {
     seed: Option<[u8; 32]>,
     patience: Option<Duration>,
     wrap: Option<Wrap>,
+    disk: Disk,
 }
 
 type Wrap = Box<dyn FnOnce(Box<dyn Storage>) -> Box<dyn Storage>>;
@@ -123,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// What takes the place of the file system, for tests of disks that fail.
+    #[doc(hidden)]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
     /// Opens the database in `folder`.
     pub fn open(mut self, folder: impl AsRef<Path>) -> Result<Database, Error> {
         let path = folder.as_ref();
@@ -135,17 +143,13 @@ impl Builder {
             Err(error) => return Err(error.into()),
         };
         if self.access == Access::Read {
-            let storage =
-                SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Read)?;
+            let storage = self.storage(&folder, driftless_store::Access::Read)?;
             let engine = self.engine(Box::new(storage))?;
             return Ok(Database::start(engine, self.durability, Some(path.to_owned()), None));
         }
         let lock = folder.lock_writer(self.patience.unwrap_or(driftless_store::LOCK_PATIENCE))?;
-        let made = SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Create);
-        let storage = match made {
-            Err(StorageError::Exists(_)) => {
-                SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Open)
-            }
+        let storage = match self.storage(&folder, driftless_store::Access::Create) {
+            Err(StorageError::Exists(_)) => self.storage(&folder, driftless_store::Access::Open),
             made => made,
         }?;
         // A crash may have left the file of a database that was never handed out: that is as good as none.
@@ -166,6 +170,14 @@ impl Builder {
     pub fn memory(mut self) -> Result<Database, Error> {
         let engine = self.engine(Box::new(MemoryStorage::new(&SCHEMA)?))?;
         Ok(Database::start(engine, self.durability, None, None))
+    }
+
+    fn storage(
+        &self,
+        folder: &Folder,
+        access: driftless_store::Access,
+    ) -> Result<SqliteStorage, StorageError> {
+        SqliteStorage::open_on(&self.disk, folder.database_file(), &SCHEMA, access)
     }
 
     fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {

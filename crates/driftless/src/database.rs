@@ -193,6 +193,10 @@ impl Database {
         // What is read before the first write belongs to the same transaction.
         engine.storage.begin()?;
         let result = stage(&mut engine);
+        if matches!(&result, Err(Error::Damaged(_))) && before == 0 && engine.undo() {
+            // Nobody else had staged anything: nothing of it happened, and the rest of the database can be used.
+            return result;
+        }
         if self.spoilt(&mut engine, before, &result) {
             return result;
         }
@@ -228,11 +232,14 @@ impl Database {
     pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
         let mut engine = self.engine()?;
         engine.check()?;
-        let before = engine.staged;
+        let (before, dirty) = (engine.staged, engine.view.is_dirty());
         engine.source(Source::Local);
         let result = look(&mut engine);
-        // Also who only looks may find that something has become due, and stage that.
-        self.spoilt(&mut engine, before, &result);
+        // Also who only looks may find that something has become due, and stage that; or fold what others have staged.
+        match &result {
+            Err(Error::Damaged(_)) if !dirty && engine.staged == before => {}
+            _ => _ = self.spoilt(&mut engine, before, &result),
+        }
         result
     }
 
@@ -240,7 +247,7 @@ impl Database {
     fn spoilt<T>(&self, engine: &mut Engine, staged_before: usize, result: &Result<T, Error>) -> bool {
         match result {
             Err(error) if error.is_answer() => return false,
-            Err(error @ Error::Io(_)) if engine.writable => engine.poison(error),
+            Err(error @ (Error::Io(_) | Error::Damaged(_))) if engine.writable => engine.poison(error),
             Err(error) if engine.staged > staged_before => engine.poison(error),
             _ => return false,
         }

@@ -285,6 +285,17 @@ impl Engine {
         }
     }
 
+    /// Takes back everything since the last flush, here and in storage; `false` if storage cannot.
+    pub(crate) fn undo(&mut self) -> bool {
+        self.outbox.clear();
+        self.replicas.clear();
+        self.collections.clear();
+        self.view.clear();
+        self.room = Room::default();
+        self.staged = 0;
+        self.storage.rollback().is_ok()
+    }
+
     /// Whether the database still accepts calls.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.poisoned.as_ref().map_or(Ok(()), |why| Err(Error::Poisoned(why.clone())))

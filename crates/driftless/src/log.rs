@@ -88,6 +88,18 @@ pub(crate) fn body(storage: &dyn Storage, at: LogKey) -> Result<Option<Vec<u8>>,
     Ok(storage.get(&layout::BODY, at.0.into())?)
 }
 
+/// The body of a row; `None` if it never came. A row without the hash of its body came with it.
+pub(crate) fn body_of(storage: &dyn Storage, at: LogKey, row: &Row) -> Result<Option<Vec<u8>>, Error> {
+    match body(storage, at)? {
+        None if row.body_hash.is_none() => Err(no_body(at)),
+        body => Ok(body),
+    }
+}
+
+fn no_body(at: LogKey) -> Error {
+    Error::damaged(format!("the body of log row {} is missing", at.seq()))
+}
+
 /// What the body of a document commit does. One that is sealed or does not decode has no effect, the same everywhere.
 pub(crate) fn decode_body(row: &Row, body: &[u8]) -> DocumentBody {
     match row.body_encoding {
@@ -136,8 +148,7 @@ pub(crate) fn header(
         previous: row.previous.map(id).transpose()?,
         parents,
         time: row.time,
-        body_hash: hash
-            .ok_or_else(|| Error::damaged(format!("the body of log row {} is missing", at.seq())))?,
+        body_hash: hash.ok_or_else(|| no_body(at))?,
         body_length: row.body_length,
         body_encoding: row.body_encoding,
         extensions: if row.extensions.is_empty() { Header::no_extensions() } else { row.extensions.clone() },

@@ -274,8 +274,9 @@ impl View {
         if let Some((_, body)) = self.decoded.iter().find(|(key, _)| *key == at) {
             return Ok(Some(body.clone()));
         }
-        let Some(bytes) = log::body(storage, at)? else { return Ok(None) };
-        let body = Arc::new(log::decode_body(&log::row(storage, at)?, &bytes));
+        let row = log::row(storage, at)?;
+        let Some(bytes) = log::body_of(storage, at, &row)? else { return Ok(None) };
+        let body = Arc::new(log::decode_body(&row, &bytes));
         self.remember(at, body.clone());
         Ok(Some(body))
     }

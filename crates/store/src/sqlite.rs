@@ -13,10 +13,11 @@
 //! nothing. SQLite replays the log when the file is next opened. A new database is built in a draft beside it and
 //! renamed into place, so the file is either absent or complete.
 //!
-//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, or holds values of
-//! another type than we write is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
+//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, holds values of
+//! another type than we write, or a row whose checksum (`checksum`) is wrong is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
 //! somebody truncates would end the process with a signal instead of an error.
 
+mod checksum;
 mod open;
 mod sql;
 
@@ -42,6 +43,16 @@ pub enum Access {
     Open,
     /// Read one that is there, also while another process writes to it.
     Read,
+}
+
+/// What SQLite takes for the file system, and how early its log is copied into the file: for tests of disks that fail.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    /// The name of a registered SQLite VFS. If left unset, that of the operating system.
+    pub vfs: Option<String>,
+    /// Pages of the write-ahead log after which it is copied. If left unset, what users have.
+    pub checkpoint_pages: Option<u32>,
 }
 
 /// A database in an SQLite file.
@@ -72,12 +83,23 @@ impl SqliteStorage {
     /// Opens the file at `path`. `Create` refuses a file that is there (`Exists`), the others one that is not
     /// (`NotFound`).
     pub fn open(path: impl AsRef<Path>, schema: &Schema, access: Access) -> Result<Self, StorageError> {
+        Self::open_on(&Disk::default(), path, schema, access)
+    }
+
+    /// The same on another disk. `Create` makes the file itself on the disk of the operating system.
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: &Disk,
+        path: impl AsRef<Path>,
+        schema: &Schema,
+        access: Access,
+    ) -> Result<Self, StorageError> {
         let path = path.as_ref();
         schema.check()?;
         if access == Access::Create {
             open::create(path, schema)?;
         }
-        let connection = open::open(path, schema, access)?;
+        let connection = open::open(path, schema, access, disk)?;
         connection.set_prepared_statement_cache_capacity(sql::statements(schema));
         let reader = access == Access::Read;
         let mut storage = Self {
@@ -153,11 +175,13 @@ impl SqliteStorage {
 impl Storage for SqliteStorage {
     fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
         let mut statement = self.reading(&self.table(table, Some(key))?.get)?;
-        statement.query_row([Bind(key)], |row| Ok(blob(row, 0)?.to_vec())).optional().map_err(failure)
+        let value = |row: &Row<'_>| Ok(checksum::open(table, key, blob(row, 0)?).map(<[u8]>::to_vec));
+        statement.query_row([Bind(key)], value).optional().map_err(failure)?.transpose()
     }
 
     fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError> {
-        self.write(&self.table(table, Some(key))?.put, (Bind(key), value)).map(|_| ())
+        let stored = checksum::seal(table, key, value);
+        self.write(&self.table(table, Some(key))?.put, (Bind(key), stored)).map(|_| ())
     }
 
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
@@ -180,8 +204,8 @@ impl Storage for SqliteStorage {
                 let mut statement = self.reading(sql.range(order, true))?;
                 let mut rows = statement.query([first, last]).map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
-                    let number = unsigned(row, 0).map_err(failure)?;
-                    if visit(Key::U64(number), blob(row, 1).map_err(failure)?).is_break() {
+                    let key = Key::U64(unsigned(row, 0).map_err(failure)?);
+                    if visit(key, checksum::open(table, key, blob(row, 1).map_err(failure)?)?).is_break() {
                         break;
                     }
                 }
@@ -195,8 +219,8 @@ impl Storage for SqliteStorage {
                 }
                 .map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
-                    let key = blob(row, 0).map_err(failure)?;
-                    if visit(Key::Bytes(key), blob(row, 1).map_err(failure)?).is_break() {
+                    let key = Key::Bytes(blob(row, 0).map_err(failure)?);
+                    if visit(key, checksum::open(table, key, blob(row, 1).map_err(failure)?)?).is_break() {
                         break;
                     }
                 }
@@ -210,7 +234,8 @@ impl Storage for SqliteStorage {
     }
 
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError> {
-        let Document { id, deleted, json, state, .. } = *document;
+        let Document { id, deleted, json, .. } = *document;
+        let state = &checksum::seal_document(document);
         let row = (number(document.number)?, number(document.collection)?, id, deleted, json, state);
         if self.write(sql::UPSERT_DOCUMENT, row)? == 0 {
             // Rare: the number is there with another id. The usual statement leaves the two indexes alone.
@@ -226,7 +251,7 @@ impl Storage for SqliteStorage {
     fn document(&self, document: u64, visit: &mut dyn FnMut(&Document<'_>)) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT)?;
         let visited = statement.query_row([number(document)?], |row| visit_document(row, visit));
-        visited.optional().map_err(failure).map(|found| found.is_some())
+        visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
     fn document_by_id(
@@ -237,7 +262,7 @@ impl Storage for SqliteStorage {
     ) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
         let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, visit));
-        visited.optional().map_err(failure).map(|found| found.is_some())
+        visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
     fn scan(
@@ -250,7 +275,7 @@ impl Storage for SqliteStorage {
         let mut statement = self.reading(sql::SCAN)?;
         let mut rows = statement.query([number(collection)?, after]).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
-            if visit_document(row, visit).map_err(failure)?.is_break() {
+            if visit_document(row, visit).map_err(failure)??.is_break() {
                 break;
             }
         }
@@ -375,15 +400,16 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn visit_document<T>(
     row: &Row<'_>,
     visit: &mut (impl FnMut(&Document<'_>) -> T + ?Sized),
-) -> rusqlite::Result<T> {
-    Ok(visit(&Document {
+) -> rusqlite::Result<Result<T, StorageError>> {
+    let stored = Document {
         number: unsigned(row, 0)?,
         collection: unsigned(row, 1)?,
         id: row.get_ref(2)?.as_str()?,
         deleted: row.get(3)?,
         json: row.get_ref(4)?.as_str()?,
         state: blob(row, 5)?,
-    }))
+    };
+    Ok(checksum::open_document(stored).map(|document| visit(&document)))
 }
 
 fn given_up() -> StorageError {

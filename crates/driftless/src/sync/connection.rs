@@ -224,6 +224,7 @@ fn stopped() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use driftless_core::id::PeerId;
     use driftless_net::pair;
 
     use super::*;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Access, failure, sql};
+use super::{Access, Disk, failure, sql};
 use crate::folder::{failed, private_file, sync_folder};
 use crate::storage::{Schema, StorageError};
 
@@ -51,7 +51,7 @@ pub(super) fn create(path: &Path, schema: &Schema) -> Result<(), StorageError> {
 }
 
 fn build(draft: &Path, schema: &Schema) -> Result<(), StorageError> {
-    let connection = connect(draft)?;
+    let connection = connect(draft, &Disk::default())?;
     // With the ordinary journal: after the commit everything is in the one file that will be renamed.
     let mut script = format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
     for (_, definition) in sql::definitions(schema) {
@@ -74,13 +74,18 @@ fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
 }
 
 /// A connection to the database at `path`, checked and set up; for `Read` in a transaction that holds its snapshot.
-pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Connection, StorageError> {
+pub(super) fn open(
+    path: &Path,
+    schema: &Schema,
+    access: Access,
+    disk: &Disk,
+) -> Result<Connection, StorageError> {
     match path.try_exists() {
         Ok(true) => {}
         Ok(false) => return Err(StorageError::NotFound(path.display().to_string())),
         Err(error) => return Err(failed(path, &error)),
     }
-    let connection = connect(path)?;
+    let connection = connect(path, disk)?;
     // One transaction for all checks, so that they are of one state of the file.
     connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
     check(&connection, schema)?;
@@ -90,7 +95,8 @@ pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Conne
     }
     connection.execute_batch(sql::COMMIT).map_err(failure)?;
     use_log(&connection)?;
-    set(&connection, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    empty_log(&connection)?;
+    set(&connection, "wal_autocheckpoint", disk.checkpoint_pages.unwrap_or(CHECKPOINT_PAGES))?;
     set(&connection, "journal_size_limit", LOG_BYTES)?;
     // From here on the file is ours to write: closing it folds the log into it.
     config(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -101,11 +107,15 @@ pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Conne
 //
 // No other code may open a database file: on Unix, closing any handle to it takes away the locks that every connection
 // of this process has on it. That is why its first bytes are read through SQLite too.
-fn connect(path: &Path) -> Result<Connection, StorageError> {
+fn connect(path: &Path, disk: &Disk) -> Result<Connection, StorageError> {
     // Without CREATE (`private_file` makes files) and without URI names (a path is a path). A connection belongs to one
     // thread at a time, so SQLite's own mutex is left out. A file that we may only read is opened for reading.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failure)?;
+    let connection = match &disk.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+        None => Connection::open_with_flags(path, flags),
+    }
+    .map_err(failure)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
     config(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     config(&connection, DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -159,6 +169,15 @@ fn use_log(connection: &Connection) -> Result<(), StorageError> {
     Err(StorageError::Io(
         "this file system cannot hold a write-ahead log; choose a folder on a local disk".into(),
     ))
+}
+
+// What a crash left in the log goes into the file before anything is written behind it. If the last flush before the
+// crash failed, the system may show bytes in the log that will never be on the disk; whatever came behind them would be
+// acknowledged, and gone with them when the power goes. Does not wait: while somebody reads the log, it stays.
+fn empty_log(connection: &Connection) -> Result<(), StorageError> {
+    connection.busy_timeout(Duration::ZERO).map_err(failure)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failure)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)
 }
 
 fn set(connection: &Connection, pragma: &str, value: impl rusqlite::ToSql) -> Result<(), StorageError> {

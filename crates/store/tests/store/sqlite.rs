@@ -268,8 +268,39 @@ fn values_of_another_type_are_damage_and_not_a_short_result() {
     assert_eq!(keys(&storage), [], "a key that no one can have put is not in any range");
 }
 
+#[test]
+fn a_row_that_is_not_as_it_was_written_is_damage() {
+    let document = Document { number: 1, collection: 1, id: "a", deleted: false, json: "{}", state: b"s" };
+    for change in [
+        "UPDATE numbers SET value = CAST(x'6f6f65' || substr(value, 4) AS BLOB) WHERE key = 1",
+        "UPDATE numbers SET value = x'' WHERE key = 1",
+        "UPDATE numbers SET key = 3 WHERE key = 1; UPDATE numbers SET key = 1 WHERE key = 2",
+        "UPDATE numbers SET value = (SELECT value FROM words)",
+        "UPDATE document SET json = '{ }'",
+        "UPDATE document SET deleted = 1",
+        "UPDATE document SET collection = 2",
+        "UPDATE document SET number = 2",
+        "UPDATE document SET state = CAST(x'74' || substr(state, 2) AS BLOB)",
+    ] {
+        let home = tempdir().unwrap();
+        let (path, mut storage) = create(&home);
+        storage.put(&NUMBERS, 1.into(), b"one").unwrap();
+        storage.put(&NUMBERS, 2.into(), b"two").unwrap();
+        storage.put(&WORDS, Key::Bytes(b"\0\0\0\0\0\0\0\x01"), b"one").unwrap();
+        storage.upsert(&document).unwrap();
+        storage.commit().unwrap();
+        drop(storage);
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        let storage = open(&path, Access::Open).unwrap();
+        let mut go_on = |_: &Document<'_>| ControlFlow::Continue(());
+        let found = storage.get(&NUMBERS, 1.into()).and(storage.scan(1, None, &mut go_on));
+        let found = found.and(storage.scan(2, None, &mut go_on));
+        assert!(matches!(found, Err(StorageError::Damaged(_))), "{change}");
+    }
+}
+
 // Whatever happens to the bytes: what is read is what was written, or an error. Never a panic, never a short result
-// without one. (A flipped bit inside a value is for the layers above, which hash what they store.)
+// without one.
 #[test]
 fn truncated_and_overwritten_files_give_errors() {
     let home = tempdir().unwrap();
