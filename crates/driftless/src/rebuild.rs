@@ -37,6 +37,7 @@ fn rebuild(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
     engine.write_view()?;
     clear_view(engine, space)?;
+    engine.journal.all_moved();
     let (_, replica) = engine.parts(space)?;
     // What had its effect keeps it, also if the clock was set back since.
     let held = replica.held.clone();
@@ -65,6 +66,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
     engine.write_view()?;
     clear_view(engine, space)?;
+    engine.journal.all_moved();
     let own = engine.author();
     let number = engine.parts(space)?.1.number;
     for name in Collections::names(engine.storage.as_ref(), number)? {
