@@ -9,13 +9,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
 use std::time::Duration;
 
 use driftless_core::document_id::DocumentId;
-use driftless_core::id::{AuthorId, PeerId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::MAX_AHEAD_MS;
 use driftless_store::WriterLock;
 
 use crate::changes::{Changes, Listeners};
 use crate::engine::{Engine, Random, seeded};
 use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::moved::Position;
 use crate::view::Source;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
@@ -38,6 +40,17 @@ const STOPPED: u64 = u64::MAX;
 #[derive(Debug, Clone)]
 pub struct Database {
     shared: Arc<Shared>,
+}
+
+/// A database that this handle does not keep open.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakDatabase(Weak<Shared>);
+
+impl WeakDatabase {
+    /// The database, unless it was closed.
+    pub(crate) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(|shared| Database { shared })
+    }
 }
 
 struct Shared {
@@ -124,6 +137,20 @@ impl Database {
         self.shared.listeners.listen()
     }
 
+    /// An inbox for a live query on a collection of a space that stands at `position` or is past it.
+    pub(crate) fn inbox(&self, space: SpaceId, collection: &str, position: Position) -> Arc<Inbox> {
+        self.shared.listeners.inbox(space, collection, position)
+    }
+
+    /// A live query on this collection is gone.
+    pub(crate) fn sweep_inboxes(&self, space: &SpaceId, collection: &str) {
+        self.shared.listeners.sweep(space, collection);
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.shared))
+    }
+
     /// Makes everything durable that `Durability::Batched` has not flushed yet.
     pub fn flush(&self) -> Result<(), Error> {
         let mut engine = self.engine()?;
@@ -153,7 +180,7 @@ impl Database {
         loop {
             let Some((time, space)) = self.read(earliest)? else { return Ok(None) };
             let now = self.read(|engine| Ok(engine.now()))?;
-            if time.is_ahead_of(now) || !self.is_writable()? {
+            if time.is_ahead_of(now) || !self.engine()?.writable {
                 let due = time.ms().saturating_sub(MAX_AHEAD_MS);
                 return Ok(Some(Duration::from_millis(due.saturating_sub(now))));
             }
@@ -171,8 +198,11 @@ impl Database {
         self.engine()?.refresh()
     }
 
-    pub(crate) fn is_writable(&self) -> Result<bool, Error> {
-        Ok(self.engine()?.writable)
+    /// Reading handles: moves to the newest durable state, and says how many such states were seen.
+    pub(crate) fn states_seen(&self) -> Result<u64, Error> {
+        let mut engine = self.engine()?;
+        engine.refresh()?;
+        Ok(engine.flushes)
     }
 
     /// Runs `stage` under the lock, and returns when what it staged is durable.

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::fork::Copied;
 use crate::layout;
 use crate::met::Met;
+use crate::moved::{Journal, Position};
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::user::User;
@@ -46,9 +47,12 @@ pub(crate) struct Engine {
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
+    /// Commits that gained or lost their effect after they had come.
+    pub(crate) journal: Journal,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
-    /// How many flushes there were: a writer knows by it that its commit is durable.
+    /// How many flushes there were: a writer knows by it that its commit is durable. Where only is read, how many of
+    /// somebody else's were seen.
     pub(crate) flushes: u64,
     outbox: Vec<Change>,
     now: Now,
@@ -96,11 +100,7 @@ impl Engine {
         };
         let user = User::load(storage.as_ref(), user)?;
         let copied = Copied::load(storage.as_ref(), &user.key.id())?;
-        let numbers = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
-        let mut next = [1; 3];
-        for (next, bytes) in next.iter_mut().zip(numbers.as_chunks::<8>().0) {
-            *next = u64::from_be_bytes(*bytes);
-        }
+        let next = numbers(storage.as_ref())?;
         Ok(Self {
             storage,
             writable,
@@ -114,6 +114,7 @@ impl Engine {
             met: HashMap::new(),
             poisoned: None,
             room: Room::default(),
+            journal: Journal::new(next[3]),
             staged: 0,
             flushes: 0,
             outbox: Vec::new(),
@@ -237,7 +238,7 @@ impl Engine {
             };
             match self.outbox.last_mut() {
                 Some(last) if last.space == *space => Arc::make_mut(&mut last.documents).push(change),
-                _ => self.outbox.push(Change { space: *space, documents: Arc::new(vec![change]) }),
+                _ => self.outbox.push(Change::new(*space, vec![change])),
             }
         }
         Ok(())
@@ -263,11 +264,16 @@ impl Engine {
             // Also a commit that changes no document is news: peers are to have it.
             let told = self.outbox.iter().any(|change| change.space == replica.id);
             if std::mem::take(&mut replica.advanced) && !told {
-                self.outbox.push(Change { space: replica.id, documents: Arc::default() });
+                self.outbox.push(Change::new(replica.id, Vec::new()));
             }
         }
         let [collection, index] = self.collections.next_numbers();
-        let numbers = layout::key([self.view.next_number(), collection, index]);
+        let all = self.journal.flush(self.storage.as_mut())?;
+        for change in &mut self.outbox {
+            let next = self.replicas.get(&change.space).map_or(0, |replica| replica.next);
+            (change.position, change.all) = (Position { next, row: self.journal.last() }, all);
+        }
+        let numbers = layout::key([self.view.next_number(), collection, index, self.journal.last()]);
         self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;
         self.storage.commit()?;
         self.staged = 0;
@@ -320,12 +326,24 @@ impl Engine {
     pub(crate) fn refresh(&mut self) -> Result<bool, Error> {
         let changed = self.storage.refresh()?;
         if changed {
+            self.journal = Journal::new(numbers(self.storage.as_ref())?[3]);
+            self.flushes += 1;
             self.replicas.clear();
             self.collections.clear();
             self.view.clear();
         }
         Ok(changed)
     }
+}
+
+// The next document, collection and index, and the last row of the journal.
+fn numbers(storage: &dyn Storage) -> Result<[u64; 4], Error> {
+    let bytes = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
+    let mut numbers = [1, 1, 1, 0];
+    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *number = u64::from_be_bytes(*bytes);
+    }
+    Ok(numbers)
 }
 
 /// BLAKE3 in its extendable-output mode, keyed with the seed: one system call at open instead of one per id.

@@ -132,6 +132,9 @@ impl Engine {
         }
         let author = replica.author(storage, row.author)?;
         let origin = Origin { key: at, time: row.time, author };
+        if !first && at.seq() < replica.flushed {
+            self.journal.moved(at);
+        }
         let Some(body) = self.view.body(self.storage.as_ref(), at)? else { return Ok(()) };
         self.staged();
         if new.is_none() {

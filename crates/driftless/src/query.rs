@@ -123,18 +123,20 @@ impl Query {
         })
     }
 
-    fn each(
+    /// Visits each match until the visitor breaks, without sort, limit and skip. Says how many documents it looked at.
+    pub(crate) fn each(
         &self,
         visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         self.collection.space().database().read(|engine| {
-            let Some(facts) = self.collection.facts(engine)? else { return Ok(()) };
+            let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
             engine.write_view()?;
-            let mut failed = None;
+            let (mut failed, mut looked_at) = (None, 0);
             let mut look = |stored: &StoredDocument<'_>| {
                 if stored.deleted && !self.deleted {
                     return ControlFlow::Continue(());
                 }
+                looked_at += 1;
                 match self.matches(stored) {
                     Ok(Some((id, state))) => visit(&id, &state),
                     Ok(None) => ControlFlow::Continue(()),
@@ -156,7 +158,7 @@ impl Query {
                 }
                 None => engine.storage.scan(facts.number, None, &mut look)?,
             }
-            failed.map_or(Ok(()), Err)
+            failed.map_or(Ok(looked_at), Err)
         })
     }
 

@@ -65,6 +65,7 @@ fn fold_again(
 ) -> Result<(), Error> {
     engine.write_view()?;
     clear_view(engine, space)?;
+    engine.journal.all_moved();
     let (_, replica) = engine.parts(space)?;
     replica.start_over();
     // The log seems to end where it was folded: what stands later has no state yet.
@@ -91,6 +92,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
     engine.write_view()?;
     clear_view(engine, space)?;
+    engine.journal.all_moved();
     let own = engine.author();
     let number = engine.parts(space)?.1.number;
     for name in Collections::names(engine.storage.as_ref(), number)? {

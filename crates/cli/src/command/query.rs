@@ -114,7 +114,9 @@ pub(super) fn watch(context: &mut Context, at: &InCollection, filter: Option<&st
             Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
         })?;
     }
-    let mut watch = context.read_collection(at)?.watch(filter)?;
+    // Kept: a watch ends with the last other handle.
+    let collection = context.read_collection(at)?;
+    let mut watch = collection.watch(filter)?;
     let mut first = 0;
     loop {
         let event = match &gone {
