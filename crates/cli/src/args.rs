@@ -537,7 +537,10 @@ else there is to say to standard error.")]
     /// Read the commits of a bundle; each is checked as if it came from a stranger
     #[command(after_help = "EXAMPLES
   driftless bundle import notes.bundle
-  driftless bundle import notes.bundle --json")]
+  driftless bundle import notes.bundle --json
+
+From a damaged or cut-off file it takes what is intact, names what is not (frame, byte, reason), and fails with exit
+code 5 and the code `damaged_bundle`.")]
     Import {
         /// The file, or `-` for standard input
         file: PathBuf,

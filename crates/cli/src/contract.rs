@@ -197,6 +197,27 @@ pub(crate) struct Imported {
     pub(crate) refused: u64,
     pub(crate) declined: u64,
     pub(crate) signatures: u64,
+    /// Damaged places; the first thousand of them are in `damage`.
+    pub(crate) damaged: u64,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// A damaged place of a bundle: `frame` from 0, `offset` and `bytes` of the file.
+#[derive(Serialize)]
+pub(crate) struct Damage {
+    pub(crate) frame: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) code: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+impl From<driftless::Damage> for Damage {
+    fn from(damage: driftless::Damage) -> Self {
+        let reason = damage.reason();
+        let driftless::Damage { frame, offset, bytes, code } = damage;
+        Self { frame, offset, bytes, code, reason }
+    }
 }
 
 impl From<driftless::Imported> for Imported {
@@ -212,6 +233,8 @@ impl From<driftless::Imported> for Imported {
             refused: imported.refused,
             declined: imported.declined,
             signatures: imported.signatures,
+            damaged: imported.damaged,
+            damage: imported.damage.into_iter().map(Damage::from).collect(),
         }
     }
 }

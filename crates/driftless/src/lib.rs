@@ -62,7 +62,7 @@ pub use driftless_core::rules::{Permission, Strength, Subject};
 pub use driftless_core::value::{Float, JsonError, Map, Path, Value};
 
 pub use builder::{Access, Builder, OpenMode};
-pub use bundle::{Exported, Imported};
+pub use bundle::{Damage, Exported, Imported};
 pub use changes::{Change, Changes, DocumentChange, Event};
 pub use collection::Collection;
 pub use database::{Database, Durability};
