@@ -140,7 +140,7 @@ impl Builder {
             let engine = self.engine(Box::new(storage))?;
             return Ok(Database::start(engine, self.durability, Some(path.to_owned()), None));
         }
-        let lock = folder.lock_writer(self.patience.unwrap_or(driftless_store::LOCK_PATIENCE))?;
+        let lock = folder.lock_writer(self.patience_or_default())?;
         let made = SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Create);
         let storage = match made {
             Err(StorageError::Exists(_)) => {
@@ -168,7 +168,15 @@ impl Builder {
         Ok(Database::start(engine, self.durability, None, None))
     }
 
-    fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
+    pub(crate) fn patience_or_default(&self) -> Duration {
+        self.patience.unwrap_or(driftless_store::LOCK_PATIENCE)
+    }
+
+    pub(crate) fn wall_clock(&self) -> u64 {
+        self.now.as_ref().map_or_else(system_ms, |now| now())
+    }
+
+    pub(crate) fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
         let now = self.now.take().unwrap_or_else(|| Box::new(system_ms));
         let random = match self.seed {
             Some(seed) => seeded(seed),

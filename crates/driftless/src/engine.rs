@@ -14,6 +14,7 @@ use driftless_store::{Key, Order, Storage};
 use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
+use crate::guard::{self, Guards, STORE_ID};
 use crate::layout;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
@@ -37,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) replicas: HashMap<SpaceId, Replica>,
     pub(crate) user: User,
     pub(crate) node: NodeKey,
+    /// Where nothing may be written with the own key.
+    pub(crate) guards: Guards,
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
@@ -59,7 +62,6 @@ impl std::fmt::Debug for Engine {
 }
 
 const NODE_KEY: &[u8] = b"node_key";
-const STORE_ID: &[u8] = b"store_id";
 const NUMBERS: &[u8] = b"next_numbers";
 
 impl Engine {
@@ -88,6 +90,12 @@ impl Engine {
                 node
             }
         };
+        if writable && guard::is_copy(storage.as_ref())? {
+            let mut store = [0; 16];
+            random(&mut store);
+            guard::begin_restored(storage.as_mut(), now(), store)?;
+        }
+        let guards = Guards::load(storage.as_ref())?;
         let user = User::load(storage.as_ref(), user)?;
         let numbers = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
         let mut next = [1; 3];
@@ -103,6 +111,7 @@ impl Engine {
             replicas: HashMap::new(),
             user,
             node: NodeKey::from_seed(&node),
+            guards,
             poisoned: None,
             room: Room::default(),
             staged: 0,

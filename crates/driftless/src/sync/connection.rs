@@ -53,6 +53,7 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
     let (us, nonce, keys) = greeting(&database)?;
+    let ours = database.clone();
     let mut state = Some((Session::new(role, us, peer, nonce, keys), Host::new(database)));
     let mut inbox = Inbox::default();
     let deadline = tokio::time::Instant::now() + GREETING;
@@ -87,6 +88,11 @@ pub(crate) async fn run(
                         greeted = true;
                     }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
+                    if let Event::Settled(space) = &event {
+                        let (database, space) = (ours.clone(), *space);
+                        let lifted = tokio::task::spawn_blocking(move || database.caught_up(&space));
+                        lifted.await.map_err(|_| stopped())??;
+                    }
                     if let Some(told) = tell(event, moved, meter.traffic()) {
                         // The owner may have lost interest; the exchange goes on for the peer's sake.
                         let _ = news.send(told);

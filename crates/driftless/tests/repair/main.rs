@@ -1,0 +1,4 @@
+//! Copies and damage: backups, databases made from them, damaged files found by `fsck` and put right by `repair`.
+
+mod backups;
+mod world;
