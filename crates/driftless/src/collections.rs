@@ -201,7 +201,7 @@ fn name_key(space: u32, name: &str) -> Vec<u8> {
     key
 }
 
-fn number(bytes: &[u8]) -> Result<u64, Error> {
+pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {
     let bytes = bytes.try_into().map_err(|_| Error::damaged("a number row does not decode"))?;
     Ok(u64::from_be_bytes(bytes))
 }

@@ -50,6 +50,7 @@ mod backup;
 mod bundle;
 mod ticket;
 mod peers;
+mod fsck;
 mod sync;
 
 pub use driftless_core::clock::Timestamp;
@@ -72,6 +73,7 @@ pub use database::{Database, Durability};
 pub use digest::Sum;
 pub use driftless_net::{Address, Traffic};
 pub use error::Error;
+pub use fsck::{Problem, Progress, Report};
 pub use guard::{Lost, Restored};
 pub use history::{LogLine, LogQuery};
 pub use layout::LogSeq;

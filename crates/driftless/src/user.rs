@@ -33,6 +33,13 @@ impl User {
         Ok(storage.put(&layout::USER, name.as_bytes().into(), &row)?)
     }
 
+    /// The seed of the author key in a row.
+    pub(crate) fn seed(row: &[u8]) -> Option<[u8; 32]> {
+        let mut fields = Bytes(row);
+        let seed = fields.number().and_then(|_| fields.array::<32>());
+        seed.filter(|_| fields.0.is_empty())
+    }
+
     /// The user of that name; without a name, the only one or the first.
     pub(crate) fn load(storage: &dyn Storage, name: Option<&str>) -> Result<Self, Error> {
         let mut found = None;
