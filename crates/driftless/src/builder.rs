@@ -172,6 +172,18 @@ impl Builder {
         self.patience.unwrap_or(driftless_store::LOCK_PATIENCE)
     }
 
+    /// A new secret.
+    pub(crate) fn fresh(&self) -> Result<[u8; 32], Error> {
+        match self.seed {
+            Some(seed) => {
+                let mut bytes = [0; 32];
+                seeded(*blake3::hash(&seed).as_bytes())(&mut bytes);
+                Ok(bytes)
+            }
+            None => system_random(),
+        }
+    }
+
     pub(crate) fn wall_clock(&self) -> u64 {
         self.now.as_ref().map_or_else(system_ms, |now| now())
     }

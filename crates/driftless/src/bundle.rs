@@ -214,6 +214,25 @@ fn batch(engine: &mut Engine, space: &SpaceId, next: &mut u64) -> Result<Vec<Exp
     Ok(batch)
 }
 
+/// Begins a bundle that is written by hand, frame by frame.
+pub(crate) fn write_head(to: &mut dyn Write) -> std::io::Result<()> {
+    to.write_all(MAGIC)?;
+    to.write_all(&[VERSION])
+}
+
+/// Writes commits as one frame, in which each must be vouched for.
+pub(crate) fn write_frame(to: &mut dyn Write, commits: &[Received]) -> std::io::Result<()> {
+    for received in commits {
+        to.write_all(&record(COMMIT, &commit_record(received)))?;
+    }
+    to.write_all(&record(END_OF_FRAME, &[]))
+}
+
+/// Ends a bundle.
+pub(crate) fn write_end(to: &mut dyn Write) -> std::io::Result<()> {
+    to.write_all(&record(END, &[]))
+}
+
 fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(RECORD_HEAD + payload.len());
     record.extend_from_slice(&MARKER);

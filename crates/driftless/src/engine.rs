@@ -61,7 +61,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-const NODE_KEY: &[u8] = b"node_key";
+pub(crate) const NODE_KEY: &[u8] = b"node_key";
 const NUMBERS: &[u8] = b"next_numbers";
 
 impl Engine {

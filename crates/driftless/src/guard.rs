@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::layout;
 
 // In a backup file: u64, when it was made. Whoever first opens it for writing takes it away.
-const COPY: &[u8] = b"copy";
+pub(crate) const COPY: &[u8] = b"copy";
 // In a database that was a backup: u64 when it was opened, 16 bytes store id of the original.
 const RESTORED: &[u8] = b"restored";
 // Followed by space id and author: u64, the number that the author's chain must reach before it goes on.

@@ -51,6 +51,7 @@ mod bundle;
 mod ticket;
 mod peers;
 mod fsck;
+mod repair;
 mod sync;
 
 pub use driftless_core::clock::Timestamp;
@@ -80,6 +81,7 @@ pub use layout::LogSeq;
 pub use peers::Peer;
 pub use query::{Plan, Query};
 pub use refused::RefusedLine;
+pub use repair::{Repaired, RepairedSpace};
 pub use replica::Counts;
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};

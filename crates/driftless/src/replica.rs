@@ -516,7 +516,7 @@ pub(crate) fn range(
     Ok(rows)
 }
 
-fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {
+pub(crate) fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {
     let (lower, upper) = (tip_key(number, 0, 0), tip_key(number, u32::MAX, u32::MAX));
     let (mut tips, mut damaged) = (BTreeMap::new(), false);
     let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));

@@ -143,9 +143,14 @@ impl Checker<'_> {
             open.insert(at);
             return;
         }
+        self.vouch_below(key.space(), row, open);
+    }
+
+    // Whatever vouches for a commit vouches for the run of `previous` before it.
+    fn vouch_below(&self, space: u32, row: &Row, open: &mut BTreeSet<LogSeq>) {
         let (mut next, mut above) = (row.previous, (row.author, row.seq));
         while let Some(at) = next.filter(|at| open.contains(at)) {
-            let Ok(row) = log::row(self.storage, LogKey::new(key.space(), at)) else { return };
+            let Ok(row) = log::row(self.storage, LogKey::new(space, at)) else { return };
             if (row.author, row.seq + 1) != above {
                 return;
             }
@@ -243,13 +248,20 @@ impl Checker<'_> {
 
     // What nobody in the log vouches for may have its proof beside it.
     fn vouched(&mut self, found: &FoundSpace, walk: &mut Walk) {
-        for at in std::mem::take(&mut walk.open) {
+        // From the last to the first: what is proven vouches for what is below it.
+        while let Some(at) = walk.open.pop_last() {
             let key = LogKey::new(found.number, at);
             let Ok(row) = log::row(self.storage, key) else { continue };
             let proven = proves(self.storage, key, &row, &found.id);
-            walk.proofs += u64::from(proven.as_ref().is_ok_and(|proven| *proven));
-            if self.note(proven, "proof", COMMIT) == Some(false) {
-                self.problem("signature", format!("no signature vouches for commit {}", row.id), COMMIT);
+            match self.note(proven, "proof", COMMIT) {
+                Some(true) => {
+                    walk.proofs += 1;
+                    self.vouch_below(found.number, &row, &mut walk.open);
+                }
+                Some(false) => {
+                    self.problem("signature", format!("no signature vouches for commit {}", row.id), COMMIT);
+                }
+                None => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Databases in folders, whose clock the test decides, and peers of them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -71,15 +71,4 @@ pub(crate) fn sync(one: &Database, other: &Database, space: &Space) -> Result<Sy
         let address = other.serve(&"memory:other".parse().unwrap()).await.unwrap();
         one.sync_with_peer(&address, &space.id()).await
     })
-}
-
-/// The only file of that beginning in a folder.
-pub(crate) fn file_with(folder: &Path, start: &str) -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(start))
-        .collect();
-    assert_eq!(found.len(), 1, "{found:?}");
-    found.remove(0)
 }
