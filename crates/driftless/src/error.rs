@@ -153,7 +153,7 @@ impl Error {
                 "export bundles with the older driftless and import them into a new database"
             }
             Self::Damaged(_) => {
-                "`driftless fsck` says what is wrong, and `driftless fsck --repair` puts it right"
+                "`driftless fsck --repair` saves what can be; else restore a backup, or import bundles"
             }
             Self::Restored => {
                 "`driftless sync` the space with a peer that was in touch with the original, then write"

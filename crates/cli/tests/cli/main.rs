@@ -9,6 +9,7 @@ mod importing;
 mod killing;
 mod merging;
 mod networking;
+mod repairing;
 mod sandbox;
 #[cfg(unix)]
 mod serving;

@@ -88,7 +88,10 @@ pub(crate) async fn run(
                         greeted = true;
                     }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
-                    if let Event::Settled(space) = &event {
+                    // Whoever has our own node key is the original of this copy, or another one, and in use.
+                    if let Event::Settled(space) = &event
+                        && peer != us
+                    {
                         let (database, space) = (ours.clone(), *space);
                         let lifted = tokio::task::spawn_blocking(move || database.caught_up(&space));
                         lifted.await.map_err(|_| stopped())??;
