@@ -8,6 +8,8 @@ mod documents;
 mod effects;
 mod tables;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
@@ -259,7 +261,7 @@ impl FoundSpace {
 
 /// Every space that leaves a trace: a row, an id, or a log. Also says what of these does not fit together.
 pub(crate) fn spaces(storage: &dyn Storage) -> (Vec<FoundSpace>, Vec<String>) {
-    let (mut numbers, mut problems) = (std::collections::BTreeMap::<u32, Option<SpaceId>>::new(), Vec::new());
+    let (mut numbers, mut problems) = (BTreeMap::<u32, Option<SpaceId>>::new(), Vec::new());
     let failed = |result: Result<(), StorageError>, problems: &mut Vec<String>| {
         problems.extend(result.err().map(|error| error.to_string()));
     };
@@ -273,7 +275,7 @@ pub(crate) fn spaces(storage: &dyn Storage) -> (Vec<FoundSpace>, Vec<String>) {
     };
     let read = all(storage, &layout::SPACE_ID, &mut visit);
     failed(read, &mut problems);
-    let mut rows = std::collections::BTreeMap::new();
+    let mut rows = BTreeMap::new();
     let mut visit = |key: Key<'_>, value: &[u8]| {
         if let Key::U64(number) = key {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -284,9 +286,9 @@ pub(crate) fn spaces(storage: &dyn Storage) -> (Vec<FoundSpace>, Vec<String>) {
     let read = all(storage, &layout::SPACE, &mut visit);
     failed(read, &mut problems);
     for number in rows.keys() {
-        if !numbers.contains_key(number) {
+        if let Entry::Vacant(unknown) = numbers.entry(*number) {
             problems.push(format!("space number {number} is not found by its id"));
-            numbers.insert(*number, None);
+            unknown.insert(None);
         }
     }
     // Logs of which nothing else is left: from the end of one to the beginning of the next.
@@ -302,9 +304,9 @@ pub(crate) fn spaces(storage: &dyn Storage) -> (Vec<FoundSpace>, Vec<String>) {
         });
         failed(read, &mut problems);
         let Some(number) = next else { break };
-        if !numbers.contains_key(&number) {
+        if let Entry::Vacant(unknown) = numbers.entry(number) {
             problems.push(format!("the log of space number {number} belongs to no space"));
-            numbers.insert(number, None);
+            unknown.insert(None);
         }
         from = number + 1;
     }

@@ -4,4 +4,5 @@ mod backups;
 mod damage;
 mod finding;
 mod repairing;
+mod sweep;
 mod world;
