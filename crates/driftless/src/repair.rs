@@ -35,6 +35,9 @@ const FRAME: usize = 1024 * 1024;
 /// Nobody could have received a longer run without a signature.
 const MAX_FRAME: usize = 4 * FRAME;
 
+/// Bytes hashed per space to find single bits that flipped: some seconds. One bit of a body of 16 KiB takes half of it.
+const MENDING: u64 = 4 << 30;
+
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
@@ -256,6 +259,8 @@ struct Saving<'s> {
     // Ids of rows that name themselves wrongly: what their header says.
     ids: HashMap<LogSeq, CommitId>,
     rows: u64,
+    // Bytes that may still be hashed to find single bits.
+    mending: u64,
     // The largest number seen of each own key.
     seen: BTreeMap<AuthorId, u64>,
     rescue: Rescue,
@@ -279,6 +284,7 @@ impl<'s> Saving<'s> {
             unvouched: BTreeSet::new(),
             ids: HashMap::new(),
             rows: 0,
+            mending: MENDING,
             seen: BTreeMap::new(),
             rescue: Rescue { path: rescue, file: None, commits: 0 },
         }
@@ -305,7 +311,10 @@ impl<'s> Saving<'s> {
     fn commit(&mut self, at: LogKey) -> bool {
         self.rows += 1;
         let Ok(row) = log::row(self.old, at) else { return false };
-        let body = log::body(self.old, at).ok().flatten();
+        let mut body = log::body(self.old, at).ok().flatten();
+        if let Some(body) = &mut body {
+            self.mend(at, &row, body);
+        }
         let Some(mut header) = self.header(at, &row, body.as_deref()) else { return false };
         self.correct(&row, &mut header);
         let bytes = header.encode();
@@ -354,6 +363,34 @@ impl<'s> Saving<'s> {
             self.frame.extend(proof);
         }
         true
+    }
+
+    // The commonest damage of all is one bit. Its commit says whether the body with another bit is the one that was signed.
+    fn mend(&mut self, at: LogKey, row: &Row, body: &mut [u8]) {
+        let Some(header) = self.header(at, row, Some(body)) else { return };
+        let fits = |body: &[u8]| {
+            let hash = body_hash(body);
+            match row.body_hash {
+                Some(signed) => hash == signed,
+                None => commit_id(&Header { body_hash: hash, ..header.clone() }.encode()) == row.id,
+            }
+        };
+        // Each bit costs a hash of the whole body.
+        let cost = (body.len() as u64).saturating_mul(body.len() as u64).saturating_mul(8);
+        if fits(body) || cost > self.mending {
+            return;
+        }
+        self.mending -= cost;
+        for bit in 0..body.len() * 8 {
+            let flip = |body: &mut [u8]| {
+                body.iter_mut().skip(bit / 8).take(1).for_each(|byte| *byte ^= 1 << (bit % 8))
+            };
+            flip(body);
+            if fits(body) {
+                return;
+            }
+            flip(body);
+        }
     }
 
     // The header of a row: of the keys that its author may have, with the one that fits its id.

@@ -78,6 +78,17 @@ pub(crate) fn flip(folder: &Path, table: &str, column: &str, which: &str, at: i6
     assert!(connection.execute(&update, [&value, &before]).unwrap() > 0);
 }
 
+/// Overwrites the last bytes of a body, so that nothing tells what stood there.
+pub(crate) fn spoil_body(folder: &Path, which: &str) {
+    let connection = Connection::open(folder.join(FILE)).unwrap();
+    let select = format!("SELECT key, value FROM body {which}");
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (key, mut value): (i64, Vec<u8>) = connection.query_row(&select, [], read).expect(&select);
+    let last = value.len() - 4;
+    value[last..].fill(0x5a);
+    assert_eq!(connection.execute("UPDATE body SET value = ?1 WHERE key = ?2", (value, key)).unwrap(), 1);
+}
+
 /// Overwrites whole pages of the file that hold a text.
 pub(crate) fn spoil_pages(folder: &Path, holding: &[u8]) -> usize {
     let mut bytes = std::fs::read(folder.join(FILE)).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use driftless::{Database, Original};
 
-use crate::damage::{FILE, Pair, codes, flip, spoil_pages, sql};
+use crate::damage::{FILE, Pair, codes, flip, spoil_body, spoil_pages, sql};
 use crate::world::{insert, sync};
 
 type Damage = (&'static str, &'static str, fn(&Path));
@@ -80,7 +80,7 @@ fn what_is_derived_is_found_and_made_again_from_the_log() {
 }
 
 const LOG: [Damage; 7] = [
-    ("body", "commit", |at| flip(at, "body", "value", "ORDER BY key LIMIT 1 OFFSET 8", -2)),
+    ("body", "commit", |at| spoil_body(at, "ORDER BY key LIMIT 1 OFFSET 8")),
     ("no body", "log_row", |at| {
         sql(at, "DELETE FROM body WHERE key = (SELECT key FROM body LIMIT 1 OFFSET 20)")
     }),
@@ -90,7 +90,7 @@ const LOG: [Damage; 7] = [
     ("no row", "log_row", |at| {
         sql(at, "UPDATE log SET value = x'08' WHERE key = (SELECT max(key) FROM log)")
     }),
-    ("genesis", "commit", |at| flip(at, "body", "value", "ORDER BY key", -2)),
+    ("genesis", "commit", |at| spoil_body(at, "ORDER BY key")),
 ];
 
 #[test]
@@ -123,7 +123,10 @@ fn a_lost_commit_is_found_taken_out_with_what_stands_on_it_and_fetched_again() {
     }
 }
 
-const PROVEN: [Damage; 2] = [
+const PROVEN: [Damage; 3] = [
+    ("bit of a body", "commit", |at| {
+        flip(at, "body", "value", "ORDER BY key LIMIT 1 OFFSET 8", -9);
+    }),
     // Behind flags, id and time.
     ("signature", "signature", |at| flip(at, "log", "value", "ORDER BY key DESC LIMIT 1", 60)),
     ("id", "commit", |at| flip(at, "log", "value", "ORDER BY key DESC LIMIT 1", 7)),
