@@ -162,7 +162,7 @@ impl Collections {
         space: u32,
         name: &str,
     ) -> Result<Arc<CollectionFacts>, Error> {
-        let (lower, upper) = (key([number]), key([number + 1]));
+        let (lower, upper) = (key([number]), key([number.saturating_add(1)]));
         let (mut indexes, mut damaged) = (Vec::new(), false);
         let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
         storage.range(&layout::INDEX, lower, upper, Order::Ascending, &mut |key, value| {

@@ -309,8 +309,12 @@ impl<'s> Saving<'s> {
 
     // Takes what is left of a commit; `false` if its header cannot be made again.
     fn commit(&mut self, at: LogKey) -> bool {
-        self.rows += 1;
-        let Ok(row) = log::row(self.old, at) else { return false };
+        let row = log::row(self.old, at);
+        // One that is not even there is a lost one, if the log is said to go so far.
+        let said = self.space.summary.as_ref().map_or(0, |summary| summary.next);
+        let there = matches!(self.old.get(&layout::LOG, at.0.into()), Ok(Some(_)));
+        self.rows += u64::from(there || at.seq() < said);
+        let Ok(row) = row else { return false };
         let mut body = log::body(self.old, at).ok().flatten();
         if let Some(body) = &mut body {
             self.mend(at, &row, body);

@@ -82,7 +82,7 @@ pub struct Counts {
 impl Counts {
     /// Commits that have their effect.
     pub fn applied(&self) -> u64 {
-        self.commits - self.held - self.void - self.wanted
+        self.commits.saturating_sub(self.held).saturating_sub(self.void).saturating_sub(self.wanted)
     }
 
     fn of(&mut self, state: State) -> &mut u64 {

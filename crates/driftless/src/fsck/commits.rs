@@ -99,7 +99,9 @@ impl Checker<'_> {
         }
         if let (Some(replica), Some(stored)) = (&mut walk.replica, &walk.stored) {
             let replayed = self.replay(replica, stored, key, row);
-            self.note(replayed, "log_row", DERIVED);
+            if self.note(replayed, "log_row", DERIVED).is_none() {
+                walk.replica = None;
+            }
         }
     }
 
@@ -151,7 +153,7 @@ impl Checker<'_> {
         let (mut next, mut above) = (row.previous, (row.author, row.seq));
         while let Some(at) = next.filter(|at| open.contains(at)) {
             let Ok(row) = log::row(self.storage, LogKey::new(space, at)) else { return };
-            if (row.author, row.seq + 1) != above {
+            if (row.author, row.seq.saturating_add(1)) != above {
                 return;
             }
             open.remove(&at);
@@ -178,8 +180,10 @@ impl Checker<'_> {
                 previous = Some(parent);
             }
         }
-        let run =
-            previous.as_ref().filter(|previous| previous.continues).map_or(0, |previous| previous.run + 1);
+        let run = previous
+            .as_ref()
+            .filter(|previous| previous.continues)
+            .map_or(0, |previous| previous.run.saturating_add(1));
         if let Some(previous) = &previous {
             let chain = previous.author == row.author && Some(row.seq) == previous.seq.checked_add(1);
             let whole = !previous.continues || row.kind == Kind::Documents && run < MAX_RUN;

@@ -61,7 +61,7 @@ impl Checker<'_> {
             "the number or the digest of the documents is another".into()
         });
         for (index, entries) in &found.entries {
-            let (lower, upper) = (key([*index]), key([*index + 1]));
+            let (lower, upper) = (key([*index]), key([index.saturating_add(1)]));
             let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
             let counted = count(self.storage, &layout::INDEX_VALUE, lower, upper);
             if let Some(counted) = self.note(counted, "index", DERIVED) {

@@ -183,7 +183,11 @@ impl Checker<'_> {
                 continue;
             };
             let mut document = None;
-            self.storage.document_by_id(facts.number, &id, &mut |stored| document = Some(stored.number))?;
+            let mut visit = |stored: &driftless_store::Document<'_>| document = Some(stored.number);
+            let looked = self.storage.document_by_id(facts.number, &id, &mut visit);
+            if self.note(looked.map_err(Error::from), "collection", super::DERIVED).is_none() {
+                continue;
+            }
             let there = match document {
                 Some(number) => {
                     let edit = key([number, row.time.0, at.0]);

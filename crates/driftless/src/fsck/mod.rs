@@ -350,10 +350,11 @@ pub(crate) fn last_of_log(storage: &dyn Storage, number: u32, next: LogSeq) -> L
         }
         ControlFlow::Break(())
     });
-    // No row of a log is smaller than an id and a time.
+    // No row of a log is smaller than an id and a time; a key that is damaged may say anything. Memory has no size.
     let most = storage.size().map_or(0, |size| size / 40);
     match walked {
-        Ok(()) => last,
+        Ok(()) if most == 0 => last,
+        Ok(()) => last.min(most),
         Err(_) => next.saturating_sub(1).min(most),
     }
 }
@@ -392,7 +393,7 @@ fn count_at(storage: &dyn Storage, table: &Table, number: u32) -> Result<u64, Er
             count(storage, table, Bound::Included(Key::U64(lower)), Bound::Included(Key::U64(upper)))
         }
         driftless_store::KeyKind::Bytes => {
-            let (lower, upper) = (layout::key([lower]), layout::key([upper + 1]));
+            let (lower, upper) = (layout::key([lower]), layout::key([upper.saturating_add(1)]));
             count(storage, table, Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)))
         }
     }

@@ -46,7 +46,9 @@ const DERIVED: [Damage; 25] = [
     ("run", "run", |at| sql(at, "DELETE FROM run")),
 ];
 
-const LOCAL: [Damage; 6] = [
+const LOCAL: [Damage; 8] = [
+    ("collection", "collection", |at| sql(at, "UPDATE collection_id SET value = x'ffffffffffffffff'")),
+    ("number", "space", |at| sql(at, "UPDATE space_id SET value = x'ffffffff'")),
     ("node key", "meta", |at| sql(at, "DELETE FROM meta WHERE key = CAST('node_key' AS BLOB)")),
     ("store id", "meta", |at| sql(at, "UPDATE meta SET value = x'00' WHERE key = CAST('store_id' AS BLOB)")),
     ("numbers", "meta", |at| {
@@ -174,6 +176,19 @@ fn a_file_of_which_nothing_can_be_read_is_reported_and_left_as_it_is() {
     assert_eq!(refused.unwrap_err().code(), "damaged");
     assert_eq!(std::fs::read(folder.join(FILE)).unwrap(), junk);
     assert!(Database::fsck_folder(pair.world.path("nothing"), &mut |_| {}).is_err());
+}
+
+#[test]
+fn a_row_far_behind_the_log_costs_no_search_for_all_that_could_be_before_it() {
+    let pair = Pair::new();
+    let folder = pair.copy("far");
+    sql(&folder, "INSERT INTO log SELECT max(key) + 999999999999, value FROM log");
+    assert!(codes(&folder).contains(&"log_row"));
+    let repaired = pair.world.builder(9).repair(&folder, &mut |_| {}).unwrap();
+    assert!(repaired.spaces[0].dropped <= 1 && repaired.spaces[0].guarded.is_empty());
+    assert_eq!(codes(&folder), Vec::<&str>::new());
+    let db = pair.world.open("far", 10);
+    assert_eq!(db.space("team").unwrap().digest().unwrap(), pair.theirs.digest().unwrap());
 }
 
 #[test]
