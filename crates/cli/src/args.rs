@@ -82,12 +82,23 @@ pub(crate) enum Command {
     #[command(after_help = "EXAMPLES
   driftless init --name ann
   driftless --dir /tmp/try init --json
+  driftless --dir ~/restored init --from notes.backup
 
-It never overwrites: where a database is already, it fails (exit 1, code `exists`).")]
+It never overwrites: where a database is already, it fails (exit 1, code `exists`).
+
+A database made from a backup has the keys of the original, which may have written more since, or may still be in use.
+So it reads, receives and serves, and writes in a space only after an exchange of that space settled (code `restored`),
+or at once with --original-is-gone.")]
     Init {
         /// The name of the user; if left out, $USER, else `me`
         #[arg(long)]
         name: Option<String>,
+        /// Make it from a file that `driftless backup` wrote, with its users and keys
+        #[arg(long, value_name = "FILE", conflicts_with = "name")]
+        from: Option<PathBuf>,
+        /// The original is gone, and nobody has received from it what the backup does not have: write at once
+        #[arg(long, requires = "from")]
+        original_is_gone: bool,
     },
 
     /// Create, list, show, rename and forget spaces
@@ -396,6 +407,43 @@ admin of the next weaker strength; elsewhere an admin has to `grant` it a permis
         space: Option<String>,
     },
 
+    /// Verify every hash, signature, chain, index and document; put right what is damaged
+    #[command(after_help = "EXAMPLES
+  driftless fsck
+  driftless fsck notes --json
+  driftless fsck --repair
+  driftless fsck --repair --peer http://192.0.2.7:7477
+
+It only reads, also while others write, and fails with exit code 7 and the code `damaged` if anything is wrong.
+
+--repair makes a new file from everything in the log that still proves itself, derives all else again, and puts it in
+the place of the damaged one, which stays beside it. What was lost is fetched from --peer or the known peers; intact
+commits that stand on lost ones are kept in a bundle in the folder, and taken when these are back. No other process may
+have the database open for writing; all spaces are repaired.")]
+    Fsck {
+        /// Only this space
+        space: Option<String>,
+        /// Make it whole again
+        #[arg(long, conflicts_with = "space")]
+        repair: bool,
+        /// Fetch what was lost from this peer: its address, its id, or the first 8 or more characters of that
+        #[arg(long, value_name = "ADDR|PEER", requires = "repair")]
+        peer: Option<String>,
+    },
+
+    /// Copy the whole database to a file, while others use it
+    #[command(after_help = "EXAMPLES
+  driftless backup notes-2026-05-01.backup
+  driftless --dir ~/restored init --from notes-2026-05-01.backup
+
+The file is a database as of one moment; it appears whole or not at all, and one that is there is never replaced. It
+holds the keys of all users, unencrypted. To restore it, make a database from it as above, or copy it into an empty
+folder under the name driftless.sqlite.")]
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+
     /// Carry a space to another database as a file
     #[command(
         subcommand,
@@ -605,7 +653,10 @@ else there is to say to standard error.")]
     /// Read the commits of a bundle; each is checked as if it came from a stranger
     #[command(after_help = "EXAMPLES
   driftless bundle import notes.bundle
-  driftless bundle import notes.bundle --json")]
+  driftless bundle import notes.bundle --json
+
+From a damaged or cut-off file it takes what is intact, names what is not (frame, byte, reason), and fails with exit
+code 5 and the code `damaged_bundle`.")]
     Import {
         /// The file, or `-` for standard input
         file: PathBuf,

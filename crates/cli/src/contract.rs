@@ -157,6 +157,117 @@ pub(crate) struct Status {
     pub(crate) spaces: Vec<SpaceStatus>,
     pub(crate) refused: Vec<Refused>,
     pub(crate) copied: Option<Copied>,
+    /// Null unless the database was made from a backup.
+    pub(crate) restored: Option<Restored>,
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.
+#[derive(Serialize)]
+pub(crate) struct Restored {
+    pub(crate) time: u64,
+    pub(crate) guarded: Vec<SpaceId>,
+}
+
+impl From<driftless::Restored> for Restored {
+    fn from(restored: driftless::Restored) -> Self {
+        Self { time: restored.at_ms, guarded: restored.guarded }
+    }
+}
+
+/// An own key of which commits were lost here. `commits`: how many it has written; null if nobody knows.
+#[derive(Serialize)]
+pub(crate) struct Lost {
+    pub(crate) space: SpaceId,
+    pub(crate) author: AuthorId,
+    pub(crate) commits: Option<u64>,
+}
+
+impl From<driftless::Lost> for Lost {
+    fn from(lost: driftless::Lost) -> Self {
+        Self { space: lost.space, author: lost.author, commits: lost.commits }
+    }
+}
+
+/// `ok`: nothing is wrong (any more). `problems` are at most a thousand, `more` counts the others. `repaired` is there
+/// only after `--repair`.
+#[derive(Serialize)]
+pub(crate) struct Fsck {
+    pub(crate) ok: bool,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) more: u64,
+    pub(crate) spaces: u64,
+    pub(crate) commits: u64,
+    pub(crate) documents: u64,
+    pub(crate) signatures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repaired: Option<Repaired>,
+}
+
+impl Fsck {
+    pub(crate) fn new(report: driftless::Report, repaired: Option<Repaired>) -> Self {
+        let ok = report.is_ok();
+        let driftless::Report { problems, more, spaces, commits, documents, signatures } = report;
+        let problems = problems.into_iter().map(Problem::from).collect();
+        Self { ok, problems, more, spaces, commits, documents, signatures, repaired }
+    }
+}
+
+/// `space` is null for what belongs to none; `repair` says what a repair does about it.
+#[derive(Serialize)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) space: Option<SpaceId>,
+    pub(crate) what: String,
+    pub(crate) repair: &'static str,
+}
+
+impl From<driftless::Problem> for Problem {
+    fn from(problem: driftless::Problem) -> Self {
+        let driftless::Problem { code, space, what, repair } = problem;
+        Self { code, space, what, repair }
+    }
+}
+
+/// `kept`: where the damaged file is; null if nothing had to be done.
+#[derive(Serialize)]
+pub(crate) struct Repaired {
+    pub(crate) kept: Option<String>,
+    pub(crate) spaces: Vec<RepairedSpace>,
+    pub(crate) synced: Vec<Synced>,
+}
+
+/// After the repair and before the sync: `dropped` commits are not here, `rescued_commits` of them are in the bundle
+/// `rescued`; `guarded` own keys write again when their commits are back.
+#[derive(Serialize)]
+pub(crate) struct RepairedSpace {
+    pub(crate) space: SpaceId,
+    pub(crate) commits: u64,
+    pub(crate) dropped: u64,
+    pub(crate) wanted: u64,
+    pub(crate) rescued: Option<String>,
+    pub(crate) rescued_commits: u64,
+    pub(crate) guarded: Vec<AuthorId>,
+}
+
+impl From<driftless::RepairedSpace> for RepairedSpace {
+    fn from(space: driftless::RepairedSpace) -> Self {
+        Self {
+            space: space.space,
+            commits: space.commits,
+            dropped: space.dropped,
+            wanted: space.wanted,
+            rescued: space.rescued.map(|path| path.display().to_string()),
+            rescued_commits: space.rescued_commits,
+            guarded: space.guarded,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Backup {
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -257,6 +368,27 @@ pub(crate) struct Imported {
     pub(crate) refused: u64,
     pub(crate) declined: u64,
     pub(crate) signatures: u64,
+    /// Damaged places; the first thousand of them are in `damage`.
+    pub(crate) damaged: u64,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// A damaged place of a bundle: `frame` from 0, `offset` and `bytes` of the file.
+#[derive(Serialize)]
+pub(crate) struct Damage {
+    pub(crate) frame: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) code: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+impl From<driftless::Damage> for Damage {
+    fn from(damage: driftless::Damage) -> Self {
+        let reason = damage.reason();
+        let driftless::Damage { frame, offset, bytes, code } = damage;
+        Self { frame, offset, bytes, code, reason }
+    }
 }
 
 impl From<driftless::Imported> for Imported {
@@ -272,6 +404,8 @@ impl From<driftless::Imported> for Imported {
             refused: imported.refused,
             declined: imported.declined,
             signatures: imported.signatures,
+            damaged: imported.damaged,
+            damage: imported.damage.into_iter().map(Damage::from).collect(),
         }
     }
 }

@@ -147,7 +147,7 @@ impl Builder {
             let engine = self.engine(Box::new(storage))?;
             return Ok(Database::start(engine, self.durability, Some(path.to_owned()), None));
         }
-        let lock = folder.lock_writer(self.patience.unwrap_or(driftless_store::LOCK_PATIENCE))?;
+        let lock = folder.lock_writer(self.patience_or_default())?;
         let storage = match self.storage(&folder, driftless_store::Access::Create) {
             Err(StorageError::Exists(_)) => self.storage(&folder, driftless_store::Access::Open),
             made => made,
@@ -180,7 +180,27 @@ impl Builder {
         SqliteStorage::open_on(&self.disk, folder.database_file(), &SCHEMA, access)
     }
 
-    fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
+    pub(crate) fn patience_or_default(&self) -> Duration {
+        self.patience.unwrap_or(driftless_store::LOCK_PATIENCE)
+    }
+
+    /// A new secret.
+    pub(crate) fn fresh(&self) -> Result<[u8; 32], Error> {
+        match self.seed {
+            Some(seed) => {
+                let mut bytes = [0; 32];
+                seeded(*blake3::hash(&seed).as_bytes())(&mut bytes);
+                Ok(bytes)
+            }
+            None => system_random(),
+        }
+    }
+
+    pub(crate) fn wall_clock(&self) -> u64 {
+        self.now.as_ref().map_or_else(system_ms, |now| now())
+    }
+
+    pub(crate) fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
         let now = self.now.take().unwrap_or_else(|| Box::new(system_ms));
         let random = match self.seed {
             Some(seed) => seeded(seed),

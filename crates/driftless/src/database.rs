@@ -180,7 +180,7 @@ impl Database {
         loop {
             let Some((time, space)) = self.read(earliest)? else { return Ok(None) };
             let now = self.read(|engine| Ok(engine.now()))?;
-            if time.is_ahead_of(now) || !self.engine()?.writable {
+            if time.is_ahead_of(now) || !self.is_writable()? {
                 let due = time.ms().saturating_sub(MAX_AHEAD_MS);
                 return Ok(Some(Duration::from_millis(due.saturating_sub(now))));
             }
@@ -203,6 +203,10 @@ impl Database {
         let mut engine = self.engine()?;
         engine.refresh()?;
         Ok(engine.flushes)
+    }
+
+    pub(crate) fn is_writable(&self) -> Result<bool, Error> {
+        Ok(self.engine()?.writable)
     }
 
     /// Runs `stage` under the lock, and returns when what it staged is durable.

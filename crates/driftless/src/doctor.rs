@@ -9,9 +9,10 @@ use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
 use driftless_core::verdict::Via;
 
 use crate::database::Database;
-use crate::engine::{Engine, NODE_KEY, STORE_ID};
+use crate::engine::{Engine, NODE_KEY};
 use crate::error::Error;
 use crate::fork::Copied;
+use crate::guard::STORE_ID;
 use crate::judge::is_retracted;
 use crate::layout::{self, LogSeq, State};
 use crate::log;

@@ -15,6 +15,7 @@ use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
 use crate::fork::Copied;
+use crate::guard::{self, Guards, STORE_ID};
 use crate::layout;
 use crate::met::Met;
 use crate::moved::{Journal, Position};
@@ -44,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) node: NodeKey,
     /// What connections came to since the database was opened.
     pub(crate) met: HashMap<PeerId, Met>,
+    /// Where nothing may be written with the own key.
+    pub(crate) guards: Guards,
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
@@ -69,7 +72,6 @@ impl std::fmt::Debug for Engine {
 }
 
 pub(crate) const NODE_KEY: &[u8] = b"node_key";
-pub(crate) const STORE_ID: &[u8] = b"store_id";
 const NUMBERS: &[u8] = b"next_numbers";
 
 impl Engine {
@@ -98,6 +100,12 @@ impl Engine {
                 node
             }
         };
+        if writable && guard::is_copy(storage.as_ref())? {
+            let mut store = [0; 16];
+            random(&mut store);
+            guard::begin_restored(storage.as_mut(), now(), store)?;
+        }
+        let guards = Guards::load(storage.as_ref())?;
         let user = User::load(storage.as_ref(), user)?;
         let copied = Copied::load(storage.as_ref(), &user.key.id())?;
         let next = numbers(storage.as_ref())?;
@@ -112,6 +120,7 @@ impl Engine {
             copied,
             node: NodeKey::from_seed(&node),
             met: HashMap::new(),
+            guards,
             poisoned: None,
             room: Room::default(),
             journal: Journal::new(next[3]),

@@ -80,6 +80,20 @@ pub enum Error {
     /// Stored bytes are not what was written.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// The database is a copy: its keys may have written more elsewhere, or may be in use there.
+    #[error("this database was restored from a copy, and its keys may have written more since")]
+    Restored,
+    /// Commits of the own key were lost here; going on would use their numbers twice.
+    #[error("this database has lost commits of its own key ({here} here, {} written)", match written {
+        Some(written) => written.to_string(),
+        None => "more".to_owned(),
+    })]
+    ChainLost {
+        /// The number of the last commit that is here.
+        here: u64,
+        /// How many were written, if that is known.
+        written: Option<u64>,
+    },
     /// A durable write failed; this handle accepts nothing more.
     #[error("a write to the disk failed ({0}); this handle of the database stopped")]
     Poisoned(String),
@@ -114,6 +128,8 @@ impl Error {
             Self::Newer { .. } => "newer_version",
             Self::Older { .. } => "older_version",
             Self::Damaged(_) => "damaged",
+            Self::Restored => "restored",
+            Self::ChainLost { .. } => "chain_lost",
             Self::Poisoned(_) => "poisoned",
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
@@ -148,7 +164,15 @@ impl Error {
             Self::Older { .. } => {
                 "export bundles with the older driftless and import them into a new database"
             }
-            Self::Damaged(_) => "restore a backup, or import a bundle of the same spaces into a new database",
+            Self::Damaged(_) => {
+                "`driftless fsck --repair` saves what can be; else restore a backup, or import bundles"
+            }
+            Self::Restored => {
+                "`driftless sync` the space with a peer that was in touch with the original, then write"
+            }
+            Self::ChainLost { .. } => {
+                "`driftless sync` with a peer that has them, then write; or write with a new key"
+            }
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
@@ -172,6 +196,8 @@ impl Error {
                 | Self::Filter(_)
                 | Self::Operators(_)
                 | Self::Exists(_)
+                | Self::Restored
+                | Self::ChainLost { .. }
         )
     }
 

@@ -135,6 +135,18 @@ pub(crate) fn header(
     row: &Row,
     body: Option<&[u8]>,
 ) -> Result<Header, Error> {
+    header_of(storage, space, at, row, body, author(storage, row.author)?)
+}
+
+/// The header of a row whose author is known.
+pub(crate) fn header_of(
+    storage: &dyn Storage,
+    space: &SpaceId,
+    at: LogKey,
+    row: &Row,
+    body: Option<&[u8]>,
+    author: AuthorId,
+) -> Result<Header, Error> {
     let id = |seq| -> Result<CommitId, Error> { Ok(self::row(storage, LogKey::new(at.space(), seq))?.id) };
     let mut parents = row.parents.iter().map(|seq| id(*seq)).collect::<Result<Vec<_>, _>>()?;
     parents.sort();
@@ -143,7 +155,7 @@ pub(crate) fn header(
         kind: row.kind,
         continues: row.continues,
         space: (row.id.0 != space.0).then_some(*space),
-        author: author(storage, row.author)?,
+        author,
         seq: row.seq,
         previous: row.previous.map(id).transpose()?,
         parents,

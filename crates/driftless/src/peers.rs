@@ -88,7 +88,7 @@ impl Peer {
         row
     }
 
-    fn decode(id: PeerId, row: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(id: PeerId, row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
         let mut peer = Self::new(id);
         (peer.last_sync_ms, peer.successes, peer.failures) = (row.number()?, row.number()?, row.number()?);

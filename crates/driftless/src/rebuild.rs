@@ -267,6 +267,8 @@ mod tests {
 
     // As the space is in memory, as a restart finds it, and as a rebuild makes it.
     fn check(db: &Database, id: &SpaceId) -> Result<(), TestCaseError> {
+        let report = db.fsck(None, &mut |_| {}).unwrap();
+        prop_assert_eq!(report.problems, Vec::new());
         db.write(|engine| engine.present(id).map(drop)).unwrap();
         let (now, loaded, frontiers) = db
             .read(|engine| {
@@ -291,6 +293,8 @@ mod tests {
             })
             .unwrap();
         prop_assert_eq!(&now, &rebuilt);
+        let report = db.fsck(None, &mut |_| {}).unwrap();
+        prop_assert_eq!(report.problems, Vec::new());
         Ok(())
     }
 

@@ -82,7 +82,7 @@ pub struct Counts {
 impl Counts {
     /// Commits that have their effect.
     pub fn applied(&self) -> u64 {
-        self.commits - self.held - self.void - self.wanted
+        self.commits.saturating_sub(self.held).saturating_sub(self.void).saturating_sub(self.wanted)
     }
 
     fn of(&mut self, state: State) -> &mut u64 {
@@ -531,7 +531,7 @@ pub(crate) fn range_after(
     Ok(rows)
 }
 
-fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {
+pub(crate) fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {
     let (lower, upper) = (tip_key(number, 0, 0), tip_key(number, u32::MAX, u32::MAX));
     let (mut tips, mut damaged) = (BTreeMap::new(), false);
     let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));

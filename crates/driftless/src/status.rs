@@ -7,6 +7,7 @@ use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork::{self, Copied, Fork};
+use crate::guard::{Lost, Restored};
 use crate::layout::{self, State};
 use crate::log;
 use crate::refused::{self, RefusedLine};
@@ -25,6 +26,10 @@ pub struct Status {
     pub refused: Vec<RefusedLine>,
     /// Whether another copy of this database was met that signs with the same key.
     pub copied: Option<Copied>,
+    /// The database began as a copy of another.
+    pub restored: Option<Restored>,
+    /// Chains of own keys of which the end was lost here and has not come back.
+    pub lost: Vec<Lost>,
 }
 
 /// The state of a space.
@@ -72,7 +77,21 @@ fn status(engine: &mut Engine) -> Result<Status, Error> {
     let ids: Vec<SpaceId> = engine.summaries()?.into_iter().map(|summary| summary.id).collect();
     let spaces = ids.into_iter().map(|id| space(engine, id)).collect::<Result<_, _>>()?;
     let copied = Copied::load(engine.storage.as_ref(), &engine.author())?;
-    Ok(Status { spaces, refused: refused::list(engine.storage.as_ref())?, copied })
+    let mut lost: Vec<Lost> = engine.guards.lost().collect();
+    for index in (0..lost.len()).rev() {
+        let Lost { space, author, commits } = lost[index];
+        if !engine.load(&space)? {
+            continue;
+        }
+        let (storage, replica) = engine.parts(&space)?;
+        let number = replica.author_number(storage, &author)?;
+        let here = number.and_then(|number| replica.last_of(number)).map_or(0, |tip| tip.seq);
+        if commits.is_some_and(|commits| here >= commits) {
+            lost.swap_remove(index);
+        }
+    }
+    let refused = refused::list(engine.storage.as_ref())?;
+    Ok(Status { spaces, refused, restored: engine.guards.restored(), lost, copied })
 }
 
 fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {

@@ -57,6 +57,14 @@ impl User {
         std::iter::once(&self.key).chain(&self.former)
     }
 
+    /// The seed of the author key in a row.
+    pub(crate) fn seed(row: &[u8]) -> Option<[u8; 32]> {
+        let mut fields = Bytes(row);
+        let seed = fields.number().and_then(|_| fields.array::<32>());
+        // Behind it are those that signed before.
+        seed.filter(|_| fields.0.len().is_multiple_of(32))
+    }
+
     /// The user of that name; without a name, the only one or the first.
     pub(crate) fn load(storage: &dyn Storage, name: Option<&str>) -> Result<Self, Error> {
         let mut found = None;

@@ -446,7 +446,7 @@ fn edit_key(number: u64, origin: Origin) -> Vec<u8> {
     key([number, origin.time.0, origin.key.0])
 }
 
-fn read_key(key: Key<'_>) -> Option<(Timestamp, LogKey)> {
+pub(crate) fn read_key(key: Key<'_>) -> Option<(Timestamp, LogKey)> {
     let Key::Bytes(bytes) = key else { return None };
     let mut bytes = layout::Bytes(bytes.get(8..)?);
     let time = u64::from_be_bytes(bytes.array()?);

@@ -138,6 +138,8 @@ impl Engine {
                     "this key has written {forgotten} commits in this space before it was forgotten here; import them first"
                 )));
             }
+            self.guards.check(space, &own, previous.map_or(0, |previous| previous.seq))?;
+            let (_, replica) = self.parts(space)?;
             let mut heads: Vec<Facts> = replica.write_heads().copied().collect();
             heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
             let all: Vec<Facts> = previous.iter().chain(&heads).copied().collect();

@@ -18,6 +18,7 @@
 //! somebody truncates would end the process with a signal instead of an error.
 
 mod checksum;
+mod copy;
 mod open;
 mod sql;
 
@@ -99,9 +100,18 @@ impl SqliteStorage {
         if access == Access::Create {
             open::create(path, schema)?;
         }
-        let connection = open::open(path, schema, access, disk)?;
+        Self::over(open::open(path, schema, access, disk)?, schema, access == Access::Read)
+    }
+
+    /// Opens a file for reading without asking whether it is whole, to save what can still be read from it. Whatever
+    /// cannot be is `Damaged` when it is asked for.
+    pub fn open_damaged(path: impl AsRef<Path>, schema: &Schema) -> Result<Self, StorageError> {
+        schema.check()?;
+        Self::over(open::damaged(path.as_ref())?, schema, true)
+    }
+
+    fn over(connection: Connection, schema: &Schema, reader: bool) -> Result<Self, StorageError> {
         connection.set_prepared_statement_cache_capacity(sql::statements(schema));
-        let reader = access == Access::Read;
         let mut storage = Self {
             connection,
             schema: *schema,
@@ -324,6 +334,30 @@ impl Storage for SqliteStorage {
         let version = self.snapshot()?;
         self.phase.set(Phase::Reading);
         Ok(std::mem::replace(&mut self.seen, version) != version)
+    }
+
+    fn check(&self, problem: &mut dyn FnMut(String)) -> Result<(), StorageError> {
+        let mut statement = self.reading(sql::CHECK)?;
+        let mut rows = statement.query([]).map_err(failure)?;
+        loop {
+            match rows.next() {
+                Ok(None) => return Ok(()),
+                Ok(Some(row)) => {
+                    let line: String = row.get(0).map_err(failure)?;
+                    if line != "ok" {
+                        problem(line.replace('\n', "; "));
+                    }
+                }
+                // What it cannot even walk over is damage too.
+                Err(error) => match failure(error) {
+                    StorageError::Damaged(what) => {
+                        problem(what);
+                        return Ok(());
+                    }
+                    other => return Err(other),
+                },
+            }
+        }
     }
 
     fn size(&self) -> Result<u64, StorageError> {

@@ -10,6 +10,7 @@ mod index;
 mod member;
 mod network;
 mod query;
+mod repair;
 mod serve;
 #[cfg(unix)]
 mod socket;
@@ -96,13 +97,20 @@ fn execute(arguments: Arguments, terminal: Terminal, served: Option<Served>) -> 
 fn runs_in_serve(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Init { .. } | Command::Serve { .. } | Command::Demo { .. } | Command::Completions { .. }
+        Command::Init { .. }
+            | Command::Serve { .. }
+            | Command::Demo { .. }
+            | Command::Completions { .. }
+            | Command::Fsck { repair: true, .. }
     )
 }
 
 fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { name } => database::init(context, name),
+        Command::Init { name: _, from: Some(file), original_is_gone } => {
+            database::restore(context, &file, original_is_gone)
+        }
+        Command::Init { name, .. } => database::init(context, name),
         Command::Space(command) => space::run(context, command),
         Command::Insert { at, fields, id, parent } => {
             document::insert(context, &at, &fields, id.as_deref(), parent.as_deref())
@@ -136,6 +144,9 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Doctor { fix, keep_key } => doctor::run(context, fix, keep_key),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
+        Command::Fsck { repair: true, peer, .. } => repair::repair(context, peer.as_deref()),
+        Command::Fsck { space, .. } => repair::fsck(context, space.as_deref()),
+        Command::Backup { file } => repair::backup(context, &file),
         Command::Bundle(command) => bundle::run(context, command),
         Command::Serve { http, address } => serve::run(context, &http, &address),
         Command::Ticket { space, permission, uses, expires, address } => {

@@ -59,6 +59,7 @@ pub(crate) async fn run(
     idle: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
+    let (us, ours) = (database.peer()?, database.clone());
     let notes = database.clone();
     let mut state = Some(begin(&database, role, peer)?);
     let mut inbox = Inbox::default();
@@ -113,6 +114,14 @@ pub(crate) async fn run(
                         notes.met_peer(peer, &met)?;
                     }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
+                    // Whoever has our own node key is the original of this copy, or another one, and in use.
+                    if let Event::Settled(space) = &event
+                        && peer != us
+                    {
+                        let (database, space) = (ours.clone(), *space);
+                        let lifted = tokio::task::spawn_blocking(move || database.caught_up(&space));
+                        lifted.await.map_err(|_| stopped())??;
+                    }
                     if let Some(told) = tell(event, moved, meter.traffic()) {
                         // The owner may have lost interest; the exchange goes on for the peer's sake.
                         let _ = news.send(told);

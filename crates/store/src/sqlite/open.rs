@@ -37,6 +37,13 @@ pub(super) fn create(path: &Path, schema: &Schema) -> Result<(), StorageError> {
         Ok(false) => {}
         Err(error) => return Err(failed(path, &error)),
     }
+    let draft = draft(path)?;
+    build(&draft, schema)?;
+    publish(&draft, path).map_err(|error| failed(path, &error))
+}
+
+/// An empty file beside `path`, to be renamed to it when it is complete. What a crash left of an earlier one goes away.
+pub(super) fn draft(path: &Path) -> Result<PathBuf, StorageError> {
     let draft = beside(path, ".new");
     for end in [".new", ".new-journal", ".new-wal", ".new-shm"] {
         match fs::remove_file(beside(path, end)) {
@@ -46,8 +53,7 @@ pub(super) fn create(path: &Path, schema: &Schema) -> Result<(), StorageError> {
     }
     // Before SQLite writes to it: SQLite gives its other files the mode of this one.
     private_file(&draft).map_err(|error| failed(&draft, &error))?;
-    build(&draft, schema)?;
-    publish(&draft, path).map_err(|error| failed(path, &error))
+    Ok(draft)
 }
 
 fn build(draft: &Path, schema: &Schema) -> Result<(), StorageError> {
@@ -66,7 +72,7 @@ fn build(draft: &Path, schema: &Schema) -> Result<(), StorageError> {
 }
 
 // No connection to the draft is left, so opening it takes no lock away from one.
-fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
+pub(super) fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
     OpenOptions::new().write(true).open(draft)?.sync_all()?;
     fs::rename(draft, path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -80,12 +86,7 @@ pub(super) fn open(
     access: Access,
     disk: &Disk,
 ) -> Result<Connection, StorageError> {
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Err(StorageError::NotFound(path.display().to_string())),
-        Err(error) => return Err(failed(path, &error)),
-    }
-    let connection = connect(path, disk)?;
+    let connection = existing(path, disk)?;
     // One transaction for all checks, so that they are of one state of the file.
     connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
     check(&connection, schema)?;
@@ -101,6 +102,23 @@ pub(super) fn open(
     // From here on the file is ours to write: closing it folds the log into it.
     config(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
+}
+
+/// A connection that reads what is left of a damaged database: nothing is checked, and nothing written.
+pub(super) fn damaged(path: &Path) -> Result<Connection, StorageError> {
+    let connection = existing(path, &Disk::default())?;
+    set(&connection, "query_only", 1)?;
+    connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
+    Ok(connection)
+}
+
+/// A connection to the file at `path`, which must be there; not checked.
+pub(super) fn existing(path: &Path, disk: &Disk) -> Result<Connection, StorageError> {
+    match path.try_exists() {
+        Ok(true) => connect(path, disk),
+        Ok(false) => Err(StorageError::NotFound(path.display().to_string())),
+        Err(error) => Err(failed(path, &error)),
+    }
 }
 
 // Nothing here writes to the file: it may turn out to be somebody else's.
@@ -160,7 +178,7 @@ fn check(connection: &Connection, schema: &Schema) -> Result<(), StorageError> {
 
 // The write-ahead log. It is a property of the file, so this does something only when the file is made, or when somebody
 // changed it with another program.
-fn use_log(connection: &Connection) -> Result<(), StorageError> {
+pub(super) fn use_log(connection: &Connection) -> Result<(), StorageError> {
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failure)?;
     if mode == "wal" {
@@ -189,7 +207,7 @@ fn config(connection: &Connection, setting: DbConfig, on: bool) -> Result<(), St
     connection.set_db_config(setting, on).map(|_| ()).map_err(failure)
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(end);
     name.into()

@@ -9,6 +9,8 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
 pub(super) const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
 
+pub(super) const CHECK: &str = "PRAGMA integrity_check(100)";
+
 pub(super) const DECLARE_COLLECTION: &str = "INSERT INTO collection (number, space, name) VALUES (?1, ?2, ?3) \
      ON CONFLICT (number) DO UPDATE SET space = excluded.space, name = excluded.name";
 

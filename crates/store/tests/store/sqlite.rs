@@ -398,3 +398,81 @@ fn a_database_says_its_size() {
     storage.commit().unwrap();
     assert!(storage.size().unwrap() >= before + 90_000);
 }
+
+#[test]
+fn a_copy_is_of_one_moment_while_somebody_writes_and_overwrites_nothing() {
+    let home = tempdir().unwrap();
+    let (path, mut storage) = create(&home);
+    for key in 0..5000u64 {
+        storage.put(&NUMBERS, key.into(), &[7; 2000]).unwrap();
+    }
+    storage.commit().unwrap();
+    let to = home.path().join("copy.sqlite");
+    let mut seen = (0, 0);
+    let mut progress = |done, all| {
+        if seen.0 == 0 {
+            storage.put(&NUMBERS, 9000.into(), b"later").unwrap();
+            storage.commit().unwrap();
+        }
+        seen = (done, all);
+    };
+    let mut finish = |copy: &mut dyn Storage| copy.put(&NUMBERS, 6000.into(), b"mark");
+    SqliteStorage::copy(&path, &to, &SCHEMA, &mut progress, &mut finish).unwrap();
+    assert!(seen.0 == seen.1 && seen.1 > 10_000_000, "{seen:?}");
+    let expected: Vec<u64> = (0..5000).chain([6000]).collect();
+    assert_eq!(keys(&open(&to, Access::Read).unwrap()), expected);
+    assert_eq!(storage.get(&NUMBERS, 6000.into()).unwrap(), None, "the mark is in the copy only");
+
+    let refused = SqliteStorage::copy(&path, &to, &SCHEMA, &mut |_, _| {}, &mut |_| Ok(()));
+    assert!(matches!(refused, Err(StorageError::Exists(_))), "{refused:?}");
+    let failed = SqliteStorage::copy(&path, &home.path().join("no"), &SCHEMA, &mut |_, _| {}, &mut |_| {
+        Err(StorageError::Full)
+    });
+    assert_eq!(failed, Err(StorageError::Full));
+    drop(storage);
+    let half_made = |name: &String| name.contains(".new") || name.starts_with("no");
+    assert!(!storage_files(home.path()).iter().any(half_made), "nothing half made is left");
+}
+
+#[test]
+fn damage_of_pages_is_told_and_what_is_whole_can_still_be_read() {
+    let home = tempdir().unwrap();
+    let (path, mut storage) = create(&home);
+    for key in 0..2000u64 {
+        storage.put(&NUMBERS, key.into(), &[7; 500]).unwrap();
+    }
+    storage.commit().unwrap();
+    let mut told = Vec::new();
+    storage.check(&mut |problem| told.push(problem)).unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    drop(storage);
+    let mut bytes = fs::read(&path).unwrap();
+    let page = bytes.len() / 4096 / 2 * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+
+    let damaged = SqliteStorage::open_damaged(&path, &SCHEMA).unwrap();
+    damaged.check(&mut |problem| told.push(problem)).unwrap();
+    assert!(!told.is_empty());
+    let read = (0..2000u64).filter(|key| matches!(damaged.get(&NUMBERS, (*key).into()), Ok(Some(_)))).count();
+    assert!((1900..2000).contains(&read), "{read}");
+}
+
+#[test]
+fn a_repaired_file_takes_the_place_of_the_damaged_one_which_is_kept() {
+    let home = tempdir().unwrap();
+    let folder = Folder::create(home.path().join("db")).unwrap();
+    let lock = folder.lock_writer(std::time::Duration::ZERO).unwrap();
+    let write = |path: &Path, key: u64| {
+        let mut storage = SqliteStorage::open(path, &SCHEMA, Access::Create).unwrap();
+        storage.put(&NUMBERS, key.into(), b"").unwrap();
+        storage.commit().unwrap();
+    };
+    write(&folder.database_file(), 1);
+    let repaired = folder.repair_file(&lock).unwrap();
+    write(&repaired, 2);
+    let kept = folder.replace_database(&lock, &repaired, "now").unwrap();
+    assert_eq!(keys(&open(&folder.database_file(), Access::Open).unwrap()), [2]);
+    assert_eq!(keys(&open(&kept, Access::Open).unwrap()), [1]);
+    assert!(!repaired.exists());
+}
