@@ -22,6 +22,9 @@ mod copy;
 mod open;
 mod sql;
 
+#[doc(hidden)]
+pub use checksum::beneath_checksums;
+
 use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
@@ -65,6 +68,8 @@ pub struct SqliteStorage {
     phase: Cell<Phase>,
     // SQLite's counter of changes by other connections, as of our snapshot.
     seen: i64,
+    // Rows are given as they are, whatever their checksums say.
+    salvage: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +112,7 @@ impl SqliteStorage {
     /// cannot be is `Damaged` when it is asked for.
     pub fn open_damaged(path: impl AsRef<Path>, schema: &Schema) -> Result<Self, StorageError> {
         schema.check()?;
-        Self::over(open::damaged(path.as_ref())?, schema, true)
+        Ok(Self { salvage: true, ..Self::over(open::damaged(path.as_ref())?, schema, true)? })
     }
 
     fn over(connection: Connection, schema: &Schema, reader: bool) -> Result<Self, StorageError> {
@@ -118,6 +123,7 @@ impl SqliteStorage {
             tables: schema.tables.iter().map(TableSql::new).collect(),
             phase: Cell::new(if reader { Phase::Reading } else { Phase::Idle }),
             seen: 0,
+            salvage: false,
         };
         if reader {
             storage.seen = storage.data_version()?;
@@ -185,12 +191,14 @@ impl SqliteStorage {
 impl Storage for SqliteStorage {
     fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
         let mut statement = self.reading(&self.table(table, Some(key))?.get)?;
-        let value = |row: &Row<'_>| Ok(checksum::open(table, key, blob(row, 0)?).map(<[u8]>::to_vec));
+        let value = |row: &Row<'_>| {
+            Ok(checksum::open(table.name, key, blob(row, 0)?, self.salvage).map(<[u8]>::to_vec))
+        };
         statement.query_row([Bind(key)], value).optional().map_err(failure)?.transpose()
     }
 
     fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError> {
-        let stored = checksum::seal(table, key, value);
+        let stored = checksum::seal(table.name, key, value);
         self.write(&self.table(table, Some(key))?.put, (Bind(key), stored)).map(|_| ())
     }
 
@@ -215,7 +223,8 @@ impl Storage for SqliteStorage {
                 let mut rows = statement.query([first, last]).map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
                     let key = Key::U64(unsigned(row, 0).map_err(failure)?);
-                    if visit(key, checksum::open(table, key, blob(row, 1).map_err(failure)?)?).is_break() {
+                    let value = blob(row, 1).map_err(failure)?;
+                    if visit(key, checksum::open(table.name, key, value, self.salvage)?).is_break() {
                         break;
                     }
                 }
@@ -230,7 +239,8 @@ impl Storage for SqliteStorage {
                 .map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
                     let key = Key::Bytes(blob(row, 0).map_err(failure)?);
-                    if visit(key, checksum::open(table, key, blob(row, 1).map_err(failure)?)?).is_break() {
+                    let value = blob(row, 1).map_err(failure)?;
+                    if visit(key, checksum::open(table.name, key, value, self.salvage)?).is_break() {
                         break;
                     }
                 }

@@ -59,16 +59,33 @@ impl Pair {
 
 pub(crate) const FILE: &str = "driftless.sqlite";
 
+// Damage whose checksum is right again, or, in `raw` folders, as a disk does it.
+fn beneath(folder: &Path, damage: impl FnOnce(&Connection)) {
+    let file = folder.join(FILE);
+    if folder.to_string_lossy().ends_with(RAW) {
+        damage(&Connection::open(file).unwrap());
+    } else {
+        driftless_store::beneath_checksums(&file, damage).unwrap();
+    }
+}
+
+/// How the name of a folder ends in which damage does not mend its checksum.
+pub(crate) const RAW: &str = "-raw";
+
 /// Runs SQL on the file of a database, as anybody can.
 pub(crate) fn sql(folder: &Path, sql: &str) {
-    let connection = Connection::open(folder.join(FILE)).unwrap();
-    let changed = connection.execute(sql, []).unwrap();
-    assert!(changed > 0, "{sql}");
+    beneath(folder, |connection| {
+        let changed = connection.execute(sql, []).unwrap();
+        assert!(changed > 0, "{sql}");
+    });
 }
 
 /// Changes one bit of a value; `at` counts bytes, from the end if it is below zero.
 pub(crate) fn flip(folder: &Path, table: &str, column: &str, which: &str, at: i64) {
-    let connection = Connection::open(folder.join(FILE)).unwrap();
+    beneath(folder, |connection| flip_in(connection, table, column, which, at));
+}
+
+fn flip_in(connection: &Connection, table: &str, column: &str, which: &str, at: i64) {
     let select = format!("SELECT {column} FROM \"{table}\" {which}");
     let mut value: Vec<u8> = connection.query_row(&select, [], |row| row.get(0)).expect(&select);
     let index = if at < 0 { value.len() as i64 + at } else { at } as usize;
@@ -80,13 +97,14 @@ pub(crate) fn flip(folder: &Path, table: &str, column: &str, which: &str, at: i6
 
 /// Overwrites the last bytes of a body, so that nothing tells what stood there.
 pub(crate) fn spoil_body(folder: &Path, which: &str) {
-    let connection = Connection::open(folder.join(FILE)).unwrap();
-    let select = format!("SELECT key, value FROM body {which}");
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let (key, mut value): (i64, Vec<u8>) = connection.query_row(&select, [], read).expect(&select);
-    let last = value.len() - 4;
-    value[last..].fill(0x5a);
-    assert_eq!(connection.execute("UPDATE body SET value = ?1 WHERE key = ?2", (value, key)).unwrap(), 1);
+    beneath(folder, |connection| {
+        let select = format!("SELECT key, value FROM body {which}");
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (key, mut value): (i64, Vec<u8>) = connection.query_row(&select, [], read).expect(&select);
+        let last = value.len() - 4;
+        value[last..].fill(0x5a);
+        assert_eq!(connection.execute("UPDATE body SET value = ?1 WHERE key = ?2", (value, key)).unwrap(), 1);
+    });
 }
 
 /// Overwrites whole pages of the file that hold a text.
