@@ -328,6 +328,15 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
         space: Option<String>,
     },
 
+    /// Pack old history, so that the log takes less room on the disk
+    #[command(after_help = "EXAMPLES
+  driftless compact
+  driftless compact notes --json")]
+    Compact {
+        /// Only this space
+        space: Option<String>,
+    },
+
     /// Carry a space to another database as a file
     #[command(
         subcommand,

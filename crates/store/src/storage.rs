@@ -285,6 +285,11 @@ pub trait Storage: Send {
     /// are of one state. A handle that writes is always at the newest, so `false`.
     fn refresh(&mut self) -> Result<bool, StorageError>;
 
+    /// Gives room on the disk back that nothing uses any more. Outside a transaction; does nothing inside one.
+    fn shrink(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Bytes the database takes on disk, without its log of recent writes; 0 for one that is in memory.
     fn size(&self) -> Result<u64, StorageError>;
 }

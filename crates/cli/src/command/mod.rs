@@ -131,6 +131,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Members { space } => member::members(context, &space),
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
+        Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
         Command::Serve { http, address } => serve::run(context, &http, &address),
         Command::Ticket { space, permission, uses, expires, address } => {
