@@ -444,6 +444,15 @@ folder under the name driftless.sqlite.")]
         file: PathBuf,
     },
 
+    /// Pack old history, so that the log takes less room on the disk
+    #[command(after_help = "EXAMPLES
+  driftless compact
+  driftless compact notes --json")]
+    Compact {
+        /// Only this space
+        space: Option<String>,
+    },
+
     /// Carry a space to another database as a file
     #[command(
         subcommand,

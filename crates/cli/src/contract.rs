@@ -14,6 +14,13 @@ pub(crate) struct Init {
 }
 
 #[derive(Serialize)]
+pub(crate) struct Compacted {
+    pub(crate) packed: u64,
+    pub(crate) bytes_before: u64,
+    pub(crate) bytes_after: u64,
+}
+
+#[derive(Serialize)]
 pub(crate) struct Space {
     pub(crate) space: SpaceId,
     pub(crate) name: String,

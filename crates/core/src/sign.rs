@@ -32,6 +32,8 @@ pub enum Domain {
     LogDigest,
     /// The hash under which refused bytes are remembered.
     Refused,
+    /// The checksum of a pack of cold commits, at rest.
+    Pack,
 }
 
 impl Domain {
@@ -48,6 +50,7 @@ impl Domain {
             Self::Frontier => b"driftless/frontier/1\0",
             Self::LogDigest => b"driftless/log-digest/1\0",
             Self::Refused => b"driftless/refused/1\0",
+            Self::Pack => b"driftless/pack/1\0",
         }
     }
 

@@ -19,6 +19,7 @@ use crate::guard::{self, Guards, STORE_ID};
 use crate::layout;
 use crate::met::Met;
 use crate::moved::{Journal, Position};
+use crate::pack::Packed;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::user::User;
@@ -83,7 +84,7 @@ impl Engine {
         now: Now,
         mut random: Random,
     ) -> Result<Self, Error> {
-        let mut storage = storage;
+        let mut storage: Box<dyn Storage> = Box::new(Packed::over(storage));
         let node = match storage.get(&layout::META, NODE_KEY.into())? {
             Some(seed) => seed.try_into().map_err(|_| Error::damaged("the node key does not decode"))?,
             None if !writable => return Err(Error::not_found("database", "")),

@@ -67,6 +67,8 @@ tables! {
     PROOF = 22 "proof" U64;
     /// Public node key -> `Peer`.
     PEER = 23 "peer" Bytes;
+    /// `LogKey` of the first of a run of cold commits -> their rows and bodies, compressed.
+    PACK = 24 "pack" U64;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -112,7 +112,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         log::forget_id(storage, at, &row.id)?;
     }
     let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
-    for table in [&layout::LOG, &layout::BODY, &layout::HEAD, &layout::RULE, &layout::PROOF] {
+    for table in [&layout::LOG, &layout::BODY, &layout::PACK, &layout::HEAD, &layout::RULE, &layout::PROOF] {
         remove_numbers(storage, table, lower, upper)?;
     }
     remove_bytes(storage, &layout::RUN, &key([lower]), &key([upper + 1]))?;
@@ -220,6 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::compact::{self, Cold};
     use crate::database::Database;
     use crate::replica::Replica;
     use crate::transaction::Insert;
@@ -306,7 +307,7 @@ mod tests {
         let document = i64::from(how % 4).into();
         let subject = if how % 8 == 7 { Subject::Anyone } else { Subject::Key(other.db.author().unwrap()) };
         // Whatever the rules do not allow is an error and no more.
-        match what % 10 {
+        match what % 11 {
             0 | 1 => {
                 let insert = Insert { id: Some(document), parent: None };
                 let fields = Map::from_json(&format!(r#"{{"n": {how}, "by": {who}}}"#)).unwrap();
@@ -318,6 +319,10 @@ mod tests {
             5 => drop(space.grant(subject, Permission::Write(Strength(u32::from(how % 16))))),
             6 => drop(space.grant(subject, Permission::Admin(Strength(u32::from(how % 16))))),
             7 => drop(space.revoke(subject)),
+            8 => {
+                let cold = Cold { hot: u64::from(how % 8), least: 1 };
+                peer.db.write(|engine| compact::pack_batch(engine, id, 1, cold)).unwrap();
+            }
             _ => exchange(&space, &other.db),
         }
     }

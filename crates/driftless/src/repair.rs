@@ -26,6 +26,7 @@ use crate::guard::{self, STORE_ID};
 use crate::ingest::{ingest, proof};
 use crate::layout::{self, LogKey, LogSeq, Row, SCHEMA, key};
 use crate::log;
+use crate::pack::Packed;
 use crate::peers::Peer;
 use crate::replica::Tip;
 use crate::user::User;
@@ -105,6 +106,7 @@ impl Builder {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Vec<RepairedSpace>, Error> {
         let old = SqliteStorage::open_damaged(folder.database_file(), &SCHEMA)?;
+        let old = Packed::over(Box::new(old));
         let mut new = SqliteStorage::open(draft, &SCHEMA, driftless_store::Access::Create)?;
         let keys = copy_local(&old, &mut new)?;
         if new.get(&layout::META, NODE_KEY.into())?.is_none() {
@@ -248,7 +250,7 @@ fn authors(old: &dyn Storage) -> BTreeMap<u32, Vec<AuthorId>> {
 
 // One space on its way from the damaged file to the new one.
 struct Saving<'s> {
-    old: &'s SqliteStorage,
+    old: &'s dyn Storage,
     space: &'s FoundSpace,
     keys: &'s [AuthorKey],
     authors: &'s BTreeMap<u32, Vec<AuthorId>>,
@@ -268,7 +270,7 @@ struct Saving<'s> {
 
 impl<'s> Saving<'s> {
     fn new(
-        old: &'s SqliteStorage,
+        old: &'s dyn Storage,
         space: &'s FoundSpace,
         keys: &'s [AuthorKey],
         authors: &'s BTreeMap<u32, Vec<AuthorId>>,

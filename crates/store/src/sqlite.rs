@@ -175,7 +175,11 @@ impl SqliteStorage {
     }
 
     fn data_version(&self) -> Result<i64, StorageError> {
-        self.prepare(sql::DATA_VERSION)?.query_row([], |row| row.get(0)).map_err(failure)
+        self.number(sql::DATA_VERSION)
+    }
+
+    fn number(&self, sql: &str) -> Result<i64, StorageError> {
+        self.prepare(sql)?.query_row([], |row| row.get(0)).map_err(failure)
     }
 
     fn snapshot(&self) -> Result<i64, StorageError> {
@@ -368,6 +372,24 @@ impl Storage for SqliteStorage {
                 },
             }
         }
+    }
+
+    fn shrink(&mut self) -> Result<(), StorageError> {
+        if self.phase.get() != Phase::Idle {
+            return Ok(());
+        }
+        // A bit at a time, each a transaction of its own: pages from the end of the file move to where there is room.
+        while self.number(sql::FREE_PAGES)? > 0 {
+            let before = self.number(sql::FREE_PAGES)?;
+            let mut statement = self.prepare(sql::GIVE_BACK)?;
+            let mut steps = statement.query([]).map_err(failure)?;
+            while steps.next().map_err(failure)?.is_some() {}
+            if self.number(sql::FREE_PAGES)? >= before {
+                break;
+            }
+        }
+        // Only now does the file itself end earlier. A reader may hinder that; then the next one does it.
+        self.prepare(sql::CHECKPOINT)?.query_row([], |_| Ok(())).map_err(failure)
     }
 
     fn size(&self) -> Result<u64, StorageError> {

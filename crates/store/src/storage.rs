@@ -292,6 +292,11 @@ pub trait Storage: Send {
         Ok(())
     }
 
+    /// Gives room on the disk back that nothing uses any more. Outside a transaction; does nothing inside one.
+    fn shrink(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Bytes the database takes on disk, without its log of recent writes; 0 for one that is in memory.
     fn size(&self) -> Result<u64, StorageError>;
 }

@@ -1,8 +1,9 @@
-//! `init`, `status` and `rebuild`: what concerns the database as a whole.
+//! `init`, `status`, `rebuild` and `compact`: what concerns the database as a whole.
 
 use std::path::Path;
 
 use driftless::{AuthorId, Database, OpenMode, Original};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, chosen};
 use crate::contract;
@@ -86,6 +87,30 @@ pub(super) fn rebuild(context: &mut Context, space: Option<&str>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+pub(super) fn compact(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
+    let database = context.write()?;
+    let bar = if context.output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {human_pos} commits") {
+        bar.set_style(style);
+    }
+    let mut progress = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let done = match space {
+        Some(name) => database.space(name)?.compact(&mut progress),
+        None => database.compact(&mut progress),
+    };
+    bar.finish_and_clear();
+    let driftless::Compacted { packed, bytes_before, bytes_after } = done?;
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&contract::Compacted { packed, bytes_before, bytes_after });
+    }
+    let sizes = format!("{} before, {} after", size_text(bytes_before), size_text(bytes_after));
+    output.text(format!("{} packed; {sizes}", counted(packed, "commit")))
 }
 
 pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {

@@ -147,6 +147,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Fsck { repair: true, peer, .. } => repair::repair(context, peer.as_deref()),
         Command::Fsck { space, .. } => repair::fsck(context, space.as_deref()),
         Command::Backup { file } => repair::backup(context, &file),
+        Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
         Command::Serve { http, address } => serve::run(context, &http, &address),
         Command::Ticket { space, permission, uses, expires, address } => {

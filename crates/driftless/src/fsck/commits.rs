@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::ingest::proof;
 use crate::layout::{self, LogKey, LogSeq, Row};
 use crate::log;
+use crate::pack;
 use crate::replica::{self, Facts, Head, Replica, Tip};
 
 // What the small tables of a space say, to be compared with what its log says.
@@ -273,7 +274,8 @@ impl Checker<'_> {
     // Rows that belong to no commit.
     fn counted(&mut self, found: &FoundSpace, walk: &Walk) -> Result<(), Error> {
         let number = found.number;
-        let bodies = count_at(self.storage, &layout::BODY, number)?;
+        let bodies =
+            count_at(self.storage, &layout::BODY, number)? + pack::commits(self.storage, Some(number))?;
         self.expect(bodies == walk.bodies, "body", || {
             format!("{bodies} bodies for {} commits that have one", walk.bodies)
         });

@@ -19,6 +19,7 @@ use driftless_store::{Folder, Key, Order, SqliteStorage, Storage, StorageError, 
 use crate::database::Database;
 use crate::error::Error;
 use crate::layout::{self, LogKey, LogSeq, SCHEMA};
+use crate::pack::Packed;
 use crate::replica::Summary;
 
 /// Problems named one by one; more are counted.
@@ -95,7 +96,7 @@ impl Database {
             Some(folder) => {
                 let file = Folder::open(folder)?.database_file();
                 let storage = SqliteStorage::open(file, &SCHEMA, driftless_store::Access::Read)?;
-                Ok(check(&storage, space, progress))
+                Ok(check(&Packed::over(Box::new(storage)), space, progress))
             }
             None => self.read(|engine| Ok(check(engine.storage.as_ref(), space, progress))),
         }
@@ -108,7 +109,7 @@ impl Database {
     ) -> Result<Report, Error> {
         let file = Folder::open(folder)?.database_file();
         match SqliteStorage::open(&file, &SCHEMA, driftless_store::Access::Read) {
-            Ok(storage) => Ok(check(&storage, None, progress)),
+            Ok(storage) => Ok(check(&Packed::over(Box::new(storage)), None, progress)),
             Err(StorageError::Damaged(why)) => Ok(unreadable(&file, &why, progress)),
             Err(error) => Err(error.into()),
         }
@@ -118,7 +119,7 @@ impl Database {
 // A file that does not open as a database; perhaps some of it can be read all the same.
 fn unreadable(file: &Path, why: &str, progress: &mut dyn FnMut(&Progress)) -> Report {
     let mut report = match SqliteStorage::open_damaged(file, &SCHEMA) {
-        Ok(storage) => check(&storage, None, progress),
+        Ok(storage) => check(&Packed::over(Box::new(storage)), None, progress),
         Err(_) => Report::default(),
     };
     let what = format!("the file does not open: {why}");

@@ -8,7 +8,8 @@ use driftless_store::Key;
 
 use super::{Checker, DERIVED, LOST, all};
 use crate::error::Error;
-use crate::layout;
+use crate::layout::{self, LogKey};
+use crate::pack;
 use crate::peers::Peer;
 use crate::user::User;
 
@@ -56,6 +57,14 @@ impl Checker<'_> {
             ControlFlow::Continue(())
         });
         self.note(walked.map_err(Error::from), "log_row", super::COMMIT);
+        let packed = self.note(pack::commits(storage, None).map_err(Error::from), "pack", super::COMMIT);
+        rows += packed.unwrap_or(0);
+        self.each(
+            &layout::PACK,
+            "pack",
+            super::COMMIT,
+            |key, row| matches!(key, Key::U64(first) if pack::is_whole(LogKey(first), row)),
+        );
         self.expect(rows == commits, "log_row", || {
             format!("{rows} log rows, and {commits} belong to a space")
         });

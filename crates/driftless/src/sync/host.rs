@@ -246,7 +246,7 @@ impl Host {
         self.database.flush_if_staged()?;
         let moved = &mut self.moved;
         loop {
-            let found = self.database.read(|engine| {
+            let found = self.database.read_many(|engine| {
                 if !engine.load(&stream.space)? {
                     return Ok(Some(Some(ReadFrame::default())));
                 }

@@ -2,8 +2,8 @@
 
 use driftless::{Database, Error};
 
-use crate::damage::{Pair, codes, spoil_body, sql};
-use crate::world::{fill, insert, sync};
+use crate::damage::{Pair, codes, flip, spoil_body, sql};
+use crate::world::{fill, insert, send, sync};
 
 #[test]
 fn nothing_is_done_to_a_database_without_fault() {
@@ -109,4 +109,33 @@ fn a_database_that_somebody_has_open_is_not_repaired() {
     assert!(matches!(builder.repair(&folder, &mut |_| {}), Err(Error::Locked)));
     drop(db);
     assert!(pair.world.builder(9).repair(&folder, &mut |_| {}).unwrap().kept.is_some());
+}
+
+#[test]
+fn packed_history_is_checked_and_what_a_damaged_pack_held_comes_back_from_a_peer() {
+    let pair = Pair::new();
+    let db = pair.world.open("db", 4);
+    let space = db.space("team").unwrap();
+    fill(&space, 70_000, 1500);
+    assert!(db.compact(&mut |_, _| {}).unwrap().packed > 300);
+    assert!(db.fsck(None, &mut |_| {}).unwrap().is_ok());
+    let theirs = send(&space, &pair.peer);
+    let digest = space.digest().unwrap();
+    drop((space, db));
+    assert_eq!(codes(&pair.world.path("db")), Vec::<&str>::new());
+    // The packed are as good as the others where something else is damaged.
+    let folder = pair.copy("derived");
+    sql(&folder, "DELETE FROM edit WHERE key IN (SELECT key FROM edit LIMIT 1)");
+    let repaired = pair.world.builder(9).repair(&folder, &mut |_| {}).unwrap();
+    assert_eq!(repaired.spaces[0].dropped, 0);
+    assert_eq!(pair.world.open("derived", 10).space("team").unwrap().digest().unwrap(), digest);
+    let folder = pair.copy("pack");
+    flip(&folder, "pack", "value", "", -9);
+    assert!(codes(&folder).contains(&"pack"), "{:?}", codes(&folder));
+    let repaired = pair.world.builder(9).repair(&folder, &mut |_| {}).unwrap();
+    assert!(repaired.spaces[0].dropped > 0);
+    let db = pair.world.open("pack", 11);
+    assert!(sync(&db, &pair.peer, &theirs).unwrap().settled);
+    assert_eq!(db.space("team").unwrap().digest().unwrap(), digest);
+    assert!(db.fsck(None, &mut |_| {}).unwrap().is_ok());
 }

@@ -59,7 +59,10 @@ pub(super) fn draft(path: &Path) -> Result<PathBuf, StorageError> {
 fn build(draft: &Path, schema: &Schema) -> Result<(), StorageError> {
     let connection = connect(draft, &Disk::default())?;
     // With the ordinary journal: after the commit everything is in the one file that will be renamed.
-    let mut script = format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+    // Pages that are free can be given back one by one, without a copy of the whole file.
+    let mut script = format!(
+        "PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
+    );
     for (_, definition) in sql::definitions(schema) {
         script += &definition;
         script += ";";
