@@ -285,7 +285,16 @@ impl Storage for SqliteStorage {
         visit: &mut dyn FnMut(&Document<'_>),
     ) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
-        let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, visit));
+        // An index that is damaged leads to the row of another document, which is sound in itself.
+        let mut is_asked = false;
+        let mut look = |document: &Document<'_>| {
+            is_asked = document.collection == collection && document.id == id;
+            if is_asked {
+                visit(document);
+            }
+        };
+        let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, &mut look));
+        let visited = visited.map(|found| found.and_then(|()| if is_asked { Ok(()) } else { Err(misled()) }));
         visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
@@ -295,11 +304,18 @@ impl Storage for SqliteStorage {
         after: Option<u64>,
         visit: &mut DocumentVisitor<'_>,
     ) -> Result<(), StorageError> {
+        let mut last = after;
         let after = after.map_or(Ok(-1), number)?;
         let mut statement = self.reading(sql::SCAN)?;
         let mut rows = statement.query([number(collection)?, after]).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
-            if visit_document(row, visit).map_err(failure)??.is_break() {
+            let mut look = |document: &Document<'_>| {
+                let is_asked =
+                    document.collection == collection && last.is_none_or(|last| last < document.number);
+                last = Some(document.number);
+                is_asked.then(|| visit(document)).ok_or_else(misled)
+            };
+            if visit_document(row, &mut look).map_err(failure)???.is_break() {
                 break;
             }
         }
@@ -476,6 +492,10 @@ fn visit_document<T>(
         state: blob(row, 5)?,
     };
     Ok(checksum::open_document(stored).map(|document| visit(&document)))
+}
+
+fn misled() -> StorageError {
+    StorageError::Damaged("an index of the documents leads to another document".into())
 }
 
 fn given_up() -> StorageError {
