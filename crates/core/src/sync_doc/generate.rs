@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::bloom::{BITS_PER_ENTRY, BloomFilter};
 use super::message::{ChunkList, Have, Message, MessageFlags, MessageVersion};
+use super::receive::all_here;
 use super::state::{Claims, State, Summary};
 use crate::hash_graph::{HashGraph, NodeId, Position, walk};
 use crate::limits::{MAX_HEAD_WALK, MAX_NEED, MAX_ROUNDS};
@@ -65,6 +66,8 @@ pub(super) fn message<G: HashGraph + ?Sized>(
         // One more answer is due to each answer.
         state.fruitless = state.fruitless.min(MAX_ROUNDS);
         overdue = true;
+        // A first message that is repeated may look as if nothing were to be answered. Everybody answers to nothing.
+        state.needs_reset |= state.their.is_none();
     }
     let send = changes_for(graph, state, &peer)?;
     // One who takes nothing waits for nothing: its answers could not tell the peer more.
@@ -130,9 +133,12 @@ fn summary<G: HashGraph + ?Sized>(
 ) -> Result<Have, G::Error> {
     let shared = walk::positions(graph, &state.shared_heads)?;
     if shared.len() < state.shared_heads.len() {
-        // Something that was shared is no longer here. The peer most likely knows our heads of then, which say in
-        // 32 bytes what a filter would say in as many as there are changes; if not, the next message has a filter.
+        state.lost = true;
         state.shared_heads = walk::ids(graph, &shared)?;
+    }
+    if std::mem::take(&mut state.lost) && !std::mem::replace(&mut state.heads_said, true) {
+        // Something that was shared is gone. The peer most likely knows our heads of then, which say in 32 bytes what
+        // a filter would say in as many as there are changes. If it does not, the next message has a filter.
         return Ok(Have { last_sync: heads.to_vec(), bloom: BloomFilter::default() });
     }
     let mut bits = BITS_PER_ENTRY;
@@ -163,23 +169,27 @@ fn changes_for<G: HashGraph + ?Sized>(
 ) -> Result<Vec<Position>, G::Error> {
     let Some(their) = state.their.as_ref().filter(|_| !state.peer_read_only) else { return Ok(Vec::new()) };
     let mut send = walk::positions(graph, &their.need)?;
+    let mut believed = None;
     if !(their.have.is_empty() || send.is_empty() && peer.told || is_unclear(graph, state, their, peer)?) {
         let mut claimed = peer.known.clone();
         claimed.extend(walk::positions(graph, last_sync(their))?);
         let mut base = claimed.clone();
         base.extend(walk::positions(graph, state.shared_heads.iter().chain(&state.trusted))?);
         let mut lacking = walk::all_but(graph, &base)?;
-        if base != claimed && send.iter().any(|asked| lacking.binary_search(asked).is_err()) {
-            // It asks for something that it had: it lost it, and perhaps more.
-            let newest = walk::newest(graph, &claimed, MAX_HEAD_WALK)?;
-            let shared_heads = walk::ids(graph, &newest)?;
-            lacking = walk::all_but(graph, &claimed)?;
-            send.extend(unseen(graph, their, peer, &lacking)?);
-            state.shared_heads = shared_heads;
-            state.trusted.clear();
-        } else {
-            send.extend(unseen(graph, their, peer, &lacking)?);
+        // One who asks for something that it had lost it, and perhaps more: what it says now counts, then its heads alone.
+        for less in [&claimed, &peer.known] {
+            if base == *less || send.iter().all(|asked| lacking.binary_search(asked).is_ok()) {
+                continue;
+            }
+            base.clone_from(less);
+            lacking = walk::all_but(graph, &base)?;
+            believed = Some(walk::newest(graph, &base, MAX_HEAD_WALK)?);
         }
+        send.extend(unseen(graph, their, peer, &lacking)?);
+    }
+    if let Some(believed) = believed {
+        state.shared_heads = walk::ids(graph, &believed)?;
+        state.trusted.clear();
     }
     Ok(send.into_iter().filter(|at| !state.sent.contains(at)).collect())
 }
@@ -217,12 +227,7 @@ fn is_unclear<G: HashGraph + ?Sized>(
     if !peer.ahead || state.read_only || state.fruitless > 1 {
         return Ok(false);
     }
-    for id in last_sync(their) {
-        if graph.position(id)?.is_none() {
-            return Ok(true);
-        }
-    }
-    Ok(their.asks_to_begin_anew())
+    Ok(their.asks_to_begin_anew() || !all_here(graph, last_sync(their))?)
 }
 
 impl Claims {

@@ -183,7 +183,13 @@ impl Message {
             MessageVersion::V1 => V1,
             MessageVersion::V2 => V2,
         }];
-        self.put_claims(&mut out);
+        put_hashes(&mut out, &self.heads);
+        put_hashes(&mut out, &self.need);
+        put_number(&mut out, self.have.len() as u64);
+        for have in &self.have {
+            put_hashes(&mut out, &have.last_sync);
+            put_bytes(&mut out, &have.bloom.to_bytes());
+        }
         put_number(&mut out, self.changes.len() as u64);
         for chunk in self.changes.iter() {
             put_bytes(&mut out, chunk);
@@ -220,20 +226,15 @@ impl Message {
         Ok(Self { heads, need, have, changes, flags, version })
     }
 
-    /// What tells two messages of one peer apart, changes aside: equal ones show that it has heard nothing in between.
+    /// What tells two messages of one peer apart, changes aside: a peer that says the same again has heard nothing in
+    /// between. Filters follow from the rest, up to where they are mistaken.
     pub(super) fn claims(&self) -> [u8; 32] {
         let mut out = Vec::new();
-        self.put_claims(&mut out);
-        *blake3::hash(&out).as_bytes()
-    }
-
-    fn put_claims(&self, out: &mut Vec<u8>) {
-        put_hashes(out, &self.heads);
-        put_hashes(out, &self.need);
-        put_number(out, self.have.len() as u64);
+        put_hashes(&mut out, &self.heads);
+        put_hashes(&mut out, &self.need);
         for have in &self.have {
-            put_hashes(out, &have.last_sync);
-            put_bytes(out, &have.bloom.to_bytes());
+            put_hashes(&mut out, &have.last_sync);
         }
+        *blake3::hash(&out).as_bytes()
     }
 }

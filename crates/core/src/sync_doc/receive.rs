@@ -50,14 +50,13 @@ pub(super) fn message<G: HashGraph + ?Sized>(
     };
     state.note_length(graph.len());
 
-    let digest = message.claims();
+    let said = message.claims();
     let said_nothing = message.changes.is_empty();
     let Message { heads, need, have, .. } = message;
-    let their = Claims { heads, need, have, digest };
+    let their = Claims { heads, need, have };
     let last = state.their.take();
-    let repeated = last.as_ref().is_some_and(|last| last.digest == digest);
+    let repeated = state.note_heard(said, !received.applied.is_empty());
     let emptied = their.heads.is_empty() && last.as_ref().is_some_and(|last| !last.heads.is_empty());
-    state.note_progress(!received.applied.is_empty() || !repeated);
 
     let heads = graph.heads()?;
     let peer = Peer::of(graph, Some(&their), &heads)?;
@@ -65,7 +64,7 @@ pub(super) fn message<G: HashGraph + ?Sized>(
     if repeated || emptied || reset {
         state.sent.clear();
     }
-    if emptied {
+    if their.heads.is_empty() {
         state.last_sent_heads.clear();
     } else if said_nothing && their.heads == before {
         state.last_sent_heads.clone_from(&before);
@@ -166,17 +165,21 @@ fn share<G: HashGraph + ?Sized>(
     sure: bool,
 ) -> Result<(), G::Error> {
     let before = walk::positions(graph, &state.shared_heads)?;
+    state.lost |= before.len() < state.shared_heads.len() || !all_here(graph, last_sync(their))?;
     let doubted = !state.trusted.is_empty();
     let trusted = std::mem::take(&mut state.trusted);
     let mut shared = peer.known.clone();
-    if peer.ahead && !their.asks_to_begin_anew() {
+    if their.heads.is_empty() {
+        // Either it has nothing, or it wants to be sent again what it does not name here.
+        shared = walk::positions(graph, last_sync(their))?;
+    } else if peer.ahead && !their.asks_to_begin_anew() {
         shared.extend(walk::positions(graph, last_sync(their))?);
         shared.extend(top(graph, applied)?);
         shared.extend(before);
         if doubted {
             state.trusted = trusted;
         }
-    } else if !sure && !doubted && !their.heads.is_empty() {
+    } else if !peer.ahead && !sure && !doubted {
         let lost = walk::bounded_difference(graph, &before, &peer.known, MAX_HEAD_WALK)?;
         if lost.is_some_and(|lost| !lost.is_empty()) {
             state.trusted.clone_from(&state.shared_heads);
@@ -191,6 +194,13 @@ fn share<G: HashGraph + ?Sized>(
     }
     state.shared_heads = walk::ids(graph, &shared)?;
     Ok(())
+}
+
+pub(super) fn all_here<'a, G: HashGraph + ?Sized>(
+    graph: &G,
+    mut ids: impl Iterator<Item = &'a NodeId>,
+) -> Result<bool, G::Error> {
+    ids.try_fold(true, |all, id| Ok(all && graph.position(id)?.is_some()))
 }
 
 // Those of `applied` that are no parent of another.

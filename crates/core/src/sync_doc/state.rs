@@ -2,7 +2,7 @@
 //!
 //! A state belongs to one graph and one peer, and, the encoded part aside, to one connection.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::message::{Capability, Have};
 use super::orphans::Orphans;
@@ -14,6 +14,9 @@ const TYPE: u8 = 0x43;
 /// Calls in vain after which the first message is said again.
 const FIRST_PATIENCE: u32 = 8;
 const LAST_PATIENCE: u32 = 1024;
+
+/// Messages of the peer that are remembered, to notice when it goes round in circles.
+const REMEMBERED: usize = 16;
 
 /// Where the exchange with one peer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +36,19 @@ pub struct State {
     pub(super) have_responded: bool,
     /// The peer said twice what shows that it has not heard our last message.
     pub(super) owes_answer: bool,
-    /// Messages in a row that brought nothing and said what the one before had said.
+    /// What the last messages said, the newest first.
+    pub(super) heard: VecDeque<[u8; 32]>,
+    /// Messages in a row that brought nothing and said what had been said before.
     pub(super) fruitless: u32,
     /// Calls since the last message that had nothing new to say, and how many of them are enough.
     pub(super) waited: u32,
     pub(super) patience: u32,
     /// Rounds in which something was asked for that the peer took for known.
     pub(super) repairs: u32,
+    /// Something that was shared is gone here, as the peer says or as our own record shows; and whether our heads stood
+    /// in for a summary because of that.
+    pub(super) lost: bool,
+    pub(super) heads_said: bool,
     pub(super) capabilities: Option<Vec<Capability>>,
     pub(super) flags: bool,
     pub(super) read_only: bool,
@@ -56,7 +65,6 @@ pub(super) struct Claims {
     pub(super) heads: Vec<NodeId>,
     pub(super) need: Vec<NodeId>,
     pub(super) have: Vec<Have>,
-    pub(super) digest: [u8; 32],
 }
 
 /// A summary that was built, and for what: it stays true until the graph or what is shared changes.
@@ -109,10 +117,13 @@ impl Default for State {
             in_flight: false,
             have_responded: false,
             owes_answer: false,
+            heard: VecDeque::new(),
             fruitless: 0,
             waited: 0,
             patience: FIRST_PATIENCE,
             repairs: 0,
+            lost: false,
+            heads_said: false,
             capabilities: None,
             flags: false,
             read_only: false,
@@ -242,13 +253,18 @@ impl State {
         true
     }
 
-    pub(super) fn note_progress(&mut self, progress: bool) {
-        if progress {
+    /// Takes down what a message said; `true` if the one before said the same.
+    pub(super) fn note_heard(&mut self, said: [u8; 32], applied: bool) -> bool {
+        if applied || !self.heard.contains(&said) {
             self.fruitless = 0;
             self.patience = FIRST_PATIENCE;
         } else {
             self.fruitless = self.fruitless.saturating_add(1);
         }
+        let repeated = self.heard.front() == Some(&said);
+        self.heard.push_front(said);
+        self.heard.truncate(REMEMBERED);
+        repeated
     }
 
     pub(super) fn note_length(&mut self, length: Position) {

@@ -321,5 +321,5 @@ fn what_automerge_wrote_can_be_read_by_automerge_after_it_went_through_us() {
             carrier.hear(&message);
         }
     }
-    assert_eq!(right.doc.get(ROOT, "key").unwrap().unwrap().0.to_str(), Some("value"));
+    assert_eq!(right.doc.get(ROOT, "key").unwrap().unwrap().0.as_str(), Some("value"));
 }

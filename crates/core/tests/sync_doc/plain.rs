@@ -59,11 +59,27 @@ impl Doc {
         self.put_on(&heads, text)
     }
 
+    /// So many changes, each on the one before.
+    pub(crate) fn puts(&mut self, count: usize, name: &str) {
+        for number in 0..count {
+            self.put(&format!("{name} {number}"));
+        }
+    }
+
     pub(crate) fn put_on(&mut self, parents: &[NodeId], text: &str) -> NodeId {
         self.seq += 1;
         let bytes = change(parents, self.author, self.seq, text);
         let Ok(Inserted::New(_)) = self.graph.insert(&bytes) else { panic!("not inserted: {text}") };
         id_of(&bytes)
+    }
+
+    /// What the other has, by another way than messages.
+    pub(crate) fn take_all(&mut self, from: &Self) {
+        for (_, bytes) in from.graph.iter() {
+            let Ok(Inserted::New(_) | Inserted::Known(_)) = self.graph.insert(bytes) else {
+                panic!("not taken")
+            };
+        }
     }
 
     pub(crate) fn heads(&self) -> Vec<NodeId> {
