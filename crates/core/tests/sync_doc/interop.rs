@@ -150,7 +150,7 @@ fn compare(name: &str, base: Option<&AutoCommit>, left: &AutoCommit, right: &Aut
         let (first, second) = if turned { (right, left) } else { (left, right) };
         let start = base.unwrap_or(first);
         let other = base.unwrap_or(second);
-        let sides: [(&str, Box<dyn Side>, Box<dyn Side>); 5] = [
+        let sides = [
             ("two real ones", real_side(start, true), real_side(other, true)),
             ("two real ones without flags", real_side(start, false), real_side(other, false)),
             ("we begin", our_side(start), real_side(other, true)),
