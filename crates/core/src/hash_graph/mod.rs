@@ -3,9 +3,13 @@
 //! It knows neither what a node means nor how it travels. Positions count nodes in the order in which they arrived, so a
 //! parent always stands below its children; every walk here goes down positions and costs what differs, not what there is.
 
+#[cfg(feature = "automerge")]
+mod automerge;
 mod memory;
 pub mod walk;
 
+#[cfg(feature = "automerge")]
+pub use automerge::AutomergeGraph;
 pub use memory::{Format, MemoryGraph, Parsed};
 
 /// The id of a node: a hash of its content, parents included.
