@@ -18,6 +18,8 @@ pub mod filter;
 pub mod query;
 
 pub mod graph;
+pub mod hash_graph;
+pub mod sync_doc;
 pub mod rules;
 pub mod verdict;
 

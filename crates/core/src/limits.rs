@@ -77,3 +77,22 @@ pub const FRAME_TARGET: usize = 64 * 1024;
 pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
 /// Commits in one DATA frame: each costs memory beyond its bytes while the frame is judged.
 pub const MAX_FRAME_COMMITS: usize = 4096;
+
+// The limits below are those of `sync_doc`, which speaks another protocol's bytes.
+
+/// Bits that a Bloom filter may spend on one entry: beyond, an exact list would be shorter.
+pub const MAX_BLOOM_BITS: u32 = 32;
+/// Bits of a Bloom filter looked at for one hash: each costs its receiver time for every change it has.
+pub const MAX_BLOOM_PROBES: u32 = 16;
+/// Summaries in one message: each is asked about every change that might be sent.
+pub const MAX_SUMMARIES: usize = 16;
+/// Hashes that one message asks for; the rest is asked for in the next.
+pub const MAX_NEED: usize = 1024;
+/// Changes of one peer that wait for others before them.
+pub const MAX_ORPHANS: usize = 4096;
+/// Bytes of changes of one peer that wait for others before them.
+pub const MAX_ORPHAN_BYTES: usize = 4 * 1024 * 1024;
+/// Heads remembered as shared with one peer; of more, the newest. A lost one costs bits, never a change.
+pub const MAX_SHARED_HEADS: usize = 1024;
+/// Nodes looked at to find out which of some heads are the newest, or whether a peer has gone back.
+pub const MAX_HEAD_WALK: usize = 16 * 1024;
