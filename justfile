@@ -24,10 +24,18 @@ bench *arguments:
 sim seeds="150" first="1":
     cargo run --release -p driftless-sim -- --seed {{first}} --seeds {{seeds}}
 
+# Every fuzz target for so many seconds; stops at the first finding and says where its input lies.
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
 # A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
 hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture
     DRIFTLESS_FORKS=10000 cargo test --release -p driftless --test byzantine thousand -- --nocapture
+
+# Crashes, broken disks and damaged files at every place, optimised but with the checks of a debug build.
+crash:
+    DRIFTLESS_CRASH=full cargo test --config profile.dev.opt-level=2 -p driftless --test crash -- --nocapture --test-threads 2
 
 # The documentation of all crates, in the browser.
 doc:

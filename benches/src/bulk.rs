@@ -1,7 +1,7 @@
 //! P3: one transaction of many inserts, beside SQLite alone.
 
 use crate::fixture::{self, Place, batched, notes, small};
-use crate::raw::Image;
+use crate::raw::{self, Image};
 use crate::stopwatch::{Failure, Spent, least, quickest, spent};
 use crate::table::{Goal, Results};
 
@@ -9,12 +9,18 @@ const DOCUMENTS: usize = 10_000;
 
 /// Into an empty database, then again and again.
 pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
-    let mut runs: Vec<Vec<Spent>> = Vec::new();
+    let (mut runs, mut alone): (Vec<Vec<Spent>>, Vec<f64>) = (Vec::new(), Vec::new());
     for at in 0..place.runs() {
-        let folder = place.folder()?;
+        let (folder, copy) = (place.folder()?, place.folder()?);
+        drop(notes(&batched(folder.path())?)?);
+        std::fs::copy(fixture::file(folder.path()), fixture::file(copy.path()))?;
         let database = batched(folder.path())?;
         let times = if at == 0 { place.size(10, 3) } else { 2 };
         runs.push((0..times).map(|_| transaction(&database)).collect::<Result<_, _>>()?);
+        drop(database);
+        if at == 0 {
+            alone = raw::batches(folder.path(), copy.path(), times * DOCUMENTS, DOCUMENTS)?;
+        }
     }
     let best = quickest(runs.iter().filter_map(|run| run.first()).copied());
     results.add(
@@ -26,7 +32,7 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
     );
     results.add(
         "P3 SQLite alone, same rows",
-        raw(place)?.cpu_rate(DOCUMENTS),
+        alone_once(place)?.cpu_rate(DOCUMENTS),
         "documents/s",
         Goal::Shown,
         "CPU, one transaction",
@@ -43,6 +49,15 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
             Goal::AtMost(1.2),
             format!("{late:.1} : {early:.1} us per document"),
         );
+        if let (Some(early), Some(late)) = (alone.get(1), alone.last()) {
+            results.add(
+                format!("SQLite alone, same rows, number {times} : number 2"),
+                late / early,
+                "x",
+                Goal::Shown,
+                format!("{late:.1} : {early:.1} us per document"),
+            );
+        }
     }
     Ok(())
 }
@@ -61,7 +76,7 @@ fn transaction(database: &driftless::Database) -> Result<Spent, Failure> {
     Ok(took)
 }
 
-fn raw(place: &Place) -> Result<Spent, Failure> {
+fn alone_once(place: &Place) -> Result<Spent, Failure> {
     let source = place.folder()?;
     drop(notes(&batched(source.path())?)?);
     let before = Image::read(source.path())?;

@@ -1,10 +1,12 @@
-//! P12: bytes in the file for each small commit, and which tables they are in.
+//! P12: bytes in the file for each small commit, which tables they are in, and what packing cold history leaves.
+
+use std::path::Path;
 
 use driftless::FieldPath;
 
 use crate::fixture::{self, Place, batched, insert_each, notes};
-use crate::stopwatch::Failure;
-use crate::table::{Goal, Results};
+use crate::stopwatch::{Failure, spent};
+use crate::table::{Goal, Results, number};
 
 /// Without and with an index on the field.
 pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
@@ -24,7 +26,7 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
         }
         let (first, last) = (sizes[0], sizes[1]);
         let each = (last - first) / (many - few) as f64;
-        let parts = if index { String::new() } else { tables(folder.path(), many)? };
+        let parts = if index { String::new() } else { parts(&trees(folder.path())?, many, &[]) };
         results.add(format!("P12 bytes per small commit{name}"), each, "B", Goal::AtMost(600.0), parts);
         if !index {
             results.add(
@@ -34,19 +36,63 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
                 Goal::AtMost(1.2),
                 "the file after a checkpoint",
             );
+            packed(folder.path(), results)?;
         }
     }
     Ok(())
 }
 
-// The largest trees of the file, in bytes of pages per commit.
-fn tables(folder: &std::path::Path, commits: usize) -> Result<String, Failure> {
+// What the log takes per commit when all that is cold is in packs, and what reading it then costs.
+fn packed(folder: &Path, results: &mut Results) -> Result<(), Failure> {
+    let database = batched(folder)?;
+    let space = notes(&database)?.space().clone();
+    let commits = space.digest()?.commits as usize;
+    let export = || Ok(space.export(&mut std::io::sink(), &mut |_| {})?);
+    let (_, plain) = spent(export)?;
+    let (done, packing) = spent(|| Ok(database.compact(&mut |_, _| {})?))?;
+    let (_, reading) = spent(export)?;
+    drop((space, database));
+    let trees = trees(folder)?;
+    let log = ["log", "body", "commit_id", "pack"];
+    let bytes: f64 =
+        trees.iter().filter(|(name, _)| log.contains(&name.as_str())).map(|(_, bytes)| bytes).sum();
+    let packed = done.packed as usize;
+    results.add(
+        "P12 bytes of log per commit, cold history packed",
+        bytes / commits as f64,
+        "B",
+        Goal::AtMost(120.0),
+        format!(
+            "{}; file {:.0} before, {:.0} after",
+            parts(&trees, commits, &log),
+            done.bytes_before as f64 / commits as f64,
+            done.bytes_after as f64 / commits as f64
+        ),
+    );
+    results.add("packing cold commits", packing.cpu_rate(packed), "/s", Goal::Shown, "CPU");
+    results.add(
+        "export of a packed log",
+        reading.cpu_rate(commits),
+        "/s",
+        Goal::Shown,
+        format!("CPU; not packed {}/s", number(plain.cpu_rate(commits))),
+    );
+    Ok(())
+}
+
+// The trees of the file with the bytes of their pages, the largest first.
+fn trees(folder: &Path) -> Result<Vec<(String, f64)>, Failure> {
     let connection = fixture::sqlite(folder)?;
-    let mut statement = connection
-        .prepare("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY sum(pgsize) DESC LIMIT 8")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, f64>(1)?)))?;
-    let parts: Vec<String> = rows
-        .map(|row| row.map(|(name, bytes)| format!("{name} {:.0}", bytes / commits as f64)))
-        .collect::<Result<_, _>>()?;
-    Ok(parts.join(", "))
+    let mut statement =
+        connection.prepare("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY sum(pgsize) DESC")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+// Of these trees, bytes per commit.
+fn parts(trees: &[(String, f64)], commits: usize, which: &[&str]) -> String {
+    let shown = trees.iter().filter(|(name, _)| which.is_empty() || which.contains(&name.as_str()));
+    let parts: Vec<String> =
+        shown.take(8).map(|(name, bytes)| format!("{name} {:.0}", bytes / commits as f64)).collect();
+    parts.join(", ")
 }

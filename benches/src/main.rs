@@ -17,6 +17,9 @@ mod disk;
 mod finding;
 mod exchange;
 mod network;
+mod peers;
+mod wire;
+mod sync;
 
 use std::path::PathBuf;
 
@@ -29,7 +32,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, sync. If left unset, all.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -44,7 +47,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -54,6 +57,7 @@ const BENCHES: [(&str, Bench); 9] = [
     ("find", finding::run),
     ("exchange", exchange::run),
     ("network", network::run),
+    ("sync", sync::run),
 ];
 
 fn main() -> Result<(), Failure> {

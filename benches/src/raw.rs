@@ -75,7 +75,7 @@ impl Image {
     /// An empty file with the same tables and the same settings.
     pub(crate) fn empty_copy(&self, folder: &Path) -> Result<Raw, Failure> {
         let connection = Connection::open(folder.join("raw.sqlite"))?;
-        connection.execute_batch("PRAGMA page_size = 4096;")?;
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         let raw = Raw { connection };
         raw.set_up()?;
@@ -89,6 +89,11 @@ impl Image {
 /// What SQLite alone needs per commit, in CPU microseconds, to write to `copy`, batch by batch, what was committed in
 /// `folder` since the copy was made.
 pub(crate) fn again(folder: &Path, copy: &Path, commits: usize, batch: usize) -> Result<f64, Failure> {
+    Ok(median(batches(folder, copy, commits, batch)?))
+}
+
+/// The same, batch by batch.
+pub(crate) fn batches(folder: &Path, copy: &Path, commits: usize, batch: usize) -> Result<Vec<f64>, Failure> {
     let steps = since(folder, copy, commits / batch)?;
     let raw = Raw { connection: fixture::sqlite(copy)? };
     raw.set_up()?;
@@ -96,7 +101,7 @@ pub(crate) fn again(folder: &Path, copy: &Path, commits: usize, batch: usize) ->
     for step in &steps {
         batches.push(spent(|| raw.write(step))?.1.cpu_each(batch));
     }
-    Ok(median(batches))
+    Ok(batches)
 }
 
 // What was written in `folder` since `copy` was made, as equal steps.

@@ -259,12 +259,34 @@ impl World {
                 }
                 Ok(written.commit)
             }
+            Err(error @ Error::AuthorForked { .. }) => {
+                self.note(&format!("{at}: {what}: {error}"));
+                self.doctor(at).map(|()| None)
+            }
             Err(error) if is_refusal(&error) => {
                 self.note(&format!("{at}: {what}: {error}"));
                 Ok(None)
             }
             Err(error) => Err(format!("{what} at {at}: {error}")),
         }
+    }
+
+    // A copy that met the other one takes a new key, or believes that it is the only one left.
+    fn doctor(&mut self, at: usize) -> Result<(), Fault> {
+        let before = self.peer(at)?.space(&self.space)?.summary().map_err(fault("a space"))?.commits;
+        let database = self.peer(at)?.database()?.clone();
+        if self.dice.once_in(3) {
+            self.note(&format!("{at}: keeps its key"));
+            return database.keep_author().map_err(fault("keeping a key"));
+        }
+        let renewed = database.renew_author().map_err(fault("a new key"))?;
+        self.note(&format!("{at}: {renewed:?}"));
+        let space = self.peer(at)?.space(&self.space)?;
+        let now = space.summary().map_err(fault("a space"))?.commits;
+        let written = LogQuery { limit: Some((now - before) as usize), ..LogQuery::default() };
+        let written = space.log(written).map_err(fault("the log"))?;
+        self.honest.extend(written.iter().map(|line| line.commit));
+        Ok(())
     }
 
     fn grant(&mut self, at: usize) -> Result<(), Fault> {

@@ -7,13 +7,15 @@ use crate::source::{self, Word};
 use crate::tree::{Finding, Tree};
 
 /// The crates of the house and the floor each stands on. A crate uses only floors below its own.
-const FLOORS: [(&str, u8); 6] = [
+const FLOORS: [(&str, u8); 7] = [
     ("driftless-core", 1),
     ("driftless-store", 2),
     ("driftless-net", 2),
     ("driftless", 3),
     ("driftless-rows", 4),
     ("driftless-cli", 5),
+    // Used by the programs of the fuzzer, which are a workspace of their own.
+    ("driftless-fuzz-targets", 6),
 ];
 
 /// Floors of crates that are not in the house (chores, benches, examples): they use any, none uses them.

@@ -82,12 +82,23 @@ pub(crate) enum Command {
     #[command(after_help = "EXAMPLES
   driftless init --name ann
   driftless --dir /tmp/try init --json
+  driftless --dir ~/restored init --from notes.backup
 
-It never overwrites: where a database is already, it fails (exit 1, code `exists`).")]
+It never overwrites: where a database is already, it fails (exit 1, code `exists`).
+
+A database made from a backup has the keys of the original, which may have written more since, or may still be in use.
+So it reads, receives and serves, and writes in a space only after an exchange of that space settled (code `restored`),
+or at once with --original-is-gone.")]
     Init {
         /// The name of the user; if left out, $USER, else `me`
         #[arg(long)]
         name: Option<String>,
+        /// Make it from a file that `driftless backup` wrote, with its users and keys
+        #[arg(long, value_name = "FILE", conflicts_with = "name")]
+        from: Option<PathBuf>,
+        /// The original is gone, and nobody has received from it what the backup does not have: write at once
+        #[arg(long, requires = "from")]
+        original_is_gone: bool,
     },
 
     /// Create, list, show, rename and forget spaces
@@ -145,8 +156,51 @@ import again completes one that was cut off.")]
     /// Print one document
     #[command(after_help = "EXAMPLES
   driftless get world subdivisions FI-18
-  driftless get world subdivisions '\"42\"'     # the string 42; without the quotes, the integer")]
-    Get(OneDocument),
+  driftless get world subdivisions '\"42\"'     # the string 42; without the quotes, the integer
+  driftless get world subdivisions FI-18 --at 2026-11-20T12:00:00
+  driftless get world subdivisions FI-18 --at c_abcd2345
+
+A time is in UTC, and stands for all edits up to it by their authors' clocks: `2026-11-20`, `2026-11-20T12:00:00`, or Unix
+milliseconds. A commit stands for itself and what its author had seen.")]
+    Get {
+        #[command(flatten)]
+        document: OneDocument,
+        /// As it was at a time, or as of a commit
+        #[arg(long, value_name = "TIME|COMMIT")]
+        at: Option<String>,
+    },
+
+    /// Print the operators that lead from one moment of a document to another
+    #[command(after_help = "EXAMPLES
+  driftless diff world subdivisions FI-18 --from 2026-11-20
+  driftless diff world subdivisions FI-18 --from c_abcd2345 --to c_efgh2345 --json
+
+Times and commits are those of `get --at`; `driftless log` prints them. What it prints can be given to `edit`, as far as it
+changes fields.")]
+    Diff {
+        #[command(flatten)]
+        document: OneDocument,
+        /// The moment before
+        #[arg(long, value_name = "TIME|COMMIT")]
+        from: String,
+        /// The moment after; if left out, now
+        #[arg(long, value_name = "TIME|COMMIT")]
+        to: Option<String>,
+    },
+
+    /// Say why a document is, or is not, here or at a peer
+    #[command(after_help = "EXAMPLES
+  driftless explain world subdivisions FI-18
+  driftless explain world subdivisions FI-18 --peer p_abcd2345 --json
+
+Each line is a step of the decision; `!!` marks those that stand in the way, and the end says what to do about the first.")]
+    Explain {
+        #[command(flatten)]
+        document: OneDocument,
+        /// Also at this peer: its id, or the first 8 or more characters
+        #[arg(long)]
+        peer: Option<String>,
+    },
 
     /// Change fields of a document with operators
     #[command(after_help = "EXAMPLES
@@ -189,6 +243,7 @@ Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push 
   driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
   driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
   driftless find notes shopping --deleted
+  driftless find world subdivisions '{\"country\": \"AT\"}' --plan
 
 Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
     Find {
@@ -208,6 +263,9 @@ Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMa
         /// Include deleted documents
         #[arg(long)]
         deleted: bool,
+        /// Print how it would be searched instead: by which index, over how many documents
+        #[arg(long)]
+        plan: bool,
     },
 
     /// Count the documents that a filter selects
@@ -319,11 +377,78 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
         space: Option<String>,
     },
 
+    /// Look at what may be wrong with this database, and put right what can be
+    #[command(after_help = "EXAMPLES
+  driftless doctor
+  driftless doctor --fix
+  driftless doctor --fix --keep-key
+  driftless doctor --json
+
+It looks at the store, the permissions of its files, the clock, the key that signs, forks, each space and each peer. On a
+terminal it asks before it changes anything; otherwise only with --fix. What it can put right: files that others may
+read; commits that were written while the clock was ahead (they are taken back and written again); and a key that another
+copy of this database uses too. Then this copy gets a new key. Where the old one was an admin, the new one is made an
+admin of the next weaker strength; elsewhere an admin has to `grant` it a permission, or `join` with a ticket.")]
+    Doctor {
+        /// Put right what can be, without asking
+        #[arg(long)]
+        fix: bool,
+        /// Go on with the key: no other copy of this database uses it any more
+        #[arg(long, requires = "fix")]
+        keep_key: bool,
+    },
+
     /// Make the documents again from the log
     #[command(after_help = "EXAMPLES
   driftless rebuild
   driftless rebuild notes")]
     Rebuild {
+        /// Only this space
+        space: Option<String>,
+    },
+
+    /// Verify every hash, signature, chain, index and document; put right what is damaged
+    #[command(after_help = "EXAMPLES
+  driftless fsck
+  driftless fsck notes --json
+  driftless fsck --repair
+  driftless fsck --repair --peer http://192.0.2.7:7477
+
+It only reads, also while others write, and fails with exit code 7 and the code `damaged` if anything is wrong.
+
+--repair makes a new file from everything in the log that still proves itself, derives all else again, and puts it in
+the place of the damaged one, which stays beside it. What was lost is fetched from --peer or the known peers; intact
+commits that stand on lost ones are kept in a bundle in the folder, and taken when these are back. No other process may
+have the database open for writing; all spaces are repaired.")]
+    Fsck {
+        /// Only this space
+        space: Option<String>,
+        /// Make it whole again
+        #[arg(long, conflicts_with = "space")]
+        repair: bool,
+        /// Fetch what was lost from this peer: its address, its id, or the first 8 or more characters of that
+        #[arg(long, value_name = "ADDR|PEER", requires = "repair")]
+        peer: Option<String>,
+    },
+
+    /// Copy the whole database to a file, while others use it
+    #[command(after_help = "EXAMPLES
+  driftless backup notes-2026-05-01.backup
+  driftless --dir ~/restored init --from notes-2026-05-01.backup
+
+The file is a database as of one moment; it appears whole or not at all, and one that is there is never replaced. It
+holds the keys of all users, unencrypted. To restore it, make a database from it as above, or copy it into an empty
+folder under the name driftless.sqlite.")]
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+
+    /// Pack old history, so that the log takes less room on the disk
+    #[command(after_help = "EXAMPLES
+  driftless compact
+  driftless compact notes --json")]
+    Compact {
         /// Only this space
         space: Option<String>,
     },
@@ -537,7 +662,10 @@ else there is to say to standard error.")]
     /// Read the commits of a bundle; each is checked as if it came from a stranger
     #[command(after_help = "EXAMPLES
   driftless bundle import notes.bundle
-  driftless bundle import notes.bundle --json")]
+  driftless bundle import notes.bundle --json
+
+From a damaged or cut-off file it takes what is intact, names what is not (frame, byte, reason), and fails with exit
+code 5 and the code `damaged_bundle`.")]
     Import {
         /// The file, or `-` for standard input
         file: PathBuf,

@@ -14,6 +14,13 @@ pub(crate) struct Init {
 }
 
 #[derive(Serialize)]
+pub(crate) struct Compacted {
+    pub(crate) packed: u64,
+    pub(crate) bytes_before: u64,
+    pub(crate) bytes_after: u64,
+}
+
+#[derive(Serialize)]
 pub(crate) struct Space {
     pub(crate) space: SpaceId,
     pub(crate) name: String,
@@ -52,6 +59,28 @@ pub(crate) struct Import {
 #[derive(Serialize)]
 pub(crate) struct Count {
     pub(crate) count: u64,
+}
+
+/// `index` is null where every document is looked at.
+#[derive(Serialize)]
+pub(crate) struct Plan {
+    pub(crate) index: Option<String>,
+    pub(crate) candidates: u64,
+}
+
+/// `fix` is about the first step that is not `ok`; null if all are, or nothing is to be done.
+#[derive(Serialize)]
+pub(crate) struct Explanation {
+    pub(crate) ok: bool,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) fix: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Step {
+    pub(crate) step: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) detail: String,
 }
 
 /// The last three are null when `kind` is `ready`.
@@ -124,7 +153,8 @@ pub(crate) struct Member {
     pub(crate) you: bool,
 }
 
-/// `ok` is true when nothing is held, void, wanted, refused or forked.
+/// `ok` is true when nothing is held, void, wanted, refused or forked. `copied` is null unless another copy of this
+/// database was met that signs with the same key; then nothing is written before `doctor` was asked.
 #[derive(Serialize)]
 pub(crate) struct Status {
     pub(crate) ok: bool,
@@ -133,6 +163,118 @@ pub(crate) struct Status {
     pub(crate) bytes: u64,
     pub(crate) spaces: Vec<SpaceStatus>,
     pub(crate) refused: Vec<Refused>,
+    pub(crate) copied: Option<Copied>,
+    /// Null unless the database was made from a backup.
+    pub(crate) restored: Option<Restored>,
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.
+#[derive(Serialize)]
+pub(crate) struct Restored {
+    pub(crate) time: u64,
+    pub(crate) guarded: Vec<SpaceId>,
+}
+
+impl From<driftless::Restored> for Restored {
+    fn from(restored: driftless::Restored) -> Self {
+        Self { time: restored.at_ms, guarded: restored.guarded }
+    }
+}
+
+/// An own key of which commits were lost here. `commits`: how many it has written; null if nobody knows.
+#[derive(Serialize)]
+pub(crate) struct Lost {
+    pub(crate) space: SpaceId,
+    pub(crate) author: AuthorId,
+    pub(crate) commits: Option<u64>,
+}
+
+impl From<driftless::Lost> for Lost {
+    fn from(lost: driftless::Lost) -> Self {
+        Self { space: lost.space, author: lost.author, commits: lost.commits }
+    }
+}
+
+/// `ok`: nothing is wrong (any more). `problems` are at most a thousand, `more` counts the others. `repaired` is there
+/// only after `--repair`.
+#[derive(Serialize)]
+pub(crate) struct Fsck {
+    pub(crate) ok: bool,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) more: u64,
+    pub(crate) spaces: u64,
+    pub(crate) commits: u64,
+    pub(crate) documents: u64,
+    pub(crate) signatures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repaired: Option<Repaired>,
+}
+
+impl Fsck {
+    pub(crate) fn new(report: driftless::Report, repaired: Option<Repaired>) -> Self {
+        let ok = report.is_ok();
+        let driftless::Report { problems, more, spaces, commits, documents, signatures } = report;
+        let problems = problems.into_iter().map(Problem::from).collect();
+        Self { ok, problems, more, spaces, commits, documents, signatures, repaired }
+    }
+}
+
+/// `space` is null for what belongs to none; `repair` says what a repair does about it.
+#[derive(Serialize)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) space: Option<SpaceId>,
+    pub(crate) what: String,
+    pub(crate) repair: &'static str,
+}
+
+impl From<driftless::Problem> for Problem {
+    fn from(problem: driftless::Problem) -> Self {
+        let driftless::Problem { code, space, what, repair } = problem;
+        Self { code, space, what, repair }
+    }
+}
+
+/// `kept`: where the damaged file is; null if nothing had to be done.
+#[derive(Serialize)]
+pub(crate) struct Repaired {
+    pub(crate) kept: Option<String>,
+    pub(crate) spaces: Vec<RepairedSpace>,
+    pub(crate) synced: Vec<Synced>,
+}
+
+/// After the repair and before the sync: `dropped` commits are not here, `rescued_commits` of them are in the bundle
+/// `rescued`; `guarded` own keys write again when their commits are back.
+#[derive(Serialize)]
+pub(crate) struct RepairedSpace {
+    pub(crate) space: SpaceId,
+    pub(crate) commits: u64,
+    pub(crate) dropped: u64,
+    pub(crate) wanted: u64,
+    pub(crate) rescued: Option<String>,
+    pub(crate) rescued_commits: u64,
+    pub(crate) guarded: Vec<AuthorId>,
+}
+
+impl From<driftless::RepairedSpace> for RepairedSpace {
+    fn from(space: driftless::RepairedSpace) -> Self {
+        Self {
+            space: space.space,
+            commits: space.commits,
+            dropped: space.dropped,
+            wanted: space.wanted,
+            rescued: space.rescued.map(|path| path.display().to_string()),
+            rescued_commits: space.rescued_commits,
+            guarded: space.guarded,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Backup {
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -145,8 +287,44 @@ pub(crate) struct SpaceStatus {
     pub(crate) held: Waiting,
     pub(crate) void: Waiting,
     pub(crate) wanted: Waiting,
-    /// Authors with two commits of one seq.
-    pub(crate) forked: Vec<AuthorId>,
+    /// Where an author has signed two commits of one seq.
+    pub(crate) forked: Vec<Fork>,
+}
+
+/// `proof` has for each of the two commits the first one at or after it that carries a signature.
+#[derive(Serialize)]
+pub(crate) struct Fork {
+    pub(crate) author: AuthorId,
+    pub(crate) seq: u64,
+    pub(crate) commits: [CommitId; 2],
+    pub(crate) proof: Vec<CommitId>,
+    pub(crate) since: u64,
+}
+
+impl From<driftless::Fork> for Fork {
+    fn from(fork: driftless::Fork) -> Self {
+        let driftless::Fork { author, seq, commits, proof, since_ms } = fork;
+        Self { author, seq, commits, proof, since: since_ms }
+    }
+}
+
+/// What another copy of this database has written under the same key.
+#[derive(Serialize)]
+pub(crate) struct Copied {
+    pub(crate) space: SpaceId,
+    pub(crate) seq: u64,
+    pub(crate) commit: CommitId,
+    pub(crate) since: u64,
+}
+
+/// One thing that `doctor` looked at; `fix` is null where nothing is to be done, `fixed` says that it was done now.
+#[derive(Serialize)]
+pub(crate) struct Check {
+    pub(crate) check: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) detail: String,
+    pub(crate) fix: Option<String>,
+    pub(crate) fixed: bool,
 }
 
 /// How many, and the first hundred of them.
@@ -197,6 +375,27 @@ pub(crate) struct Imported {
     pub(crate) refused: u64,
     pub(crate) declined: u64,
     pub(crate) signatures: u64,
+    /// Damaged places; the first thousand of them are in `damage`.
+    pub(crate) damaged: u64,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// A damaged place of a bundle: `frame` from 0, `offset` and `bytes` of the file.
+#[derive(Serialize)]
+pub(crate) struct Damage {
+    pub(crate) frame: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) code: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+impl From<driftless::Damage> for Damage {
+    fn from(damage: driftless::Damage) -> Self {
+        let reason = damage.reason();
+        let driftless::Damage { frame, offset, bytes, code } = damage;
+        Self { frame, offset, bytes, code, reason }
+    }
 }
 
 impl From<driftless::Imported> for Imported {
@@ -212,6 +411,8 @@ impl From<driftless::Imported> for Imported {
             refused: imported.refused,
             declined: imported.declined,
             signatures: imported.signatures,
+            damaged: imported.damaged,
+            damage: imported.damage.into_iter().map(Damage::from).collect(),
         }
     }
 }

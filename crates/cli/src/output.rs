@@ -10,6 +10,8 @@ use std::io::{self, BufWriter, Write};
 use driftless::{Document, DocumentId, Permission, Strength, Subject};
 use serde::Serialize;
 
+pub(crate) use driftless::utc as time_text;
+
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::terminal::Looks;
@@ -281,25 +283,6 @@ pub(crate) fn size_text(bytes: u64) -> String {
         Some((unit, name)) => format!("{} {name}", bytes / unit),
         None => format!("{bytes} B"),
     }
-}
-
-/// Unix milliseconds as `2026-11-21 03:23:43` in UTC.
-pub(crate) fn time_text(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    // Days to a date in the Gregorian calendar, counted in years that begin in March, so that a leap day comes last
-    // (Hinnant, "chrono-compatible low-level date algorithms").
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) = match month {
-        0..10 => (era * 400 + year_of_era, month + 3),
-        _ => (era * 400 + year_of_era + 1, month - 9),
-    };
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]

@@ -41,6 +41,25 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// Unix milliseconds as `2026-11-21 03:23:43` in UTC.
+pub fn utc(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    // Days to a date in the Gregorian calendar, counted in years that begin in March, so that a leap day comes last
+    // (Hinnant, "chrono-compatible low-level date algorithms").
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) = match month {
+        0..10 => (era * 400 + year_of_era, month + 3),
+        _ => (era * 400 + year_of_era + 1, month - 9),
+    };
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
 /// The clock of one database: never goes back, follows what it sees.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {

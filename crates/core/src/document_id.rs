@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::cbor::{CborError, Kind, Reader, Writer};
-use crate::id::{base32, from_base32};
+use crate::id::{append_base32, from_base32};
 use crate::limits::MAX_DOCUMENT_ID;
 use crate::value::{JsonFault, Value};
 
@@ -101,6 +101,14 @@ impl DocumentId {
     /// Appends the canonical CBOR.
     pub fn encode(&self, writer: &mut Writer) {
         self.0.encode(writer);
+    }
+
+    /// The text of the id, as `Display` writes it, in one allocation.
+    pub fn text(&self) -> String {
+        match &self.0 {
+            Key::Bytes(bytes) if bytes.len() == RANDOM_ID => random_text(bytes),
+            key => key.to_value().to_json(),
+        }
     }
 
     /// The canonical CBOR, at most `MAX_DOCUMENT_ID` bytes.
@@ -216,7 +224,10 @@ impl Key {
 }
 
 fn random_text(bytes: &[u8]) -> String {
-    format!("~{}", base32(bytes))
+    let mut text = String::with_capacity(1 + RANDOM_TEXT);
+    text.push('~');
+    append_base32(bytes, &mut text);
+    text
 }
 
 fn random_bytes(text: &str) -> Option<Vec<u8>> {
@@ -232,10 +243,7 @@ fn looks_random(text: &str) -> bool {
 /// `~` and base32 for a random id, otherwise its JSON: `42`, `"FI-18"`, `["a",1]`.
 impl fmt::Display for DocumentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Key::Bytes(bytes) if bytes.len() == RANDOM_ID => f.write_str(&random_text(bytes)),
-            key => f.write_str(&key.to_value().to_json()),
-        }
+        f.write_str(&self.text())
     }
 }
 

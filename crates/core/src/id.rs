@@ -20,6 +20,11 @@ pub fn base32(bytes: &[u8]) -> String {
     BASE32.encode(bytes)
 }
 
+/// The same, behind what `text` holds already.
+pub(crate) fn append_base32(bytes: &[u8], text: &mut String) {
+    BASE32.encode_append(bytes, text);
+}
+
 /// The bytes of `base32`; `None` for anything that `base32` would not have written.
 pub fn from_base32(text: &str) -> Option<Vec<u8>> {
     BASE32.decode(text.as_bytes()).ok()

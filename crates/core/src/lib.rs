@@ -22,6 +22,7 @@ pub mod graph;
 pub mod hash_graph;
 pub mod reconcile;
 pub mod sketch;
+pub mod sync_doc;
 pub mod rules;
 pub mod verdict;
 

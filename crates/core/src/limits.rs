@@ -87,4 +87,23 @@ pub const MAX_FILTER: usize = 64 * 1024;
 /// Frontiers remembered per peer and space: either side may have crashed before it noted the last ones.
 pub const MAX_AGREED: usize = 4;
 /// Summaries that one side may send after its first, per space and session: an honest one needs three.
-pub const MAX_SUMMARIES: u32 = 8;
+pub const MAX_SLOT_SUMMARIES: u32 = 8;
+
+// The limits below are those of `sync_doc`, which speaks another protocol's bytes.
+
+/// Bits that a Bloom filter may spend on one entry: beyond, an exact list would be shorter.
+pub const MAX_BLOOM_BITS: u32 = 32;
+/// Bits of a Bloom filter looked at for one hash: each costs its receiver time for every change it has.
+pub const MAX_BLOOM_PROBES: u32 = 16;
+/// Summaries in one message: each is asked about every change that might be sent.
+pub const MAX_SUMMARIES: usize = 16;
+/// Hashes that one message asks for; the rest is asked for in the next.
+pub const MAX_NEED: usize = 1024;
+/// Changes of one peer that wait for others before them.
+pub const MAX_ORPHANS: usize = 4096;
+/// Bytes of changes of one peer that wait for others before them.
+pub const MAX_ORPHAN_BYTES: usize = 4 * 1024 * 1024;
+/// Heads remembered as shared with one peer; of more, the newest. A lost one costs bits, never a change.
+pub const MAX_SHARED_HEADS: usize = 1024;
+/// Nodes looked at to find out which of some heads are the newest, or whether a peer has gone back.
+pub const MAX_HEAD_WALK: usize = 16 * 1024;

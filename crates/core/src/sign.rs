@@ -34,6 +34,8 @@ pub enum Domain {
     Refused,
     /// The key of the short hashes in one session.
     SessionSalt,
+    /// The checksum of a pack of cold commits, at rest.
+    Pack,
 }
 
 impl Domain {
@@ -51,6 +53,7 @@ impl Domain {
             Self::LogDigest => b"driftless/log-digest/1\0",
             Self::Refused => b"driftless/refused/1\0",
             Self::SessionSalt => b"driftless/session-salt/1\0",
+            Self::Pack => b"driftless/pack/1\0",
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use driftless_store::{Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
+use driftless_store::{Disk, Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
 
 use crate::database::{Database, Durability};
 use crate::engine::{Engine, Now, seeded};
@@ -43,6 +43,7 @@ pub struct Builder {
     seed: Option<[u8; 32]>,
     patience: Option<Duration>,
     wrap: Option<Wrap>,
+    disk: Disk,
 }
 
 type Wrap = Box<dyn FnOnce(Box<dyn Storage>) -> Box<dyn Storage>>;
@@ -123,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// What takes the place of the file system, for tests of disks that fail.
+    #[doc(hidden)]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
     /// Opens the database in `folder`.
     pub fn open(mut self, folder: impl AsRef<Path>) -> Result<Database, Error> {
         let path = folder.as_ref();
@@ -135,17 +143,13 @@ impl Builder {
             Err(error) => return Err(error.into()),
         };
         if self.access == Access::Read {
-            let storage =
-                SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Read)?;
+            let storage = self.storage(&folder, driftless_store::Access::Read)?;
             let engine = self.engine(Box::new(storage))?;
             return Ok(Database::start(engine, self.durability, Some(path.to_owned()), None));
         }
-        let lock = folder.lock_writer(self.patience.unwrap_or(driftless_store::LOCK_PATIENCE))?;
-        let made = SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Create);
-        let storage = match made {
-            Err(StorageError::Exists(_)) => {
-                SqliteStorage::open(folder.database_file(), &SCHEMA, driftless_store::Access::Open)
-            }
+        let lock = folder.lock_writer(self.patience_or_default())?;
+        let storage = match self.storage(&folder, driftless_store::Access::Create) {
+            Err(StorageError::Exists(_)) => self.storage(&folder, driftless_store::Access::Open),
             made => made,
         }?;
         // A crash may have left the file of a database that was never handed out: that is as good as none.
@@ -168,7 +172,35 @@ impl Builder {
         Ok(Database::start(engine, self.durability, None, None))
     }
 
-    fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
+    fn storage(
+        &self,
+        folder: &Folder,
+        access: driftless_store::Access,
+    ) -> Result<SqliteStorage, StorageError> {
+        SqliteStorage::open_on(&self.disk, folder.database_file(), &SCHEMA, access)
+    }
+
+    pub(crate) fn patience_or_default(&self) -> Duration {
+        self.patience.unwrap_or(driftless_store::LOCK_PATIENCE)
+    }
+
+    /// A new secret.
+    pub(crate) fn fresh(&self) -> Result<[u8; 32], Error> {
+        match self.seed {
+            Some(seed) => {
+                let mut bytes = [0; 32];
+                seeded(*blake3::hash(&seed).as_bytes())(&mut bytes);
+                Ok(bytes)
+            }
+            None => system_random(),
+        }
+    }
+
+    pub(crate) fn wall_clock(&self) -> u64 {
+        self.now.as_ref().map_or_else(system_ms, |now| now())
+    }
+
+    pub(crate) fn engine(&mut self, storage: Box<dyn Storage>) -> Result<Engine, Error> {
         let now = self.now.take().unwrap_or_else(|| Box::new(system_ms));
         let random = match self.seed {
             Some(seed) => seeded(seed),

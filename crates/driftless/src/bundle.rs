@@ -43,6 +43,9 @@ const MAX_PIECES: usize = 256;
 /// Commits that wait for their parents while a bundle is read, and their bytes.
 const MAX_WAITING: usize = 1000;
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+/// Damaged places that are named one by one.
+const MAX_NAMED: usize = 1000;
+const CUT_OFF: &str = "cut_off";
 
 /// What an export wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +79,37 @@ pub struct Imported {
     pub declined: u64,
     /// Signatures verified.
     pub signatures: u64,
+    /// Damaged places of the file, and commits in it whose bytes are not what was signed.
+    pub damaged: u64,
+    /// The first of these, at most 1,000.
+    pub damage: Vec<Damage>,
+}
+
+/// A damaged place of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// The frame in which it lies, from 0.
+    pub frame: u64,
+    /// The byte of the file at which it begins.
+    pub offset: u64,
+    /// How many bytes it takes; 0 where the file ends early.
+    pub bytes: u64,
+    /// A stable word.
+    pub code: &'static str,
+}
+
+impl Damage {
+    /// One sentence for its code.
+    pub fn reason(&self) -> &'static str {
+        match self.code {
+            CUT_OFF => "the file ends early",
+            "bad_header" => "the header of a commit does not decode",
+            "bad_signature" => "the signature of a commit is not its author's, or the commit was changed",
+            "unsigned" => "no signature vouches for a commit: what vouched for it is damaged",
+            "bad_body" => "the body of a commit is not the one that was signed",
+            _ => "bytes that are no record",
+        }
+    }
 }
 
 impl Space {
@@ -114,7 +148,7 @@ fn export(
     let mut next = 1;
     loop {
         // The lock is taken once per batch, so that others can work meanwhile.
-        let batch = database.read(|engine| batch(engine, space, &mut next))?;
+        let batch = database.read_many(|engine| batch(engine, space, &mut next))?;
         if batch.is_empty() {
             break;
         }
@@ -180,6 +214,25 @@ fn batch(engine: &mut Engine, space: &SpaceId, next: &mut u64) -> Result<Vec<Exp
     Ok(batch)
 }
 
+/// Begins a bundle that is written by hand, frame by frame.
+pub(crate) fn write_head(to: &mut dyn Write) -> std::io::Result<()> {
+    to.write_all(MAGIC)?;
+    to.write_all(&[VERSION])
+}
+
+/// Writes commits as one frame, in which each must be vouched for.
+pub(crate) fn write_frame(to: &mut dyn Write, commits: &[Received]) -> std::io::Result<()> {
+    for received in commits {
+        to.write_all(&record(COMMIT, &commit_record(received)))?;
+    }
+    to.write_all(&record(END_OF_FRAME, &[]))
+}
+
+/// Ends a bundle.
+pub(crate) fn write_end(to: &mut dyn Write) -> std::io::Result<()> {
+    to.write_all(&record(END, &[]))
+}
+
 fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(RECORD_HEAD + payload.len());
     record.extend_from_slice(&MARKER);
@@ -234,27 +287,33 @@ fn import(
         _ => return Err(Error::Invalid("this is not a driftless bundle".into())),
     }
     let mut import = Import::default();
-    let (mut frame, mut size, mut ended) = (Vec::new(), 0, false);
+    let (mut frame, mut size, mut ended) = (Frame::default(), 0, false);
     // Frames that are whole: many small ones share one durable write.
     let (mut frames, mut whole) = (Vec::new(), 0);
-    while let Some(piece) = window.next()? {
+    while let Some((offset, piece)) = window.next()? {
         let mut frame_ends = false;
         match piece {
             Piece::Record(COMMIT, payload) => {
                 import.done.commits += 1;
                 size += RECORD_HEAD + payload.len();
-                frame.push(payload);
+                frame.commits.push((offset, payload));
             }
             Piece::Record(END, payload) if payload.is_empty() => ended = true,
             Piece::Record(END_OF_FRAME, payload) if payload.is_empty() => frame_ends = true,
             // A record of a kind that does not exist was another one.
             Piece::Record(_, payload) => {
-                import.unreadable.push((Domain::Refused.hash(&[&payload]), payload.len() as u64))
+                let bytes = payload.len() as u64;
+                import.done.damaged(frame.number, offset, bytes, "unreadable");
+                import.unreadable.push((Domain::Refused.hash(&[&payload]), bytes));
             }
-            Piece::Damage { hash, bytes } => import.unreadable.push((hash, bytes)),
+            Piece::Damage { hash, bytes } => {
+                import.done.damaged(frame.number, offset, bytes, "unreadable");
+                import.unreadable.push((hash, bytes));
+            }
         }
-        if (frame_ends || size >= MAX_FRAME) && !frame.is_empty() {
-            frames.push(std::mem::take(&mut frame));
+        if (frame_ends || size >= MAX_FRAME) && !frame.commits.is_empty() {
+            let next = Frame { number: frame.number + 1, commits: Vec::new() };
+            frames.push(std::mem::replace(&mut frame, next));
             whole += std::mem::take(&mut size);
         }
         if whole >= FRAME || frames.len() + import.unreadable.len() >= MAX_PIECES {
@@ -263,10 +322,12 @@ fn import(
             progress(&import.done);
         }
     }
+    let last = frame.number;
     frames.push(frame);
     database.write(|engine| {
         import.take(engine, frames)?;
         if !ended {
+            import.done.damaged(last, window.offset, 0, CUT_OFF);
             let hash = Domain::Refused.hash(&[b"truncated bundle"]);
             import.refuse(engine, hash, &Reason::Unreadable("the bundle ends early"), &Claims::default())?;
         }
@@ -274,6 +335,22 @@ fn import(
     })?;
     progress(&import.done);
     Ok(import.done)
+}
+
+// The records of the commits of one frame, and where in the file each begins.
+#[derive(Default)]
+struct Frame {
+    number: u64,
+    commits: Vec<(u64, Vec<u8>)>,
+}
+
+impl Imported {
+    fn damaged(&mut self, frame: u64, offset: u64, bytes: u64, code: &'static str) {
+        self.damaged += 1;
+        if self.damage.len() < MAX_NAMED {
+            self.damage.push(Damage { frame, offset, bytes, code });
+        }
+    }
 }
 
 #[derive(Default)]
@@ -288,21 +365,28 @@ struct Import {
 
 impl Import {
     // Frames: each sorted out, then through the door, in one storage transaction.
-    fn take(&mut self, engine: &mut Engine, frames: Vec<Vec<Vec<u8>>>) -> Result<(), Error> {
+    fn take(&mut self, engine: &mut Engine, frames: Vec<Frame>) -> Result<(), Error> {
         engine.source(Source::Bundle);
         for (hash, bytes) in std::mem::take(&mut self.unreadable) {
             let claims = Claims { bytes, ..Claims::default() };
             self.refuse(engine, hash, &Reason::Unreadable("a damaged place in a bundle"), &claims)?;
         }
-        frames.into_iter().try_for_each(|payloads| self.take_frame(engine, payloads))
+        frames.into_iter().try_for_each(|frame| self.take_frame(engine, frame))
     }
 
-    fn take_frame(&mut self, engine: &mut Engine, payloads: Vec<Vec<u8>>) -> Result<(), Error> {
-        let mut received = Vec::with_capacity(payloads.len());
-        for payload in payloads {
+    fn take_frame(&mut self, engine: &mut Engine, frame: Frame) -> Result<(), Error> {
+        let mut received = Vec::with_capacity(frame.commits.len());
+        // By the hash under which it would be refused.
+        let mut places = HashMap::new();
+        for (offset, payload) in frame.commits {
+            let bytes = (RECORD_HEAD + payload.len()) as u64;
             match read_commit(&payload) {
-                Ok(commit) => received.push(commit),
+                Ok(commit) => {
+                    places.insert(commit.hash(), (offset, bytes));
+                    received.push(commit);
+                }
                 Err(error) => {
+                    self.done.damaged(frame.number, offset, bytes, "bad_header");
                     let claims = Claims { bytes: payload.len() as u64, ..Claims::default() };
                     let why = Reason::Vouch(driftless_core::commit::HeaderError::from(error).into());
                     self.refuse(engine, Domain::Refused.hash(&[&payload]), &why, &claims)?;
@@ -310,6 +394,13 @@ impl Import {
             }
         }
         let taken = ingest(engine, received)?;
+        for (hash, code) in &taken.refused {
+            // What the rules do not admit is refused too, and was not damaged by anybody.
+            let damage = matches!(*code, "bad_header" | "bad_signature" | "unsigned" | "bad_body");
+            if let Some((offset, bytes)) = places.get(hash).filter(|_| damage) {
+                self.done.damaged(frame.number, *offset, *bytes, code);
+            }
+        }
         self.note(&taken);
         self.wait(engine, taken.early)
     }
@@ -426,11 +517,13 @@ struct Window<'r> {
     buffer: Vec<u8>,
     start: usize,
     ended: bool,
+    // Where in the file `start` is.
+    offset: u64,
 }
 
 impl<'r> Window<'r> {
     fn new(from: &'r mut dyn Read) -> Self {
-        Self { from, buffer: Vec::new(), start: 0, ended: false }
+        Self { from, buffer: Vec::new(), start: 0, ended: false, offset: 0 }
     }
 
     // At least `wanted` bytes, or all that are left.
@@ -458,11 +551,14 @@ impl<'r> Window<'r> {
     }
 
     fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.buffer.len());
+        let start = (self.start + count).min(self.buffer.len());
+        self.offset += (start - self.start) as u64;
+        self.start = start;
     }
 
-    // The next record, or the damage before it. `None` at the end.
-    fn next(&mut self) -> Result<Option<Piece>, Error> {
+    // The next record, or the damage before it, and the byte at which it begins. `None` at the end.
+    fn next(&mut self) -> Result<Option<(u64, Piece)>, Error> {
+        let begin = self.offset;
         let mut damage = blake3::Hasher::new();
         damage.update(Domain::Refused.bytes());
         let mut skipped = 0;
@@ -477,14 +573,15 @@ impl<'r> Window<'r> {
                 let payload = self.fill(RECORD_HEAD + length)?;
                 let payload = payload.get(RECORD_HEAD..RECORD_HEAD + length).unwrap_or_default().to_vec();
                 self.consume(RECORD_HEAD + length);
-                return Ok(Some(Piece::Record(kind, payload)));
+                return Ok(Some((begin, Piece::Record(kind, payload))));
             }
             let lost = self.fill(1)?.first().copied();
             damage.update(lost.as_slice());
             skipped += 1;
             self.consume(1);
         }
-        Ok((skipped > 0).then(|| Piece::Damage { hash: *damage.finalize().as_bytes(), bytes: skipped }))
+        let damage = || Piece::Damage { hash: *damage.finalize().as_bytes(), bytes: skipped };
+        Ok((skipped > 0).then(|| (begin, damage())))
     }
 
     // Whether a whole record begins here: a marker, a length that fits, and after it another marker or the end. If what

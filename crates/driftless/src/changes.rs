@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::SpaceId;
 
+use crate::inbox::{Inbox, Inboxes};
+use crate::moved::Position;
 use crate::view::{ChangeKind, Source};
 
 // Changes that wait for one listener.
@@ -21,6 +23,16 @@ pub struct Change {
     pub space: SpaceId,
     /// Each changed document once.
     pub documents: Arc<Vec<DocumentChange>>,
+    // Where the space stands with it, known when it is durable.
+    pub(crate) position: Position,
+    // Documents may have changed that it does not name.
+    pub(crate) all: bool,
+}
+
+impl Change {
+    pub(crate) fn new(space: SpaceId, documents: Vec<DocumentChange>) -> Self {
+        Self { space, documents: Arc::new(documents), position: Position::default(), all: false }
+    }
 }
 
 /// A document that is visibly different.
@@ -66,42 +78,71 @@ struct Waiting {
 /// The listeners of a database.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    queues: Mutex<Vec<Weak<Queue>>>,
+    registered: Mutex<Registered>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Registered {
+    queues: Vec<Weak<Queue>>,
+    inboxes: Inboxes,
 }
 
 impl Listeners {
     pub(crate) fn listen(&self) -> Changes {
         let queue = Arc::new(Queue::default());
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = &mut self.lock().queues;
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
         Changes { queue }
     }
 
+    /// An inbox for a live query on a collection of a space that stands at `position` or is past it.
+    pub(crate) fn inbox(&self, space: SpaceId, collection: &str, position: Position) -> Arc<Inbox> {
+        self.lock().inboxes.add(space, collection, position)
+    }
+
+    /// A live query on this collection is gone.
+    pub(crate) fn sweep(&self, space: &SpaceId, collection: &str) {
+        self.lock().inboxes.sweep(space, collection);
+    }
+
     /// The turn to publish: whoever takes it under the lock of the database publishes in the order of the flushes.
     pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn(self.queues.lock().unwrap_or_else(PoisonError::into_inner))
+        Turn(self.lock())
     }
 
     pub(crate) fn close(&self) {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        for queue in queues.iter().filter_map(Weak::upgrade) {
+        let registered = self.lock();
+        for queue in registered.queues.iter().filter_map(Weak::upgrade) {
             queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
             queue.arrived.notify_all();
         }
+        registered.inboxes.close();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registered> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to publish next.
-pub(crate) struct Turn<'l>(MutexGuard<'l, Vec<Weak<Queue>>>);
+pub(crate) struct Turn<'l>(MutexGuard<'l, Registered>);
 
 impl Turn<'_> {
-    pub(crate) fn publish(self, changes: Vec<Change>) {
+    pub(crate) fn publish(mut self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
-        for queue in self.0.iter().filter_map(Weak::upgrade) {
+        for queue in self.0.queues.iter().filter_map(Weak::upgrade) {
             queue.push(&changes);
+        }
+        let inboxes = &mut self.0.inboxes;
+        for Change { space, documents, position, all } in &changes {
+            for together in documents.chunk_by(|a, b| a.collection == b.collection) {
+                let Some(DocumentChange { collection, .. }) = together.first() else { continue };
+                inboxes.push(space, collection, together.iter().map(|change| (&change.id, change.source)));
+            }
+            inboxes.advance(space, *position, *all);
         }
     }
 }

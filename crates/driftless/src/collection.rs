@@ -77,7 +77,13 @@ impl Collection {
 
     /// What the database knows of this collection; `None` if nothing was ever in it.
     pub(crate) fn facts(&self, engine: &mut Engine) -> Result<Option<Arc<CollectionFacts>>, Error> {
-        let number = engine.present(&self.space.id())?.number;
+        let number = match engine.writable {
+            true => engine.present(&self.space.id())?.number,
+            // Nothing is released where only is read, so the space need not be loaded.
+            false => engine
+                .space_number(&self.space.id())?
+                .ok_or_else(|| Error::not_found("space", self.space.id()))?,
+        };
         engine.collections.get(engine.storage.as_ref(), number, &self.name)
     }
 }

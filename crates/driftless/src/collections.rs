@@ -162,7 +162,7 @@ impl Collections {
         space: u32,
         name: &str,
     ) -> Result<Arc<CollectionFacts>, Error> {
-        let (lower, upper) = (key([number]), key([number + 1]));
+        let (lower, upper) = (key([number]), key([number.saturating_add(1)]));
         let (mut indexes, mut damaged) = (Vec::new(), false);
         let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));
         storage.range(&layout::INDEX, lower, upper, Order::Ascending, &mut |key, value| {
@@ -201,7 +201,7 @@ fn name_key(space: u32, name: &str) -> Vec<u8> {
     key
 }
 
-fn number(bytes: &[u8]) -> Result<u64, Error> {
+pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {
     let bytes = bytes.try_into().map_err(|_| Error::damaged("a number row does not decode"))?;
     Ok(u64::from_be_bytes(bytes))
 }

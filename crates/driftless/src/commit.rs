@@ -17,6 +17,7 @@ use driftless_store::Storage;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::fork;
 use crate::layout::{self, LogKey, MAX_SPACES, Row, State};
 use crate::log::{self, Alike};
 use crate::refused::Reason;
@@ -214,6 +215,9 @@ impl Engine {
             storage.put(&layout::RUN, link.as_slice().into(), &[])?;
         }
         let facts = Facts::of(key, &row);
+        if facts.branch > 0 && !replica.tips.contains_key(&(facts.author, facts.branch)) {
+            fork::note(storage, replica.number, &facts, now)?;
+        }
         // A held commit moves neither our clock nor what we build on.
         // A time that our clock has passed already, though it was set back since, is no future; what stands on a held
         // commit waits with it.
@@ -248,7 +252,12 @@ impl Engine {
             kept.push((*id, facts.at, Kept { author, place: Replica::place(&facts), is_ancestor: false }));
         }
         let targets: BTreeSet<u64> = kept.iter().map(|(_, at, _)| *at).collect();
-        let found = ancestors_among(storage, replica.number, &admitted.parents, &targets)?;
+        let found = ancestors_among(
+            storage,
+            replica.number,
+            admitted.parents.iter().map(|parent| parent.at).collect(),
+            &targets,
+        )?;
         let with = |(id, at, kept)| (id, Kept { is_ancestor: found.contains(&at), ..kept });
         Ok(kept.into_iter().map(with).collect())
     }
@@ -305,16 +314,16 @@ fn kept_by(operator: &RuleOperator) -> &[CommitId] {
     }
 }
 
-// Which targets are among the ancestors of a commit with these parents. Walks back from the newest arrival and never
-// further than the oldest target: ancestors arrived before their descendants.
-fn ancestors_among(
+/// Which targets are among these commits and their ancestors. Walks back from the newest arrival and never
+/// further than the oldest target: ancestors arrived before their descendants.
+pub(crate) fn ancestors_among(
     storage: &dyn Storage,
     space: u32,
-    parents: &[Facts],
+    from: BTreeSet<u64>,
     targets: &BTreeSet<u64>,
 ) -> Result<BTreeSet<u64>, Error> {
     let mut found = BTreeSet::new();
-    let mut open: BTreeSet<u64> = parents.iter().map(|parent| parent.at).collect();
+    let mut open = from;
     let Some(oldest) = targets.first().copied() else { return Ok(found) };
     while let Some(at) = open.pop_last().filter(|at| *at >= oldest) {
         if targets.contains(&at) {

@@ -5,16 +5,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
 use std::time::Duration;
 
 use driftless_core::document_id::DocumentId;
-use driftless_core::id::{AuthorId, PeerId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::limits::MAX_AHEAD_MS;
 use driftless_store::WriterLock;
 
 use crate::changes::{Changes, Listeners};
 use crate::engine::{Engine, Random, seeded};
 use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::moved::Position;
 use crate::view::Source;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
@@ -39,6 +42,17 @@ pub struct Database {
     shared: Arc<Shared>,
 }
 
+/// A database that this handle does not keep open.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakDatabase(Weak<Shared>);
+
+impl WeakDatabase {
+    /// The database, unless it was closed.
+    pub(crate) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(|shared| Database { shared })
+    }
+}
+
 struct Shared {
     engine: Mutex<Engine>,
     // How many flushes there were. A lock of its own: who waits for a flush must not stand in line for the engine.
@@ -48,7 +62,7 @@ struct Shared {
     in_line: AtomicUsize,
     listeners: Listeners,
     // What writers need before they stand in line: who waits here is not seen to be coming.
-    author: AuthorId,
+    author: RwLock<AuthorId>,
     ids: Mutex<Random>,
     durability: Durability,
     folder: Option<PathBuf>,
@@ -65,7 +79,7 @@ impl Database {
     ) -> Self {
         let mut engine = engine;
         let shared = Arc::new(Shared {
-            author: engine.author(),
+            author: RwLock::new(engine.author()),
             ids: Mutex::new(seeded(engine.random())),
             engine: Mutex::new(engine),
             flushes: Mutex::new(0),
@@ -91,7 +105,13 @@ impl Database {
 
     /// The key that signs local commits: what others `grant` permissions to.
     pub fn author(&self) -> Result<AuthorId, Error> {
-        Ok(self.shared.author)
+        Ok(*self.shared.author.read().map_err(|_| panicked())?)
+    }
+
+    /// Another key signs from now on.
+    pub(crate) fn set_author(&self, author: AuthorId) -> Result<(), Error> {
+        *self.shared.author.write().map_err(|_| panicked())? = author;
+        Ok(())
     }
 
     /// A new id for a document.
@@ -117,6 +137,20 @@ impl Database {
         self.shared.listeners.listen()
     }
 
+    /// An inbox for a live query on a collection of a space that stands at `position` or is past it.
+    pub(crate) fn inbox(&self, space: SpaceId, collection: &str, position: Position) -> Arc<Inbox> {
+        self.shared.listeners.inbox(space, collection, position)
+    }
+
+    /// A live query on this collection is gone.
+    pub(crate) fn sweep_inboxes(&self, space: &SpaceId, collection: &str) {
+        self.shared.listeners.sweep(space, collection);
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.shared))
+    }
+
     /// Makes everything durable that `Durability::Batched` has not flushed yet.
     pub fn flush(&self) -> Result<(), Error> {
         let mut engine = self.engine()?;
@@ -131,6 +165,29 @@ impl Database {
         if staged { self.flush() } else { Ok(()) }
     }
 
+    /// Gives commits whose time has come their effect, and says how long it is until the next one. Every use of a space
+    /// does the same for that space; whoever keeps a database open calls this now and then. `driftless serve` does.
+    pub fn release_due(&self) -> Result<Option<Duration>, Error> {
+        let earliest = |engine: &mut Engine| {
+            let mut earliest = None;
+            for summary in engine.summaries()?.iter().filter(|summary| summary.counts.held > 0) {
+                engine.load(&summary.id)?;
+                let first = engine.parts(&summary.id)?.1.held.first().copied();
+                earliest = earliest.into_iter().chain(first.map(|(time, _)| (time, summary.id))).min();
+            }
+            Ok(earliest)
+        };
+        loop {
+            let Some((time, space)) = self.read(earliest)? else { return Ok(None) };
+            let now = self.read(|engine| Ok(engine.now()))?;
+            if time.is_ahead_of(now) || !self.is_writable()? {
+                let due = time.ms().saturating_sub(MAX_AHEAD_MS);
+                return Ok(Some(Duration::from_millis(due.saturating_sub(now))));
+            }
+            self.write(|engine| engine.present(&space).map(drop))?;
+        }
+    }
+
     /// Bytes of the database file.
     pub fn bytes_on_disk(&self) -> Result<u64, Error> {
         self.read(|engine| Ok(engine.storage.size()?))
@@ -139,6 +196,13 @@ impl Database {
     /// Reading handles: moves to the newest durable state; `true` if something changed.
     pub fn refresh(&self) -> Result<bool, Error> {
         self.engine()?.refresh()
+    }
+
+    /// Reading handles: moves to the newest durable state, and says how many such states were seen.
+    pub(crate) fn states_seen(&self) -> Result<u64, Error> {
+        let mut engine = self.engine()?;
+        engine.refresh()?;
+        Ok(engine.flushes)
     }
 
     pub(crate) fn is_writable(&self) -> Result<bool, Error> {
@@ -163,6 +227,10 @@ impl Database {
         // What is read before the first write belongs to the same transaction.
         engine.storage.begin()?;
         let result = stage(&mut engine);
+        if matches!(&result, Err(Error::Damaged(_))) && before == 0 && engine.undo() {
+            // Nobody else had staged anything: nothing of it happened, and the rest of the database can be used.
+            return result;
+        }
         if self.spoilt(&mut engine, before, &result) {
             return result;
         }
@@ -198,19 +266,40 @@ impl Database {
     pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
         let mut engine = self.engine()?;
         engine.check()?;
-        let before = engine.staged;
+        let (before, dirty) = (engine.staged, engine.view.is_dirty());
         engine.source(Source::Local);
         let result = look(&mut engine);
-        // Also who only looks may find that something has become due, and stage that.
-        self.spoilt(&mut engine, before, &result);
+        // Also who only looks may find that something has become due, and stage that; or fold what others have staged.
+        match &result {
+            Err(Error::Damaged(_)) if !dirty && engine.staged == before => {}
+            _ => _ = self.spoilt(&mut engine, before, &result),
+        }
         result
+    }
+
+    /// As `read`, for what reads many rows: storage takes its locks once, and not for each.
+    pub(crate) fn read_many<T>(
+        &self,
+        look: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.read(|engine| {
+            if !engine.writable {
+                return look(engine);
+            }
+            engine.storage.begin()?;
+            let result = look(engine);
+            if engine.staged == 0 {
+                engine.storage.commit()?;
+            }
+            result
+        })
     }
 
     // Whether storage failed in the middle of something: then neither the disk nor we know where we are.
     fn spoilt<T>(&self, engine: &mut Engine, staged_before: usize, result: &Result<T, Error>) -> bool {
         match result {
             Err(error) if error.is_answer() => return false,
-            Err(error @ Error::Io(_)) if engine.writable => engine.poison(error),
+            Err(error @ (Error::Io(_) | Error::Damaged(_))) if engine.writable => engine.poison(error),
             Err(error) if engine.staged > staged_before => engine.poison(error),
             _ => return false,
         }

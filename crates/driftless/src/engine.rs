@@ -7,14 +7,19 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use driftless_core::clock::Clock;
-use driftless_core::id::{AuthorId, SpaceId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::sign::NodeKey;
 use driftless_store::{Key, Order, Storage};
 
 use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
+use crate::fork::Copied;
+use crate::guard::{self, Guards, STORE_ID};
 use crate::layout;
+use crate::met::Met;
+use crate::moved::{Journal, Position};
+use crate::pack::Packed;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::user::User;
@@ -36,13 +41,22 @@ pub(crate) struct Engine {
     pub(crate) collections: Collections,
     pub(crate) replicas: HashMap<SpaceId, Replica>,
     pub(crate) user: User,
+    /// Set where another copy of this database was met that signs with the same key: then nothing more is signed.
+    pub(crate) copied: Option<Copied>,
     pub(crate) node: NodeKey,
+    /// What connections came to since the database was opened.
+    pub(crate) met: HashMap<PeerId, Met>,
+    /// Where nothing may be written with the own key.
+    pub(crate) guards: Guards,
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
+    /// Commits that gained or lost their effect after they had come.
+    pub(crate) journal: Journal,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
-    /// How many flushes there were: a writer knows by it that its commit is durable.
+    /// How many flushes there were: a writer knows by it that its commit is durable. Where only is read, how many of
+    /// somebody else's were seen.
     pub(crate) flushes: u64,
     outbox: Vec<Change>,
     now: Now,
@@ -58,8 +72,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-const NODE_KEY: &[u8] = b"node_key";
-const STORE_ID: &[u8] = b"store_id";
+pub(crate) const NODE_KEY: &[u8] = b"node_key";
 const NUMBERS: &[u8] = b"next_numbers";
 
 impl Engine {
@@ -71,7 +84,7 @@ impl Engine {
         now: Now,
         mut random: Random,
     ) -> Result<Self, Error> {
-        let mut storage = storage;
+        let mut storage: Box<dyn Storage> = Box::new(Packed::over(storage));
         let node = match storage.get(&layout::META, NODE_KEY.into())? {
             Some(seed) => seed.try_into().map_err(|_| Error::damaged("the node key does not decode"))?,
             None if !writable => return Err(Error::not_found("database", "")),
@@ -88,12 +101,15 @@ impl Engine {
                 node
             }
         };
-        let user = User::load(storage.as_ref(), user)?;
-        let numbers = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
-        let mut next = [1; 3];
-        for (next, bytes) in next.iter_mut().zip(numbers.as_chunks::<8>().0) {
-            *next = u64::from_be_bytes(*bytes);
+        if writable && guard::is_copy(storage.as_ref())? {
+            let mut store = [0; 16];
+            random(&mut store);
+            guard::begin_restored(storage.as_mut(), now(), store)?;
         }
+        let guards = Guards::load(storage.as_ref())?;
+        let user = User::load(storage.as_ref(), user)?;
+        let copied = Copied::load(storage.as_ref(), &user.key.id())?;
+        let next = numbers(storage.as_ref())?;
         Ok(Self {
             storage,
             writable,
@@ -102,9 +118,13 @@ impl Engine {
             collections: Collections::new(next[1], next[2]),
             replicas: HashMap::new(),
             user,
+            copied,
             node: NodeKey::from_seed(&node),
+            met: HashMap::new(),
+            guards,
             poisoned: None,
             room: Room::default(),
+            journal: Journal::new(next[3]),
             staged: 0,
             flushes: 0,
             outbox: Vec::new(),
@@ -228,7 +248,7 @@ impl Engine {
             };
             match self.outbox.last_mut() {
                 Some(last) if last.space == *space => Arc::make_mut(&mut last.documents).push(change),
-                _ => self.outbox.push(Change { space: *space, documents: Arc::new(vec![change]) }),
+                _ => self.outbox.push(Change::new(*space, vec![change])),
             }
         }
         Ok(())
@@ -254,11 +274,16 @@ impl Engine {
             // Also a commit that changes no document is news: peers are to have it.
             let told = self.outbox.iter().any(|change| change.space == replica.id);
             if std::mem::take(&mut replica.advanced) && !told {
-                self.outbox.push(Change { space: replica.id, documents: Arc::default() });
+                self.outbox.push(Change::new(replica.id, Vec::new()));
             }
         }
         let [collection, index] = self.collections.next_numbers();
-        let numbers = layout::key([self.view.next_number(), collection, index]);
+        let all = self.journal.flush(self.storage.as_mut())?;
+        for change in &mut self.outbox {
+            let next = self.replicas.get(&change.space).map_or(0, |replica| replica.next);
+            (change.position, change.all) = (Position { next, row: self.journal.last() }, all);
+        }
+        let numbers = layout::key([self.view.next_number(), collection, index, self.journal.last()]);
         self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;
         self.storage.commit()?;
         self.staged = 0;
@@ -274,6 +299,17 @@ impl Engine {
             // A transaction that cannot even be rolled back ends with the handle.
             let _ = self.storage.rollback();
         }
+    }
+
+    /// Takes back everything since the last flush, here and in storage; `false` if storage cannot.
+    pub(crate) fn undo(&mut self) -> bool {
+        self.outbox.clear();
+        self.replicas.clear();
+        self.collections.clear();
+        self.view.clear();
+        self.room = Room::default();
+        self.staged = 0;
+        self.storage.rollback().is_ok()
     }
 
     /// Whether the database still accepts calls.
@@ -300,12 +336,24 @@ impl Engine {
     pub(crate) fn refresh(&mut self) -> Result<bool, Error> {
         let changed = self.storage.refresh()?;
         if changed {
+            self.journal = Journal::new(numbers(self.storage.as_ref())?[3]);
+            self.flushes += 1;
             self.replicas.clear();
             self.collections.clear();
             self.view.clear();
         }
         Ok(changed)
     }
+}
+
+// The next document, collection and index, and the last row of the journal.
+fn numbers(storage: &dyn Storage) -> Result<[u64; 4], Error> {
+    let bytes = storage.get(&layout::META, NUMBERS.into())?.unwrap_or_default();
+    let mut numbers = [1, 1, 1, 0];
+    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *number = u64::from_be_bytes(*bytes);
+    }
+    Ok(numbers)
 }
 
 /// BLAKE3 in its extendable-output mode, keyed with the seed: one system call at open instead of one per id.

@@ -33,6 +33,14 @@ pub enum Error {
     /// The rules of the space do not let this user do that.
     #[error("not permitted: {0}")]
     NotPermitted(String),
+    /// Another copy of this database signs with the same key. Nothing more is written under it until `doctor` was asked.
+    #[error(
+        "another copy of this database writes under the same key: its commit {seq} is not the one that is here"
+    )]
+    AuthorForked {
+        /// The number of the other copy's commit.
+        seq: u64,
+    },
     /// The input is not what it should be; nothing was changed.
     #[error("{0}")]
     Invalid(String),
@@ -72,6 +80,20 @@ pub enum Error {
     /// Stored bytes are not what was written.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// The database is a copy: its keys may have written more elsewhere, or may be in use there.
+    #[error("this database was restored from a copy, and its keys may have written more since")]
+    Restored,
+    /// Commits of the own key were lost here; going on would use their numbers twice.
+    #[error("this database has lost commits of its own key ({here} here, {} written)", match written {
+        Some(written) => written.to_string(),
+        None => "more".to_owned(),
+    })]
+    ChainLost {
+        /// The number of the last commit that is here.
+        here: u64,
+        /// How many were written, if that is known.
+        written: Option<u64>,
+    },
     /// A durable write failed; this handle accepts nothing more.
     #[error("a write to the disk failed ({0}); this handle of the database stopped")]
     Poisoned(String),
@@ -96,6 +118,7 @@ impl Error {
             Self::NotFound { .. } => "not_found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotPermitted(_) => "not_permitted",
+            Self::AuthorForked { .. } => "author_forked",
             Self::Invalid(_) => "invalid",
             Self::Filter(_) => "invalid_filter",
             Self::Operators(_) => "invalid_operators",
@@ -105,6 +128,8 @@ impl Error {
             Self::Newer { .. } => "newer_version",
             Self::Older { .. } => "older_version",
             Self::Damaged(_) => "damaged",
+            Self::Restored => "restored",
+            Self::ChainLost { .. } => "chain_lost",
             Self::Poisoned(_) => "poisoned",
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
@@ -126,6 +151,9 @@ impl Error {
             Self::NotFound { .. } => "check the name",
             Self::Ambiguous { .. } => "give more characters of the id",
             Self::NotPermitted(_) => "`driftless members SPACE` shows who may do what; an admin can `grant`",
+            Self::AuthorForked { .. } => {
+                "run `driftless doctor`: this copy takes a new key, or goes on with this one if the other is gone"
+            }
             Self::Invalid(_) => "correct the input and try again; nothing was changed",
             Self::Filter(_) => "filters look like '{\"country\": \"FI\", \"population\": {\"$gt\": 1000}}'",
             Self::Operators(_) => "edits look like '{\"$set\": {\"name\": \"x\"}, \"$inc\": {\"n\": 1}}'",
@@ -136,7 +164,15 @@ impl Error {
             Self::Older { .. } => {
                 "export bundles with the older driftless and import them into a new database"
             }
-            Self::Damaged(_) => "restore a backup, or import a bundle of the same spaces into a new database",
+            Self::Damaged(_) => {
+                "`driftless fsck --repair` saves what can be; else restore a backup, or import bundles"
+            }
+            Self::Restored => {
+                "`driftless sync` the space with a peer that was in touch with the original, then write"
+            }
+            Self::ChainLost { .. } => {
+                "`driftless sync` with a peer that has them, then write; or write with a new key"
+            }
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
@@ -155,10 +191,13 @@ impl Error {
             Self::NotFound { .. }
                 | Self::Ambiguous { .. }
                 | Self::NotPermitted(_)
+                | Self::AuthorForked { .. }
                 | Self::Invalid(_)
                 | Self::Filter(_)
                 | Self::Operators(_)
                 | Self::Exists(_)
+                | Self::Restored
+                | Self::ChainLost { .. }
         )
     }
 

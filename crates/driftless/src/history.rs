@@ -61,8 +61,8 @@ fn log(engine: &mut Engine, space: &SpaceId, query: &LogQuery) -> Result<Vec<Log
         }
         let (storage, replica) = engine.parts(space)?;
         let key = replica.key(at);
-        let body = log::body(storage, key)?;
         let row = log::row(storage, key)?;
+        let body = log::body_of(storage, key, &row)?;
         if let Some((collection, id)) = &query.document {
             let edits = body.as_deref().filter(|_| row.kind == Kind::Documents).map(DocumentBody::decode);
             let Some(Ok(edits)) = edits else { continue };

@@ -73,7 +73,12 @@ pub(crate) fn take_vouched(engine: &mut Engine, commits: Vec<Vouched>) -> Result
             taken.spaces.push((space, next));
         }
         let tally = &mut taken.tally;
-        match engine.enter(&commit)? {
+        let own = if commit.header().author == engine.author() { engine.own_tip(&space)? } else { None };
+        let entered = engine.enter(&commit)?;
+        if let (Entered::New(_), Some(tip)) = (&entered, own) {
+            engine.met_own(commit.header(), commit.id(), tip)?;
+        }
+        match entered {
             Entered::Known => tally.known += 1,
             // Its body came, and the rest of its transaction is still not here.
             Entered::Completed(Some(State::Wanted | State::Incomplete)) => tally.known += 1,

@@ -132,6 +132,9 @@ impl Engine {
         }
         let author = replica.author(storage, row.author)?;
         let origin = Origin { key: at, time: row.time, author };
+        if !first && at.seq() < replica.flushed {
+            self.journal.moved(at);
+        }
         let Some(body) = self.view.body(self.storage.as_ref(), at)? else { return Ok(()) };
         self.staged();
         if new.is_none() {
@@ -285,7 +288,7 @@ struct Member {
 }
 
 // What the state of a rule commit should be. A verdict takes no notice of clocks: also a held one says what counts.
-fn judge_rule(replica: &Replica, index: Option<RuleIndex>, held: bool) -> Option<State> {
+pub(crate) fn judge_rule(replica: &Replica, index: Option<RuleIndex>, held: bool) -> Option<State> {
     if held {
         return Some(State::Held);
     }
@@ -294,7 +297,7 @@ fn judge_rule(replica: &Replica, index: Option<RuleIndex>, held: bool) -> Option
 }
 
 // What the state of a commit should be, leaving aside whether its transaction is complete.
-fn judge(
+pub(crate) fn judge(
     storage: &dyn Storage,
     replica: &mut Replica,
     at: LogKey,
@@ -322,7 +325,7 @@ fn judge(
 }
 
 // Whether another commit of the same author takes this one back. One that retracts cannot be retracted.
-fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Result<bool, Error> {
+pub(crate) fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Result<bool, Error> {
     let (lower, upper) =
         (retract_key(space, &row.id, LogKey(0)), retract_key(space, &row.id, LogKey(u64::MAX)));
     let mut by = Vec::new();
@@ -343,7 +346,7 @@ fn is_retracted(storage: &dyn Storage, space: u32, at: LogKey, row: &Row) -> Res
 }
 
 // The commits that go on with a transaction after `at`, as far as the log goes to `end`.
-fn next_of_run(storage: &dyn Storage, at: LogKey, end: LogKey) -> Result<Vec<LogKey>, Error> {
+pub(crate) fn next_of_run(storage: &dyn Storage, at: LogKey, end: LogKey) -> Result<Vec<LogKey>, Error> {
     let (lower, upper) = (key([at.0, 0]), key([at.0, end.0]));
     let mut next = Vec::new();
     let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Excluded(Key::Bytes(&upper)));

@@ -67,8 +67,10 @@ tables! {
     PROOF = 22 "proof" U64;
     /// Public node key -> `Peer`.
     PEER = 23 "peer" Bytes;
+    /// `LogKey` of the first of a run of cold commits -> their rows and bodies, compressed.
+    PACK = 24 "pack" U64;
     /// Public node key, space id -> the last frontiers that both sides had.
-    AGREED = 24 "agreed" Bytes;
+    AGREED = 25 "agreed" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -106,6 +106,18 @@ pub(crate) fn body(storage: &dyn Storage, at: LogKey) -> Result<Option<Vec<u8>>,
     Ok(storage.get(&layout::BODY, at.0.into())?)
 }
 
+/// The body of a row; `None` if it never came. A row without the hash of its body came with it.
+pub(crate) fn body_of(storage: &dyn Storage, at: LogKey, row: &Row) -> Result<Option<Vec<u8>>, Error> {
+    match body(storage, at)? {
+        None if row.body_hash.is_none() => Err(no_body(at)),
+        body => Ok(body),
+    }
+}
+
+fn no_body(at: LogKey) -> Error {
+    Error::damaged(format!("the body of log row {} is missing", at.seq()))
+}
+
 /// What the body of a document commit does. One that is sealed or does not decode has no effect, the same everywhere.
 pub(crate) fn decode_body(row: &Row, body: &[u8]) -> DocumentBody {
     match row.body_encoding {
@@ -141,6 +153,18 @@ pub(crate) fn header(
     row: &Row,
     body: Option<&[u8]>,
 ) -> Result<Header, Error> {
+    header_of(storage, space, at, row, body, author(storage, row.author)?)
+}
+
+/// The header of a row whose author is known.
+pub(crate) fn header_of(
+    storage: &dyn Storage,
+    space: &SpaceId,
+    at: LogKey,
+    row: &Row,
+    body: Option<&[u8]>,
+    author: AuthorId,
+) -> Result<Header, Error> {
     let id = |seq| -> Result<CommitId, Error> { Ok(self::row(storage, LogKey::new(at.space(), seq))?.id) };
     let mut parents = row.parents.iter().map(|seq| id(*seq)).collect::<Result<Vec<_>, _>>()?;
     parents.sort();
@@ -149,13 +173,12 @@ pub(crate) fn header(
         kind: row.kind,
         continues: row.continues,
         space: (row.id.0 != space.0).then_some(*space),
-        author: author(storage, row.author)?,
+        author,
         seq: row.seq,
         previous: row.previous.map(id).transpose()?,
         parents,
         time: row.time,
-        body_hash: hash
-            .ok_or_else(|| Error::damaged(format!("the body of log row {} is missing", at.seq())))?,
+        body_hash: hash.ok_or_else(|| no_body(at))?,
         body_length: row.body_length,
         body_encoding: row.body_encoding,
         extensions: if row.extensions.is_empty() { Header::no_extensions() } else { row.extensions.clone() },

@@ -3,12 +3,13 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::id::{PeerId, SpaceId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_store::{Key, Order, Storage};
 
 use crate::database::Database;
 use crate::error::Error;
 use crate::layout::{self, Bytes, put_bytes, put_number};
+use crate::met::{Agreed, Met};
 
 /// Addresses kept for a peer, the last one that worked first.
 const MAX_ADDRESSES: usize = 16;
@@ -24,6 +25,10 @@ pub struct Peer {
     pub addresses: Vec<String>,
     /// The spaces that are kept in sync with it.
     pub spaces: Vec<SpaceId>,
+    /// The author keys that it proved last.
+    pub authors: Vec<AuthorId>,
+    /// For each space the last moment when both sides had the same.
+    pub agreed: Vec<Agreed>,
     /// When an exchange with it last ended well, Unix milliseconds; 0 is never.
     pub last_sync_ms: u64,
     /// Exchanges that ended well.
@@ -40,11 +45,21 @@ impl Peer {
             id,
             addresses: Vec::new(),
             spaces: Vec::new(),
+            authors: Vec::new(),
+            agreed: Vec::new(),
             last_sync_ms: 0,
             successes: 0,
             failures: 0,
             last_error: String::new(),
         }
+    }
+
+    /// Takes over what connections came to.
+    pub(crate) fn take(&mut self, met: &Met) {
+        let mut all =
+            Met { authors: std::mem::take(&mut self.authors), agreed: std::mem::take(&mut self.agreed) };
+        all.merge(met);
+        (self.authors, self.agreed) = (all.authors, all.agreed);
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -57,13 +72,23 @@ impl Peer {
         for address in &self.addresses {
             put_bytes(&mut row, address.as_bytes());
         }
+        put_number(&mut row, self.spaces.len() as u64);
         for space in &self.spaces {
             row.extend_from_slice(&space.0);
+        }
+        put_number(&mut row, self.authors.len() as u64);
+        for author in &self.authors {
+            row.extend_from_slice(&author.0);
+        }
+        for agreed in &self.agreed {
+            row.extend_from_slice(&agreed.space.0);
+            put_number(&mut row, agreed.position);
+            put_number(&mut row, agreed.at_ms);
         }
         row
     }
 
-    fn decode(id: PeerId, row: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(id: PeerId, row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
         let mut peer = Self::new(id);
         (peer.last_sync_ms, peer.successes, peer.failures) = (row.number()?, row.number()?, row.number()?);
@@ -71,8 +96,15 @@ impl Peer {
         for _ in 0..row.number()? {
             peer.addresses.push(row.text()?.to_owned());
         }
+        for _ in 0..row.number()? {
+            peer.spaces.push(SpaceId(row.array()?));
+        }
+        for _ in 0..row.number()? {
+            peer.authors.push(AuthorId(row.array()?));
+        }
         while let Some(space) = row.array() {
-            peer.spaces.push(SpaceId(space));
+            let (position, at_ms) = (row.number()?, row.number()?);
+            peer.agreed.push(Agreed { space: SpaceId(space), position, at_ms });
         }
         Some(peer)
     }
@@ -110,6 +142,32 @@ impl Database {
             engine.storage.remove(&layout::PEER, id.0.as_slice().into())?;
             engine.staged();
             Ok(())
+        })
+    }
+
+    /// Remembers what a connection with a peer came to.
+    pub(crate) fn met_peer(&self, id: PeerId, met: &Met) -> Result<(), Error> {
+        self.read(|engine| {
+            if engine.met.len() < MAX_PEERS || engine.met.contains_key(&id) {
+                engine.met.entry(id).or_default().merge(met);
+            }
+            Ok(())
+        })
+    }
+
+    /// What connections with a peer came to since the database was opened.
+    pub(crate) fn met(&self, id: &PeerId) -> Result<Met, Error> {
+        self.read(|engine| Ok(engine.met.get(id).cloned().unwrap_or_default()))
+    }
+
+    /// A peer with what connections that are open came to; `None` if it was never met.
+    pub(crate) fn peer_now(&self, id: &PeerId) -> Result<Option<Peer>, Error> {
+        let known = self.peers()?.into_iter().find(|peer| peer.id == *id);
+        self.read(|engine| {
+            let Some(met) = engine.met.get(id) else { return Ok(known) };
+            let mut peer = known.unwrap_or_else(|| Peer::new(*id));
+            peer.take(met);
+            Ok(Some(peer))
         })
     }
 

@@ -33,6 +33,8 @@ pub struct Query {
 pub struct Plan {
     /// The path whose index narrows the candidates; `None` looks at every document.
     pub index: Option<String>,
+    /// How many documents are looked at.
+    pub candidates: u64,
 }
 
 impl Collection {
@@ -106,23 +108,35 @@ impl Query {
     pub fn plan(&self) -> Result<Plan, Error> {
         self.collection.space().database().read(|engine| {
             let facts = self.collection.facts(engine)?;
-            let index = facts.as_ref().and_then(|facts| self.index(facts));
-            Ok(Plan { index: index.map(|(index, _)| index.path.to_string()) })
+            engine.write_view()?;
+            let Some(facts) = facts else { return Ok(Plan { index: None, candidates: 0 }) };
+            if let Some((index, range)) = self.index(&facts) {
+                let candidates = candidates(engine, index, range)?.len() as u64;
+                return Ok(Plan { index: Some(index.path.to_string()), candidates });
+            }
+            let mut candidates = 0;
+            engine.storage.scan(facts.number, None, &mut |stored| {
+                candidates += u64::from(self.deleted || !stored.deleted);
+                ControlFlow::Continue(())
+            })?;
+            Ok(Plan { index: None, candidates })
         })
     }
 
-    fn each(
+    /// Visits each match until the visitor breaks, without sort, limit and skip. Says how many documents it looked at.
+    pub(crate) fn each(
         &self,
         visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         self.collection.space().database().read(|engine| {
-            let Some(facts) = self.collection.facts(engine)? else { return Ok(()) };
+            let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
             engine.write_view()?;
-            let mut failed = None;
+            let (mut failed, mut looked_at) = (None, 0);
             let mut look = |stored: &StoredDocument<'_>| {
                 if stored.deleted && !self.deleted {
                     return ControlFlow::Continue(());
                 }
+                looked_at += 1;
                 match self.matches(stored) {
                     Ok(Some((id, state))) => visit(&id, &state),
                     Ok(None) => ControlFlow::Continue(()),
@@ -144,7 +158,7 @@ impl Query {
                 }
                 None => engine.storage.scan(facts.number, None, &mut look)?,
             }
-            failed.map_or(Ok(()), Err)
+            failed.map_or(Ok(looked_at), Err)
         })
     }
 

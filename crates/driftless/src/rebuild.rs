@@ -1,7 +1,9 @@
 //! Starting over: folding a space again from its log, and forgetting a space. The log is the truth, all else follows.
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
+use driftless_core::clock::Timestamp;
 use driftless_core::commit::Kind;
 use driftless_core::id::SpaceId;
 use driftless_store::{Key, Order, Storage, Table};
@@ -11,7 +13,8 @@ use crate::collections::Collections;
 use crate::digest::Sum;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout::{self, LogKey, key};
+use crate::fork;
+use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::replica::{Counts, Facts};
 use crate::space::{Digest, Space};
@@ -35,12 +38,36 @@ impl Space {
 
 /// Throws away what follows from the log of a space, and derives it again in the order in which commits arrived.
 fn rebuild(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
+    // What had its effect keeps it, also if the clock was set back since.
+    let held = engine.present(space)?.held.clone();
+    fold_again(engine, space, &held)
+}
+
+/// Folds a space again without what is ahead of the clock, though it had its effect: the clock was wrong.
+pub(crate) fn hold_early(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
+    let now = engine.now();
+    let (storage, replica) = engine.parts(space)?;
+    let mut held = BTreeSet::new();
+    for at in 1..replica.next {
+        let row = log::row(storage, replica.key(at))?;
+        if row.time.is_ahead_of(now) {
+            held.insert((row.time, at));
+        }
+    }
+    replica.time = Timestamp::default();
+    fold_again(engine, space, &held)
+}
+
+fn fold_again(
+    engine: &mut Engine,
+    space: &SpaceId,
+    held: &BTreeSet<(Timestamp, LogSeq)>,
+) -> Result<(), Error> {
     engine.write_view()?;
     clear_view(engine, space)?;
+    engine.journal.all_moved();
     let (_, replica) = engine.parts(space)?;
-    // What had its effect keeps it, also if the clock was set back since.
-    let held = replica.held.clone();
     replica.start_over();
     // The log seems to end where it was folded: what stands later has no state yet.
     let last = std::mem::replace(&mut replica.next, 1);
@@ -66,6 +93,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
     engine.write_view()?;
     clear_view(engine, space)?;
+    engine.journal.all_moved();
     let own = engine.author();
     let number = engine.parts(space)?.1.number;
     for name in Collections::names(engine.storage.as_ref(), number)? {
@@ -86,7 +114,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         log::forget_id(storage, at, &row.id)?;
     }
     let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
-    for table in [&layout::LOG, &layout::BODY, &layout::HEAD, &layout::RULE, &layout::PROOF] {
+    for table in [&layout::LOG, &layout::BODY, &layout::PACK, &layout::HEAD, &layout::RULE, &layout::PROOF] {
         remove_numbers(storage, table, lower, upper)?;
     }
     remove_bytes(storage, &layout::RUN, &key([lower]), &key([upper + 1]))?;
@@ -95,6 +123,8 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     let (lower, upper) = (number.to_be_bytes(), (number + 1).to_be_bytes());
     remove_bytes(storage, &layout::TIP, &lower, &upper)?;
     remove_bytes(storage, &layout::COLLECTION, &lower, &upper)?;
+    let (lower, upper) = (fork::space_key(number), fork::space_key(number + 1));
+    remove_bytes(storage, &layout::META, &lower, &upper)?;
     storage.remove(&layout::SPACE, u64::from(number).into())?;
     storage.remove(&layout::SPACE_ID, space.0.as_slice().into())?;
     engine.replicas.remove(space);
@@ -192,6 +222,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::compact::{self, Cold};
     use crate::database::Database;
     use crate::replica::Replica;
     use crate::transaction::Insert;
@@ -239,6 +270,8 @@ mod tests {
 
     // As the space is in memory, as a restart finds it, and as a rebuild makes it.
     fn check(db: &Database, id: &SpaceId) -> Result<(), TestCaseError> {
+        let report = db.fsck(None, &mut |_| {}).unwrap();
+        prop_assert_eq!(report.problems, Vec::new());
         db.write(|engine| engine.present(id).map(drop)).unwrap();
         let (now, loaded, frontiers) = db
             .read(|engine| {
@@ -263,6 +296,8 @@ mod tests {
             })
             .unwrap();
         prop_assert_eq!(&now, &rebuilt);
+        let report = db.fsck(None, &mut |_| {}).unwrap();
+        prop_assert_eq!(report.problems, Vec::new());
         Ok(())
     }
 
@@ -274,7 +309,7 @@ mod tests {
         let document = i64::from(how % 4).into();
         let subject = if how % 8 == 7 { Subject::Anyone } else { Subject::Key(other.db.author().unwrap()) };
         // Whatever the rules do not allow is an error and no more.
-        match what % 10 {
+        match what % 11 {
             0 | 1 => {
                 let insert = Insert { id: Some(document), parent: None };
                 let fields = Map::from_json(&format!(r#"{{"n": {how}, "by": {who}}}"#)).unwrap();
@@ -286,6 +321,10 @@ mod tests {
             5 => drop(space.grant(subject, Permission::Write(Strength(u32::from(how % 16))))),
             6 => drop(space.grant(subject, Permission::Admin(Strength(u32::from(how % 16))))),
             7 => drop(space.revoke(subject)),
+            8 => {
+                let cold = Cold { hot: u64::from(how % 8), least: 1 };
+                peer.db.write(|engine| compact::pack_batch(engine, id, 1, cold)).unwrap();
+            }
             _ => exchange(&space, &other.db),
         }
     }

@@ -194,7 +194,7 @@ pub(crate) fn list(storage: &dyn Storage) -> Result<Vec<RefusedLine>, Error> {
     Ok(lines)
 }
 
-fn decode(hash: &[u8; 32], row: &[u8]) -> Option<RefusedLine> {
+pub(crate) fn decode(hash: &[u8; 32], row: &[u8]) -> Option<RefusedLine> {
     let mut row = Bytes(row);
     let (at_ms, times, bytes) = (row.number()?, row.number()?, row.number()?);
     Some(RefusedLine {

@@ -82,7 +82,7 @@ pub struct Counts {
 impl Counts {
     /// Commits that have their effect.
     pub fn applied(&self) -> u64 {
-        self.commits - self.held - self.void - self.wanted
+        self.commits.saturating_sub(self.held).saturating_sub(self.void).saturating_sub(self.wanted)
     }
 
     fn of(&mut self, state: State) -> &mut u64 {
@@ -100,6 +100,8 @@ pub(crate) struct Replica {
     pub number: u32,
     pub id: SpaceId,
     pub next: LogSeq,
+    /// Where the log ended at the last flush.
+    pub flushed: LogSeq,
     pub log_digest: [u8; 32],
     pub rules: Rules,
     pub rule_at: BTreeMap<LogSeq, RuleIndex>,
@@ -195,6 +197,7 @@ impl Replica {
             number,
             id,
             next: 1,
+            flushed: 1,
             log_digest: Domain::LogDigest.hash(&[&id.0]),
             rules,
             rule_at: BTreeMap::new(),
@@ -396,6 +399,7 @@ impl Replica {
         if !std::mem::take(&mut self.changed) {
             return Ok(());
         }
+        self.flushed = self.next;
         storage.put(&layout::SPACE, u64::from(self.number).into(), &self.summary().encode())?;
         for (author, branch) in std::mem::take(&mut self.changed_tips) {
             let Some(tip) = self.tips.get(&(author, branch)) else { continue };
@@ -442,6 +446,7 @@ impl Replica {
         replica.chains = chains;
         replica.tips = tips;
         replica.next = summary.next;
+        replica.flushed = summary.next;
         replica.log_digest = summary.log_digest;
         replica.counts = summary.counts;
         replica.documents = summary.documents;
@@ -526,7 +531,7 @@ pub(crate) fn range_after(
     Ok(rows)
 }
 
-fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {
+pub(crate) fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {
     let (lower, upper) = (tip_key(number, 0, 0), tip_key(number, u32::MAX, u32::MAX));
     let (mut tips, mut damaged) = (BTreeMap::new(), false);
     let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));

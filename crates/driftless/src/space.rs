@@ -115,7 +115,7 @@ impl Database {
 }
 
 impl Space {
-    fn new(database: Database, id: SpaceId) -> Self {
+    pub(crate) fn new(database: Database, id: SpaceId) -> Self {
         Self { database, id }
     }
 

@@ -6,6 +6,8 @@ use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::fork::{self, Copied, Fork};
+use crate::guard::{Lost, Restored};
 use crate::layout::{self, State};
 use crate::log;
 use crate::refused::{self, RefusedLine};
@@ -22,6 +24,12 @@ pub struct Status {
     pub spaces: Vec<SpaceStatus>,
     /// What was not admitted, the newest first.
     pub refused: Vec<RefusedLine>,
+    /// Whether another copy of this database was met that signs with the same key.
+    pub copied: Option<Copied>,
+    /// The database began as a copy of another.
+    pub restored: Option<Restored>,
+    /// Chains of own keys of which the end was lost here and has not come back.
+    pub lost: Vec<Lost>,
 }
 
 /// The state of a space.
@@ -41,8 +49,8 @@ pub struct SpaceStatus {
     pub void: Vec<Pending>,
     /// Waiting for a body or for the rest of a transaction; at most 100 lines.
     pub wanted: Vec<Pending>,
-    /// Keys that have written two commits with one number: a copied or restored device.
-    pub forked: Vec<AuthorId>,
+    /// Where somebody has signed two commits with one number: a copied or restored device; at most 100.
+    pub forked: Vec<Fork>,
 }
 
 /// A commit that is not applied.
@@ -68,7 +76,22 @@ impl Database {
 fn status(engine: &mut Engine) -> Result<Status, Error> {
     let ids: Vec<SpaceId> = engine.summaries()?.into_iter().map(|summary| summary.id).collect();
     let spaces = ids.into_iter().map(|id| space(engine, id)).collect::<Result<_, _>>()?;
-    Ok(Status { spaces, refused: refused::list(engine.storage.as_ref())? })
+    let copied = Copied::load(engine.storage.as_ref(), &engine.author())?;
+    let mut lost: Vec<Lost> = engine.guards.lost().collect();
+    for index in (0..lost.len()).rev() {
+        let Lost { space, author, commits } = lost[index];
+        if !engine.load(&space)? {
+            continue;
+        }
+        let (storage, replica) = engine.parts(&space)?;
+        let number = replica.author_number(storage, &author)?;
+        let here = number.and_then(|number| replica.last_of(number)).map_or(0, |tip| tip.seq);
+        if commits.is_some_and(|commits| here >= commits) {
+            lost.swap_remove(index);
+        }
+    }
+    let refused = refused::list(engine.storage.as_ref())?;
+    Ok(Status { spaces, refused, restored: engine.guards.restored(), lost, copied })
 }
 
 fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
@@ -84,9 +107,7 @@ fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
         wanted: Vec::new(),
         forked: Vec::new(),
     };
-    for author in replica.forked() {
-        status.forked.push(replica.author(storage, author)?);
-    }
+    status.forked = fork::list(storage, replica, SHOWN)?;
     for (at, state) in replica::range(storage, &layout::STATE, replica.number)? {
         let state = State::decode(&state)?;
         let lines = match state {

@@ -26,6 +26,8 @@ use crate::stored::{index_keys, read_stored};
 const DECODED: usize = 32;
 /// Documents kept in memory after a flush.
 const CACHED: usize = 4096;
+/// Edits of one commit from which on their documents are looked up together.
+const MANY: usize = 64;
 
 /// One commit that has an effect, as the fold sees it.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +96,13 @@ struct Loaded {
     stale_from: Option<Timestamp>,
 }
 
+// A document as storage has it.
+struct Stored {
+    number: u64,
+    state: DocumentState,
+    last: Option<(Timestamp, LogKey)>,
+}
+
 /// The documents of a database in memory between flushes.
 #[derive(Debug, Default)]
 pub(crate) struct View {
@@ -129,6 +138,7 @@ impl View {
         origin: Origin,
         edits: &[Edit],
     ) -> Result<(), Error> {
+        self.load_many(storage, collections, origin.key.space(), edits)?;
         for edit in edits {
             let collection = collections.ensure(storage, origin.key.space(), &edit.collection)?;
             let number = self.ensure(storage, &collection, &edit.document)?;
@@ -190,7 +200,7 @@ impl View {
         collection: &Arc<CollectionFacts>,
         id: &DocumentId,
     ) -> Result<Option<DocumentState>, Error> {
-        let at = (collection.number, id.to_string());
+        let at = (collection.number, id.text());
         if let Some(number) = self.numbers.get(&at).copied() {
             self.refold(storage, number)?;
             let state = self.loaded.get(&number).map(|document| &document.state);
@@ -274,10 +284,44 @@ impl View {
         if let Some((_, body)) = self.decoded.iter().find(|(key, _)| *key == at) {
             return Ok(Some(body.clone()));
         }
-        let Some(bytes) = log::body(storage, at)? else { return Ok(None) };
-        let body = Arc::new(log::decode_body(&log::row(storage, at)?, &bytes));
+        let row = log::row(storage, at)?;
+        let Some(bytes) = log::body_of(storage, at, &row)? else { return Ok(None) };
+        let body = Arc::new(log::decode_body(&row, &bytes));
         self.remember(at, body.clone());
         Ok(Some(body))
+    }
+
+    // Loads the documents of a large commit, so that `ensure` finds them. They are looked up in the order of the index:
+    // in that of the edits each look-up of a random id would meet pages that the processor has not seen for long.
+    fn load_many(
+        &mut self,
+        storage: &mut dyn Storage,
+        collections: &mut Collections,
+        space: u32,
+        edits: &[Edit],
+    ) -> Result<(), Error> {
+        if edits.len() < MANY {
+            return Ok(());
+        }
+        let mut wanted = Vec::with_capacity(edits.len());
+        for (place, edit) in edits.iter().enumerate() {
+            let collection = collections.ensure(storage, space, &edit.collection)?;
+            let at = (collection.number, edit.document.text());
+            if !self.numbers.contains_key(&at) {
+                wanted.push((at, place, collection, &edit.document, None));
+            }
+        }
+        wanted.sort_unstable_by(|(left, first, ..), (right, second, ..)| (left, first).cmp(&(right, second)));
+        wanted.dedup_by(|(later, ..), (first, ..)| later == first);
+        for (at, .., found) in &mut wanted {
+            *found = stored(storage, at)?;
+        }
+        // New ones are numbered in the order of the edits.
+        wanted.sort_unstable_by_key(|(_, place, ..)| *place);
+        for (at, _, collection, id, found) in wanted {
+            self.load(at, &collection, id, found);
+        }
+        Ok(())
     }
 
     // The number of a document, loaded; a new one if nobody has edited it yet.
@@ -287,25 +331,26 @@ impl View {
         collection: &Arc<CollectionFacts>,
         id: &DocumentId,
     ) -> Result<u64, Error> {
-        let at = (collection.number, id.to_string());
+        let at = (collection.number, id.text());
         if let Some(number) = self.numbers.get(&at) {
             return Ok(*number);
         }
-        let mut found = None;
-        storage.document_by_id(collection.number, &at.1, &mut |stored| {
-            found = Some((stored.number, read_stored(stored)));
-        })?;
-        let (number, state, last) = match found {
-            Some((number, read)) => {
-                let (state, last) = read?;
-                (number, state, last)
-            }
-            None => {
-                let number = self.next;
-                self.next += 1;
-                (number, DocumentState::default(), None)
-            }
-        };
+        let found = stored(storage, &at)?;
+        Ok(self.load(at, collection, id, found))
+    }
+
+    fn load(
+        &mut self,
+        at: (u64, String),
+        collection: &Arc<CollectionFacts>,
+        id: &DocumentId,
+        found: Option<Stored>,
+    ) -> u64 {
+        let Stored { number, state, last } = found.unwrap_or_else(|| {
+            let number = self.next;
+            self.next += 1;
+            Stored { number, state: DocumentState::default(), last: None }
+        });
         let loaded = Loaded {
             collection: collection.clone(),
             id: id.clone(),
@@ -319,7 +364,7 @@ impl View {
         };
         self.loaded.insert(number, loaded);
         self.numbers.insert(at, number);
-        Ok(number)
+        number
     }
 
     // Folds a stale document from the last checkpoint before what changed.
@@ -441,11 +486,20 @@ impl Loaded {
     }
 }
 
+// The document of a collection and the text of an id, if it is stored.
+fn stored(storage: &dyn Storage, at: &(u64, String)) -> Result<Option<Stored>, Error> {
+    let mut found = Ok(None);
+    storage.document_by_id(at.0, &at.1, &mut |stored| {
+        found = read_stored(stored).map(|(state, last)| Some(Stored { number: stored.number, state, last }));
+    })?;
+    found
+}
+
 fn edit_key(number: u64, origin: Origin) -> Vec<u8> {
     key([number, origin.time.0, origin.key.0])
 }
 
-fn read_key(key: Key<'_>) -> Option<(Timestamp, LogKey)> {
+pub(crate) fn read_key(key: Key<'_>) -> Option<(Timestamp, LogKey)> {
     let Key::Bytes(bytes) = key else { return None };
     let mut bytes = layout::Bytes(bytes.get(8..)?);
     let time = u64::from_be_bytes(bytes.array()?);

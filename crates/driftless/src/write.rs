@@ -24,6 +24,7 @@ const BODY_FRAME: usize = 64;
 impl Engine {
     /// Founds a space in which this user is the admin that nobody can remove.
     pub(crate) fn create_space(&mut self, name: &str) -> Result<SpaceId, Error> {
+        self.alone()?;
         let author = self.author();
         let admin = Permission::Admin(Strength(0));
         let operators = vec![
@@ -125,6 +126,7 @@ impl Engine {
 
     // What the next commit builds on. More heads than a header can name are joined by merge commits first.
     fn parents(&mut self, space: &SpaceId, kind: Kind) -> Result<Parents, Error> {
+        self.alone()?;
         loop {
             let own = self.author();
             let (storage, replica) = self.parts(space)?;
@@ -136,6 +138,8 @@ impl Engine {
                     "this key has written {forgotten} commits in this space before it was forgotten here; import them first"
                 )));
             }
+            self.guards.check(space, &own, previous.map_or(0, |previous| previous.seq))?;
+            let (_, replica) = self.parts(space)?;
             let mut heads: Vec<Facts> = replica.write_heads().copied().collect();
             heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
             let all: Vec<Facts> = previous.iter().chain(&heads).copied().collect();

@@ -108,6 +108,28 @@ impl Joiner {
     }
 }
 
+/// The records of a frame for a side that reads what this build reads. For fuzzing, where there is no connection.
+pub fn cut_frame(frame: &[u8], record: usize) -> Vec<Vec<u8>> {
+    cut(frame, Encodings::ours(), record).collect()
+}
+
+/// The frames in records of at most `record` bytes, of which there are at least 16. For fuzzing as well.
+pub fn join_records<'r>(
+    records: impl IntoIterator<Item = &'r [u8]>,
+    record: usize,
+    limit: usize,
+) -> Result<Vec<Vec<u8>>, NetError> {
+    let (mut joiner, mut frames) = (Joiner::new(record.max(16), limit), Vec::new());
+    for payload in records {
+        match joiner.push(payload)? {
+            Joined::Part => {}
+            Joined::Frame(frame) => frames.push(frame),
+            Joined::End => break,
+        }
+    }
+    Ok(frames)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

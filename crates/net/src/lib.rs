@@ -32,6 +32,9 @@ pub mod conformance;
 
 pub use address::{Address, AddressError, Place};
 #[cfg(feature = "http")]
+#[doc(hidden)]
+pub use framing::{cut_frame, join_records};
+#[cfg(feature = "http")]
 pub use http::{HttpOptions, HttpTransport};
 pub use memory::{MemoryNetwork, MemoryTransport, pair};
 pub use transport::{

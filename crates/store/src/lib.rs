@@ -25,6 +25,9 @@ pub use folder::{Folder, LOCK_PATIENCE, WriterLock};
 pub use memory::MemoryStorage;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Access, SqliteStorage};
+#[cfg(feature = "sqlite")]
+#[doc(hidden)]
+pub use sqlite::{Disk, beneath_checksums};
 pub use storage::{
     Document, DocumentVisitor, Key, KeyKind, Order, RowVisitor, Schema, Storage, StorageError, Table,
 };

@@ -13,12 +13,17 @@
 //! nothing. SQLite replays the log when the file is next opened. A new database is built in a draft beside it and
 //! renamed into place, so the file is either absent or complete.
 //!
-//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, or holds values of
-//! another type than we write is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
+//! **What is trusted.** Nothing: a file that is not ours, has other tables than its version says, holds values of
+//! another type than we write, or a row whose checksum (`checksum`) is wrong is `Damaged`; triggers are off. Memory mapping is off too: through it a file that
 //! somebody truncates would end the process with a signal instead of an error.
 
+mod checksum;
+mod copy;
 mod open;
 mod sql;
+
+#[doc(hidden)]
+pub use checksum::beneath_checksums;
 
 use std::cell::Cell;
 use std::ops::Bound;
@@ -44,6 +49,16 @@ pub enum Access {
     Read,
 }
 
+/// What SQLite takes for the file system, and how early its log is copied into the file: for tests of disks that fail.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    /// The name of a registered SQLite VFS. If left unset, that of the operating system.
+    pub vfs: Option<String>,
+    /// Pages of the write-ahead log after which it is copied. If left unset, what users have.
+    pub checkpoint_pages: Option<u32>,
+}
+
 /// A database in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStorage {
@@ -53,6 +68,8 @@ pub struct SqliteStorage {
     phase: Cell<Phase>,
     // SQLite's counter of changes by other connections, as of our snapshot.
     seen: i64,
+    // Rows are given as they are, whatever their checksums say.
+    salvage: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,20 +89,41 @@ impl SqliteStorage {
     /// Opens the file at `path`. `Create` refuses a file that is there (`Exists`), the others one that is not
     /// (`NotFound`).
     pub fn open(path: impl AsRef<Path>, schema: &Schema, access: Access) -> Result<Self, StorageError> {
+        Self::open_on(&Disk::default(), path, schema, access)
+    }
+
+    /// The same on another disk. `Create` makes the file itself on the disk of the operating system.
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: &Disk,
+        path: impl AsRef<Path>,
+        schema: &Schema,
+        access: Access,
+    ) -> Result<Self, StorageError> {
         let path = path.as_ref();
         schema.check()?;
         if access == Access::Create {
             open::create(path, schema)?;
         }
-        let connection = open::open(path, schema, access)?;
+        Self::over(open::open(path, schema, access, disk)?, schema, access == Access::Read)
+    }
+
+    /// Opens a file for reading without asking whether it is whole, to save what can still be read from it. Whatever
+    /// cannot be is `Damaged` when it is asked for.
+    pub fn open_damaged(path: impl AsRef<Path>, schema: &Schema) -> Result<Self, StorageError> {
+        schema.check()?;
+        Ok(Self { salvage: true, ..Self::over(open::damaged(path.as_ref())?, schema, true)? })
+    }
+
+    fn over(connection: Connection, schema: &Schema, reader: bool) -> Result<Self, StorageError> {
         connection.set_prepared_statement_cache_capacity(sql::statements(schema));
-        let reader = access == Access::Read;
         let mut storage = Self {
             connection,
             schema: *schema,
             tables: schema.tables.iter().map(TableSql::new).collect(),
             phase: Cell::new(if reader { Phase::Reading } else { Phase::Idle }),
             seen: 0,
+            salvage: false,
         };
         if reader {
             storage.seen = storage.data_version()?;
@@ -137,7 +175,11 @@ impl SqliteStorage {
     }
 
     fn data_version(&self) -> Result<i64, StorageError> {
-        self.prepare(sql::DATA_VERSION)?.query_row([], |row| row.get(0)).map_err(failure)
+        self.number(sql::DATA_VERSION)
+    }
+
+    fn number(&self, sql: &str) -> Result<i64, StorageError> {
+        self.prepare(sql)?.query_row([], |row| row.get(0)).map_err(failure)
     }
 
     fn snapshot(&self) -> Result<i64, StorageError> {
@@ -153,11 +195,15 @@ impl SqliteStorage {
 impl Storage for SqliteStorage {
     fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
         let mut statement = self.reading(&self.table(table, Some(key))?.get)?;
-        statement.query_row([Bind(key)], |row| Ok(blob(row, 0)?.to_vec())).optional().map_err(failure)
+        let value = |row: &Row<'_>| {
+            Ok(checksum::open(table.name, key, blob(row, 0)?, self.salvage).map(<[u8]>::to_vec))
+        };
+        statement.query_row([Bind(key)], value).optional().map_err(failure)?.transpose()
     }
 
     fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError> {
-        self.write(&self.table(table, Some(key))?.put, (Bind(key), value)).map(|_| ())
+        let stored = checksum::seal(table.name, key, value);
+        self.write(&self.table(table, Some(key))?.put, (Bind(key), stored)).map(|_| ())
     }
 
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
@@ -180,8 +226,9 @@ impl Storage for SqliteStorage {
                 let mut statement = self.reading(sql.range(order, true))?;
                 let mut rows = statement.query([first, last]).map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
-                    let number = unsigned(row, 0).map_err(failure)?;
-                    if visit(Key::U64(number), blob(row, 1).map_err(failure)?).is_break() {
+                    let key = Key::U64(unsigned(row, 0).map_err(failure)?);
+                    let value = blob(row, 1).map_err(failure)?;
+                    if visit(key, checksum::open(table.name, key, value, self.salvage)?).is_break() {
                         break;
                     }
                 }
@@ -195,8 +242,9 @@ impl Storage for SqliteStorage {
                 }
                 .map_err(failure)?;
                 while let Some(row) = rows.next().map_err(failure)? {
-                    let key = blob(row, 0).map_err(failure)?;
-                    if visit(Key::Bytes(key), blob(row, 1).map_err(failure)?).is_break() {
+                    let key = Key::Bytes(blob(row, 0).map_err(failure)?);
+                    let value = blob(row, 1).map_err(failure)?;
+                    if visit(key, checksum::open(table.name, key, value, self.salvage)?).is_break() {
                         break;
                     }
                 }
@@ -210,7 +258,8 @@ impl Storage for SqliteStorage {
     }
 
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError> {
-        let Document { id, deleted, json, state, .. } = *document;
+        let Document { id, deleted, json, .. } = *document;
+        let state = &checksum::seal_document(document);
         let row = (number(document.number)?, number(document.collection)?, id, deleted, json, state);
         if self.write(sql::UPSERT_DOCUMENT, row)? == 0 {
             // Rare: the number is there with another id. The usual statement leaves the two indexes alone.
@@ -226,7 +275,7 @@ impl Storage for SqliteStorage {
     fn document(&self, document: u64, visit: &mut dyn FnMut(&Document<'_>)) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT)?;
         let visited = statement.query_row([number(document)?], |row| visit_document(row, visit));
-        visited.optional().map_err(failure).map(|found| found.is_some())
+        visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
     fn document_by_id(
@@ -236,8 +285,17 @@ impl Storage for SqliteStorage {
         visit: &mut dyn FnMut(&Document<'_>),
     ) -> Result<bool, StorageError> {
         let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
-        let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, visit));
-        visited.optional().map_err(failure).map(|found| found.is_some())
+        // An index that is damaged leads to the row of another document, which is sound in itself.
+        let mut is_asked = false;
+        let mut look = |document: &Document<'_>| {
+            is_asked = document.collection == collection && document.id == id;
+            if is_asked {
+                visit(document);
+            }
+        };
+        let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, &mut look));
+        let visited = visited.map(|found| found.and_then(|()| if is_asked { Ok(()) } else { Err(misled()) }));
+        visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
     }
 
     fn scan(
@@ -246,11 +304,18 @@ impl Storage for SqliteStorage {
         after: Option<u64>,
         visit: &mut DocumentVisitor<'_>,
     ) -> Result<(), StorageError> {
+        let mut last = after;
         let after = after.map_or(Ok(-1), number)?;
         let mut statement = self.reading(sql::SCAN)?;
         let mut rows = statement.query([number(collection)?, after]).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
-            if visit_document(row, visit).map_err(failure)?.is_break() {
+            let mut look = |document: &Document<'_>| {
+                let is_asked =
+                    document.collection == collection && last.is_none_or(|last| last < document.number);
+                last = Some(document.number);
+                is_asked.then(|| visit(document)).ok_or_else(misled)
+            };
+            if visit_document(row, &mut look).map_err(failure)???.is_break() {
                 break;
             }
         }
@@ -299,6 +364,48 @@ impl Storage for SqliteStorage {
         let version = self.snapshot()?;
         self.phase.set(Phase::Reading);
         Ok(std::mem::replace(&mut self.seen, version) != version)
+    }
+
+    fn check(&self, problem: &mut dyn FnMut(String)) -> Result<(), StorageError> {
+        let mut statement = self.reading(sql::CHECK)?;
+        let mut rows = statement.query([]).map_err(failure)?;
+        loop {
+            match rows.next() {
+                Ok(None) => return Ok(()),
+                Ok(Some(row)) => {
+                    let line: String = row.get(0).map_err(failure)?;
+                    if line != "ok" {
+                        problem(line.replace('\n', "; "));
+                    }
+                }
+                // What it cannot even walk over is damage too.
+                Err(error) => match failure(error) {
+                    StorageError::Damaged(what) => {
+                        problem(what);
+                        return Ok(());
+                    }
+                    other => return Err(other),
+                },
+            }
+        }
+    }
+
+    fn shrink(&mut self) -> Result<(), StorageError> {
+        if self.phase.get() != Phase::Idle {
+            return Ok(());
+        }
+        // A bit at a time, each a transaction of its own: pages from the end of the file move to where there is room.
+        while self.number(sql::FREE_PAGES)? > 0 {
+            let before = self.number(sql::FREE_PAGES)?;
+            let mut statement = self.prepare(sql::GIVE_BACK)?;
+            let mut steps = statement.query([]).map_err(failure)?;
+            while steps.next().map_err(failure)?.is_some() {}
+            if self.number(sql::FREE_PAGES)? >= before {
+                break;
+            }
+        }
+        // Only now does the file itself end earlier. A reader may hinder that; then the next one does it.
+        self.prepare(sql::CHECKPOINT)?.query_row([], |_| Ok(())).map_err(failure)
     }
 
     fn size(&self) -> Result<u64, StorageError> {
@@ -375,15 +482,20 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn visit_document<T>(
     row: &Row<'_>,
     visit: &mut (impl FnMut(&Document<'_>) -> T + ?Sized),
-) -> rusqlite::Result<T> {
-    Ok(visit(&Document {
+) -> rusqlite::Result<Result<T, StorageError>> {
+    let stored = Document {
         number: unsigned(row, 0)?,
         collection: unsigned(row, 1)?,
         id: row.get_ref(2)?.as_str()?,
         deleted: row.get(3)?,
         json: row.get_ref(4)?.as_str()?,
         state: blob(row, 5)?,
-    }))
+    };
+    Ok(checksum::open_document(stored).map(|document| visit(&document)))
+}
+
+fn misled() -> StorageError {
+    StorageError::Damaged("an index of the documents leads to another document".into())
 }
 
 fn given_up() -> StorageError {

@@ -285,6 +285,18 @@ pub trait Storage: Send {
     /// are of one state. A handle that writes is always at the newest, so `false`.
     fn refresh(&mut self) -> Result<bool, StorageError>;
 
+    /// Looks for damage below tables and rows, such as pages that do not hang together: each found is told as one
+    /// sentence, about a hundred at most. If never implemented, there is nothing below to look at.
+    fn check(&self, problem: &mut dyn FnMut(String)) -> Result<(), StorageError> {
+        let _ = problem;
+        Ok(())
+    }
+
+    /// Gives room on the disk back that nothing uses any more. Outside a transaction; does nothing inside one.
+    fn shrink(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Bytes the database takes on disk, without its log of recent writes; 0 for one that is in memory.
     fn size(&self) -> Result<u64, StorageError>;
 }

@@ -125,8 +125,21 @@ fn import(context: &mut Context, file: &Path) -> Result<(), Failure> {
     let imported = database.import(&mut source, &mut |_| ())?;
     let line = contract::Imported::from(imported);
     let output = &mut context.output;
-    if output.json { output.record(&line) } else { print(output, &line) }
+    if output.json {
+        output.record(&line)?
+    } else {
+        print(output, &line)?
+    }
+    if line.damaged == 0 {
+        return Ok(());
+    }
+    let message = format!("{}: {} in the bundle", file.display(), counted(line.damaged, "damaged place"));
+    let hint = "what is intact was taken; import an intact copy too, or `sync` with a peer";
+    Err(Failure::invalid("damaged_bundle", message, hint))
 }
+
+// Damaged places printed for people; `--json` names more.
+const SHOWN: usize = 10;
 
 fn print(output: &mut Output, line: &contract::Imported) -> Result<(), Failure> {
     output.text(format!(
@@ -149,6 +162,10 @@ fn print(output: &mut Output, line: &contract::Imported) -> Result<(), Failure> 
         .collect();
     if !states.is_empty() {
         output.text(states.join(", "))?;
+    }
+    for damage in line.damage.iter().take(SHOWN) {
+        let contract::Damage { frame, offset, bytes, reason, .. } = damage;
+        output.text(format!("frame {frame}, byte {offset}, {}: {reason}", size_text(*bytes)))?;
     }
     if line.held + line.void + line.wanted + line.refused + line.declined > 0 {
         output.note("`driftless status` says why");

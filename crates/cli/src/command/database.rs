@@ -1,29 +1,61 @@
-//! `init`, `status` and `rebuild`: what concerns the database as a whole.
+//! `init`, `status`, `rebuild` and `compact`: what concerns the database as a whole.
 
-use driftless::{AuthorId, Database, OpenMode};
+use std::path::Path;
+
+use driftless::{AuthorId, Database, OpenMode, Original};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, chosen};
 use crate::contract;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{Output, Table, counted, escape, size_text, thousands, time_text};
 
 pub(super) fn init(context: &mut Context, name: Option<String>) -> Result<(), Failure> {
     let dir = context.dir()?;
     let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
     let name = name.or_else(|| context.global.user.clone()).or(user).unwrap_or_else(|| "me".to_owned());
-    let database =
-        Database::builder().open_mode(OpenMode::Create).user_name(&name).open(&dir).map_err(|error| {
-            let mut failure = Failure::from(match error {
-                // Only what exists can be in use.
-                driftless::Error::Locked => driftless::Error::Exists(dir.display().to_string()),
-                error => error,
-            });
-            if failure.code == "exists" {
-                failure.hint =
-                    "`driftless status` shows what is in it; `--dir` names another folder".to_owned();
-            }
-            failure
-        })?;
+    let database = Database::builder().open_mode(OpenMode::Create).user_name(&name).open(&dir);
+    let database = database.map_err(|error| not_made(&dir, error))?;
+    made(context, &dir, &database)?;
+    context.output.note("next: driftless space create NAME");
+    Ok(())
+}
+
+/// `init --from`: a database from a backup.
+pub(super) fn restore(context: &mut Context, file: &Path, original_is_gone: bool) -> Result<(), Failure> {
+    let dir = context.dir()?;
+    let original = if original_is_gone { Original::IsGone } else { Original::MayExist };
+    let file = context.input.path(file);
+    let database = Database::builder().restore(&dir, &file, original, &mut |_, _| ());
+    let database = database.map_err(|error| match error {
+        driftless::Error::NotFound { what: "backup", name } => {
+            let message = format!("{name}: no such file");
+            Failure::new(Exit::NotFound, "file_not_found", message, "check the path")
+        }
+        error => not_made(&dir, error),
+    })?;
+    made(context, &dir, &database)?;
+    if !original_is_gone {
+        context
+            .output
+            .note("next: driftless sync, before anything is written: the original may have written more");
+    }
+    Ok(())
+}
+
+fn not_made(dir: &Path, error: driftless::Error) -> Failure {
+    let mut failure = Failure::from(match error {
+        // Only what exists can be in use.
+        driftless::Error::Locked => driftless::Error::Exists(dir.display().to_string()),
+        error => error,
+    });
+    if failure.code == "exists" {
+        failure.hint = "`driftless status` shows what is in it; `--dir` names another folder".to_owned();
+    }
+    failure
+}
+
+fn made(context: &mut Context, dir: &Path, database: &Database) -> Result<(), Failure> {
     let line = contract::Init {
         dir: dir.display().to_string(),
         user: database.user()?,
@@ -38,9 +70,7 @@ pub(super) fn init(context: &mut Context, name: Option<String>) -> Result<(), Fa
         ("database", escape(&line.dir).into_owned()),
         ("user", escape(&line.user).into_owned()),
         ("author", line.author.to_string()),
-    ])?;
-    output.note("next: driftless space create NAME");
-    Ok(())
+    ])
 }
 
 pub(super) fn rebuild(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
@@ -59,6 +89,30 @@ pub(super) fn rebuild(context: &mut Context, space: Option<&str>) -> Result<(), 
     Ok(())
 }
 
+pub(super) fn compact(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
+    let database = context.write()?;
+    let bar = if context.output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {human_pos} commits") {
+        bar.set_style(style);
+    }
+    let mut progress = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let done = match space {
+        Some(name) => database.space(name)?.compact(&mut progress),
+        None => database.compact(&mut progress),
+    };
+    bar.finish_and_clear();
+    let driftless::Compacted { packed, bytes_before, bytes_after } = done?;
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&contract::Compacted { packed, bytes_before, bytes_after });
+    }
+    let sizes = format!("{} before, {} after", size_text(bytes_before), size_text(bytes_after));
+    output.text(format!("{} packed; {sizes}", counted(packed, "commit")))
+}
+
 pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
     let database = context.read()?;
     let only = space.map(|name| database.space(name)).transpose()?.map(|space| space.id());
@@ -72,8 +126,21 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
         bytes: database.bytes_on_disk()?,
         spaces: spaces.map(space_status).collect(),
         refused: refused.map(refused_line).collect(),
+        copied: status.copied.map(|copied| contract::Copied {
+            space: copied.space,
+            seq: copied.seq,
+            commit: copied.commit,
+            since: copied.since_ms,
+        }),
+        restored: status.restored.map(contract::Restored::from),
+        lost: status.lost.into_iter().map(contract::Lost::from).collect(),
     };
-    line.ok = line.refused.is_empty() && line.spaces.iter().all(is_fine);
+    let guarded = line.restored.as_ref().is_some_and(|restored| !restored.guarded.is_empty());
+    line.ok = line.copied.is_none()
+        && line.refused.is_empty()
+        && line.spaces.iter().all(is_fine)
+        && !guarded
+        && line.lost.is_empty();
     let output = &mut context.output;
     if output.json { output.record(&line) } else { print(output, &line) }
 }
@@ -92,7 +159,7 @@ fn space_status(space: driftless::SpaceStatus) -> contract::SpaceStatus {
         held: waiting(space.counts.held, space.held),
         void: waiting(space.counts.void, space.void),
         wanted: waiting(space.counts.wanted, space.wanted),
-        forked: space.forked,
+        forked: space.forked.into_iter().map(contract::Fork::from).collect(),
     }
 }
 
@@ -139,19 +206,37 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         print_waiting(output, space, "held", &space.held)?;
         print_waiting(output, space, "void", &space.void)?;
         print_waiting(output, space, "wanted", &space.wanted)?;
-        for author in &space.forked {
+        for fork in &space.forked {
             output.text("")?;
             output.text(format!(
-                "forked in {}: {author} signed two commits of one number; was a device copied or restored?",
-                escape(&space.name)
+                "forked in {}: {} signed two commits with the number {}, {} and {}; the second came at {} UTC. \
+                 Was a device copied or restored?",
+                escape(&space.name),
+                fork.author,
+                fork.seq,
+                fork.commits[0].short(),
+                fork.commits[1].short(),
+                time_text(fork.since)
             ))?;
         }
     }
     print_refused(output, &status.refused)?;
+    if let Some(copied) = &status.copied {
+        output.text("")?;
+        output.text(format!(
+            "Another copy of this database signs with the same key: since {} UTC nothing more is written here. \
+             `driftless doctor` says what to do.",
+            time_text(copied.since)
+        ))?;
+    }
+    print_guards(output, status)?;
     output.text("")?;
     output.text(match (status.ok, status.spaces.is_empty()) {
         (true, true) => "There is no space yet: `driftless space create NAME` makes one.",
         (true, false) => "All is well: every commit is applied, and nothing was refused.",
+        (false, _) if status.refused.is_empty() && status.spaces.iter().all(is_fine) => {
+            "Every commit that is here is applied, and nothing was refused."
+        }
         (false, _) => "`void` has no effect any more; `held` and `wanted` are still to come.",
     })
 }
@@ -179,6 +264,26 @@ fn print_waiting(
     output.table(&table)?;
     let more = waiting.count.saturating_sub(waiting.commits.len() as u64);
     if more > 0 { output.text(format!("and {} more", thousands(more))) } else { Ok(()) }
+}
+
+fn print_guards(output: &mut Output, status: &contract::Status) -> Result<(), Failure> {
+    for space in status.restored.iter().flat_map(|restored| &restored.guarded) {
+        output.text("")?;
+        output.text(format!(
+            "restored from a copy: {} takes no writes before an exchange with a peer, whose keys may be in use elsewhere",
+            space.short()
+        ))?;
+    }
+    for lost in &status.lost {
+        let written = lost.commits.map_or_else(|| "commits".to_owned(), |commits| counted(commits, "commit"));
+        output.text("")?;
+        output.text(format!(
+            "lost in {}: {} has written {written}, and not all are here; a sync brings them back",
+            lost.space.short(),
+            lost.author.short()
+        ))?;
+    }
+    Ok(())
 }
 
 fn print_refused(output: &mut Output, refused: &[contract::Refused]) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use std::path::Path;
 
-use driftless::{Collection, DocumentId, Insert};
+use driftless::{At, Collection, DocumentId, Insert, operators_to_value};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, collection};
@@ -34,10 +34,19 @@ pub(super) fn insert(
     print_written(&mut context.output, written, "")
 }
 
-pub(super) fn get(context: &mut Context, document: &OneDocument) -> Result<(), Failure> {
+pub(super) fn get(context: &mut Context, document: &OneDocument, at: Option<&str>) -> Result<(), Failure> {
     let id = input::document_id(&document.id)?;
-    let found = context.read_collection(&document.at)?.get(&id)?;
-    let found = found.ok_or_else(|| missing(&id))?;
+    let collection = context.read_collection(&document.at)?;
+    let found = match at {
+        None => collection.get(&id)?.ok_or_else(|| missing(&id))?,
+        Some(word) => {
+            let found = collection.get_at(&id, input::moment(collection.space(), word)?)?;
+            found.ok_or_else(|| {
+                let message = format!("document {} was not there at {}", id_text(&id), escape(word));
+                Failure::new(Exit::NotFound, "not_found", message, "`driftless log` prints its history")
+            })?
+        }
+    };
     let output = &mut context.output;
     if output.json {
         return output.document(&found);
@@ -48,6 +57,24 @@ pub(super) fn get(context: &mut Context, document: &OneDocument) -> Result<(), F
         output.text(escape_json(line))?;
     }
     Ok(())
+}
+
+pub(super) fn diff(
+    context: &mut Context,
+    document: &OneDocument,
+    from: &str,
+    to: Option<&str>,
+) -> Result<(), Failure> {
+    let id = input::document_id(&document.id)?;
+    let collection = context.read_collection(&document.at)?;
+    let from = input::moment(collection.space(), from)?;
+    let to = to.map_or(Ok(At::Now), |word| input::moment(collection.space(), word))?;
+    let operators = collection.diff(&id, from, to)?;
+    let text = match operators.is_empty() {
+        true => "{}".to_owned(),
+        false => operators_to_value(&operators).to_json(),
+    };
+    context.output.text(escape_json(&text))
 }
 
 fn missing(id: &DocumentId) -> Failure {

@@ -2,12 +2,15 @@
 
 mod bundle;
 mod database;
+mod doctor;
 mod document;
+mod explain;
 mod history;
 mod index;
 mod member;
 mod network;
 mod query;
+mod repair;
 mod serve;
 #[cfg(unix)]
 mod socket;
@@ -94,13 +97,20 @@ fn execute(arguments: Arguments, terminal: Terminal, served: Option<Served>) -> 
 fn runs_in_serve(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Init { .. } | Command::Serve { .. } | Command::Demo { .. } | Command::Completions { .. }
+        Command::Init { .. }
+            | Command::Serve { .. }
+            | Command::Demo { .. }
+            | Command::Completions { .. }
+            | Command::Fsck { repair: true, .. }
     )
 }
 
 fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { name } => database::init(context, name),
+        Command::Init { name: _, from: Some(file), original_is_gone } => {
+            database::restore(context, &file, original_is_gone)
+        }
+        Command::Init { name, .. } => database::init(context, name),
         Command::Space(command) => space::run(context, command),
         Command::Insert { at, fields, id, parent } => {
             document::insert(context, &at, &fields, id.as_deref(), parent.as_deref())
@@ -108,13 +118,15 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Import { at, file, key, format } => {
             document::import(context, &at, &file, key.as_deref(), format)
         }
-        Command::Get(document) => document::get(context, &document),
+        Command::Get { document, at } => document::get(context, &document, at.as_deref()),
+        Command::Diff { document, from, to } => document::diff(context, &document, &from, to.as_deref()),
+        Command::Explain { document, peer } => explain::run(context, &document, peer.as_deref()),
         Command::Edit { document, operators } => document::edit(context, &document, &operators),
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
         Command::Restore(document) => document::restore(context, &document),
-        Command::Find { at, filter, sort, limit, skip, deleted } => {
-            let page = query::Page { sort, limit, skip, deleted };
+        Command::Find { at, filter, sort, limit, skip, deleted, plan } => {
+            let page = query::Page { sort, limit, skip, deleted, plan };
             query::find(context, &at, filter.as_deref(), &page)
         }
         Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
@@ -130,7 +142,12 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Revoke { space, subject } => member::revoke(context, &space, &subject),
         Command::Members { space } => member::members(context, &space),
         Command::Status { space } => database::status(context, space.as_deref()),
+        Command::Doctor { fix, keep_key } => doctor::run(context, fix, keep_key),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
+        Command::Fsck { repair: true, peer, .. } => repair::repair(context, peer.as_deref()),
+        Command::Fsck { space, .. } => repair::fsck(context, space.as_deref()),
+        Command::Backup { file } => repair::backup(context, &file),
+        Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
         Command::Serve { http, address } => serve::run(context, &http, &address),
         Command::Ticket { space, permission, uses, expires, address } => {

@@ -244,6 +244,49 @@ pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str
     }
 }
 
+/// Exchanges spaces with a peer, or with all that are known, to fetch what a repair could not save. Fails if a space
+/// could be exchanged with nobody.
+pub(super) fn refetch(
+    context: &mut Context,
+    spaces: Vec<SpaceId>,
+    peer: Option<&str>,
+) -> Result<Vec<contract::Synced>, Failure> {
+    let address = peer.filter(|word| word.contains(':')).map(input::address).transpose()?;
+    let online = Online::new(context)?;
+    let peers = match (&address, peer) {
+        (None, Some(word)) => vec![online.database.find_peer(word)?],
+        _ => online.database.peers()?,
+    };
+    let (mut done, mut failed) = (Vec::new(), None);
+    for space in spaces {
+        let exchanges = match &address {
+            Some(address) => vec![(space, vec![address.clone()])],
+            None => planned(&peers, Some(space), true),
+        };
+        if exchanges.is_empty() {
+            let hint = "`--peer ADDR` names one; `driftless sync` fetches it later";
+            return Err(Failure::new(Exit::NotFound, "no_peers", "there is nobody to fetch it from", hint));
+        }
+        let mut met = false;
+        for address in exchanges.into_iter().flat_map(|(_, addresses)| addresses) {
+            let (network, bar) = (online.network.clone(), progress(context));
+            let exchange = async move { network.sync_with_peer(&address, &space).await };
+            match shown(context, &online, space, &bar, exchange) {
+                Ok(synced) => {
+                    met = true;
+                    done.push(synced.into());
+                }
+                Err(failure) if !met => failed = Some(failure),
+                Err(_) => {}
+            }
+        }
+        if let Some(failure) = failed.take().filter(|_| !met) {
+            return Err(failure);
+        }
+    }
+    Ok(done)
+}
+
 // A space may be one that is not here yet: then only its whole id tells which.
 fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
     match (database.space(word), word.parse()) {

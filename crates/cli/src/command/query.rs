@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use driftless::{Query, Sort, WatchEvent, WatchKind};
+use driftless::{Plan, Query, Sort, WatchEvent, WatchKind};
 
 use super::Context;
 use crate::args::InCollection;
@@ -21,6 +21,8 @@ pub(super) struct Page {
     pub(super) limit: Option<usize>,
     pub(super) skip: Option<usize>,
     pub(super) deleted: bool,
+    /// Only how it would be searched.
+    pub(super) plan: bool,
 }
 
 pub(super) fn find(
@@ -44,6 +46,14 @@ pub(super) fn find(
     if page.deleted {
         query = query.include_deleted();
     }
+    if page.plan {
+        let plan = query.plan()?;
+        let output = &mut context.output;
+        return match output.json {
+            true => output.record(&contract::Plan { index: plan.index, candidates: plan.candidates }),
+            false => output.text(plan_text(&plan)),
+        };
+    }
     tell_plan(&mut context.output, &query)?;
     for document in query.run()? {
         context.output.document(&document)?;
@@ -63,13 +73,17 @@ fn sort(text: &str) -> Result<Sort, Failure> {
 
 fn tell_plan(output: &mut Output, query: &Query) -> Result<(), Failure> {
     if output.verbose {
-        let line = match query.plan()?.index {
-            Some(index) => format!("by the index on {}", escape(&index)),
-            None => "by looking at every document of the collection".to_owned(),
-        };
-        output.detail(line);
+        output.detail(plan_text(&query.plan()?));
     }
     Ok(())
+}
+
+fn plan_text(plan: &Plan) -> String {
+    let candidates = counted(plan.candidates, "document");
+    match &plan.index {
+        Some(index) => format!("by the index on {}: {candidates} to look at", escape(index)),
+        None => format!("by looking at every document of the collection: {candidates}"),
+    }
 }
 
 pub(super) fn count(
@@ -100,7 +114,9 @@ pub(super) fn watch(context: &mut Context, at: &InCollection, filter: Option<&st
             Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
         })?;
     }
-    let mut watch = context.read_collection(at)?.watch(filter)?;
+    // Kept: a watch ends with the last other handle.
+    let collection = context.read_collection(at)?;
+    let mut watch = collection.watch(filter)?;
     let mut first = 0;
     loop {
         let event = match &gone {

@@ -133,3 +133,13 @@ fn a_rebuild_comes_to_the_same_digest() {
     assert_eq!(sandbox.json(&["rebuild", "world"]), before);
     assert_eq!(sandbox.json(&["digest", "world"]), before);
 }
+
+#[test]
+fn packing_what_is_young_changes_nothing() {
+    let sandbox = Sandbox::with_subdivisions();
+    let before = sandbox.json(&["digest", "world"]);
+    assert_eq!(sandbox.json(&["compact"])["packed"], 0);
+    assert!(sandbox.ok(&["compact", "world"]).starts_with("0 commits packed"));
+    assert_eq!(sandbox.json(&["digest", "world"]), before);
+    sandbox.fails(3, "not_found", &["compact", "nowhere"]);
+}

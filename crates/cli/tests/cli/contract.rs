@@ -57,6 +57,7 @@ fn each_command_prints_the_fields_of_the_contract() {
     }
     has(&sandbox.json(&["digest", "earth"]), &["space", "heads", "commits", "documents", "view"]);
     has(&sandbox.json(&["rebuild", "earth"]), &["space", "heads", "commits", "documents", "view"]);
+    has(&sandbox.json(&["compact", "earth"]), &["packed", "bytes_before", "bytes_after"]);
 
     let granted = sandbox.json(&["grant", "earth", "*", "read"]);
     has(&granted, &["space", "subject", "permission", "commit"]);

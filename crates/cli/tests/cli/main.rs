@@ -5,12 +5,17 @@ mod acceptance;
 mod contract;
 mod demo;
 mod failures;
+mod forks;
 mod importing;
 mod killing;
+mod looking;
 mod merging;
 mod networking;
+mod repairing;
 mod sandbox;
 #[cfg(unix)]
 mod serving;
+#[cfg(unix)]
+mod socket;
 mod terminal;
 mod watching;

@@ -194,7 +194,7 @@ impl Running {
     /// Like Ctrl-C.
     #[cfg(unix)]
     pub(crate) fn interrupt(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -INT $0", &id]).status().unwrap().success());
         self.wait()
     }

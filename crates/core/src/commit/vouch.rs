@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::header::{Header, HeaderError, body_hash, commit_id};
-use crate::id::{AuthorId, CommitId};
+use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::sign::{AuthorKey, Domain, Signature, verify_commit};
 
 /// One commit as it arrives: bytes of unknown origin.
@@ -104,13 +104,13 @@ pub fn vouch(received: Vec<Received>) -> Frame {
         let body = item.body.filter(|_| fits);
         decoded.push(Vouched { header, bytes: item.header, id, signature, body });
     }
-    // From the last to the first: a vouched commit vouches for its `previous`, if that is by the same author and one
-    // number lower, wherever it stands in the frame. Admission checks the same again against the log.
-    let mut named: HashSet<(CommitId, AuthorId, u64)> = HashSet::new();
+    // From the last to the first: a vouched commit vouches for its `previous`, if that is by the same author in the same
+    // space and one number lower, wherever it stands in the frame. Admission checks the same again against the log.
+    let mut named: HashSet<(CommitId, SpaceId, AuthorId, u64)> = HashSet::new();
     let mut kept = Vec::with_capacity(decoded.len());
     for mut commit in decoded.into_iter().rev() {
-        let header = &commit.header;
-        if !named.contains(&(commit.id, header.author, header.seq)) {
+        let (header, space) = (&commit.header, commit.space());
+        if !named.contains(&(commit.id, space, header.author, header.seq)) {
             let why = match &mut commit.signature {
                 None => Some(VouchError::Unvouched),
                 Some(attached) => {
@@ -126,7 +126,7 @@ pub fn vouch(received: Vec<Received>) -> Frame {
             }
         }
         if let Some(previous) = header.previous {
-            named.insert((previous, header.author, header.seq - 1));
+            named.insert((previous, space, header.author, header.seq - 1));
         }
         kept.push(commit);
     }
@@ -186,7 +186,7 @@ impl Vouched {
     }
 
     /// The space: the one named, or the one that this genesis founds.
-    pub fn space(&self) -> crate::id::SpaceId {
+    pub fn space(&self) -> SpaceId {
         self.header.space.unwrap_or(self.id.into())
     }
 

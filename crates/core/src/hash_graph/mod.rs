@@ -3,6 +3,15 @@
 //! It knows neither what a node means nor how it travels. Positions count nodes in the order in which they arrived, so a
 //! parent always stands below its children; every walk here goes down positions and costs what differs, not what there is.
 
+#[cfg(feature = "automerge")]
+mod automerge;
+mod memory;
+pub mod walk;
+
+#[cfg(feature = "automerge")]
+pub use automerge::AutomergeGraph;
+pub use memory::{Format, MemoryGraph, Parsed};
+
 /// The id of a node: a hash of its content, parents included.
 pub type NodeId = [u8; 32];
 
@@ -43,8 +52,13 @@ pub enum Inserted {
     New(Position),
     /// It was here already.
     Known(Position),
-    /// These parents are not here. Nothing was kept.
-    Missing(Vec<NodeId>),
+    /// Its parents are not all here. Nothing was kept.
+    Missing {
+        /// The id it will have.
+        id: NodeId,
+        /// The parents that are not here; at least one.
+        parents: Vec<NodeId>,
+    },
     /// It will never be taken, for this reason. Nothing was kept, and no other node suffers.
     Refused(&'static str),
 }

@@ -212,7 +212,7 @@ impl<G: HashGraphMut> GraphHost<G> {
             frame = rest;
             match graph.insert(bytes)? {
                 Inserted::New(at) | Inserted::Known(at) => stream.plan().has(at),
-                Inserted::Missing(parents) => orphaned.extend(parents.into_iter().map(CommitId)),
+                Inserted::Missing { parents, .. } => orphaned.extend(parents.into_iter().map(CommitId)),
                 Inserted::Refused(code) => {
                     let hash = Domain::Refused.hash(&[bytes]);
                     ingested.refused.push(Verdict { hash, code: code.into() });

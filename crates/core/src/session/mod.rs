@@ -20,7 +20,7 @@ pub use message::{InviteProof, Message, PROTOCOL_VERSION, Slot, Verdict};
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
 use crate::leb128;
 use crate::limits::{
-    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOTS, MAX_SUMMARIES, MAX_WANTED, SEND_WINDOW,
+    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED, SEND_WINDOW,
     SESSION_WINDOW,
 };
 use crate::reconcile::{Heard, Salt, Summary};
@@ -268,7 +268,7 @@ impl Session {
     pub fn handle_heard(&mut self, slot: Slot, heard: Heard) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         if let Some(summary) = heard.answer
-            && exchange.our_summaries < MAX_SUMMARIES
+            && exchange.our_summaries < MAX_SLOT_SUMMARIES
         {
             exchange.our_summaries += 1;
             self.send(&Message::Summary { slot, summary });
@@ -451,7 +451,7 @@ impl Session {
             Message::Summary { slot, summary } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 exchange.their_summaries += 1;
-                if !exchange.opened || !exchange.answered || exchange.their_summaries > MAX_SUMMARIES {
+                if !exchange.opened || !exchange.answered || exchange.their_summaries > MAX_SLOT_SUMMARIES {
                     return Err(SessionError::Unexpected("endless summaries"));
                 }
                 exchange.their_digest = Some(summary.digest);

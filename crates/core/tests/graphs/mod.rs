@@ -185,7 +185,7 @@ impl HashGraphMut for Graph {
         let missing: Vec<NodeId> =
             made.parents.iter().filter(|parent| !self.at.contains_key(*parent)).copied().collect();
         if !missing.is_empty() {
-            return Ok(Inserted::Missing(missing));
+            return Ok(Inserted::Missing { id: made.id, parents: missing });
         }
         self.take(&made);
         Ok(Inserted::New(self.len()))

@@ -5,15 +5,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::{PeerId, SpaceId};
+use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Event, InviteProof, Output, Role, Session};
+use driftless_core::session::{Event, InviteProof, Output, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::database::Database;
 use crate::error::Error;
+use crate::met::{Agreed, Met};
+
 use crate::sync::host::{Host, Moved};
 
 /// How long a peer may take to say who it is and to prove its keys.
@@ -45,26 +46,22 @@ pub(crate) enum News {
     Stalled(SpaceId, Moved, Traffic),
 }
 
-/// What one side knows of the other while they are connected.
-pub(crate) type State = (Session, Host);
-
-/// The state of a connection that was just made.
-pub(crate) fn begin(database: &Database, peer: PeerId, role: Role) -> Result<State, Error> {
-    let (us, nonce, keys) = greeting(database)?;
-    Ok((Session::new(role, us, peer, nonce, keys), Host::new(database.clone(), peer)))
-}
-
 /// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
 /// since when no space is open. `state` is there for the caller to end, however this ends.
 pub(crate) async fn run(
     connection: Connection,
-    state: &mut Option<State>,
+    state: &mut Option<(Session, Host)>,
     mut changed: broadcast::Receiver<Option<SpaceId>>,
     mut commands: mpsc::Receiver<Command>,
     news: mpsc::UnboundedSender<News>,
     idle: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Error> {
-    let Connection { mut sender, mut receiver, meter, .. } = connection;
+    let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
+    let Some(database) = state.as_ref().map(|(_, host)| host.database().clone()) else {
+        return Err(stopped());
+    };
+    let (us, ours) = (database.peer()?, database.clone());
+    let notes = database;
     let mut inbox = Inbox::default();
     let deadline = Instant::now() + GREETING;
     let mut greeted = false;
@@ -102,7 +99,29 @@ pub(crate) async fn run(
                         receiver.limit(MAX_FRAME);
                         greeted = true;
                     }
+                    let met = match &event {
+                        Event::Proven(authors) => Some(Met { authors: authors.clone(), agreed: Vec::new() }),
+                        Event::Settled(space) => {
+                            let position =
+                                state.as_ref().map(|(_, host)| host.reached(space)).unwrap_or_default();
+                            let at_ms = notes.read(|engine| Ok(engine.now()))?;
+                            let agreed = vec![Agreed { space: *space, position, at_ms }];
+                            Some(Met { authors: Vec::new(), agreed })
+                        }
+                        _ => None,
+                    };
+                    if let Some(met) = met {
+                        notes.met_peer(peer, &met)?;
+                    }
                     let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
+                    // Whoever has our own node key is the original of this copy, or another one, and in use.
+                    if let Event::Settled(space) = &event
+                        && peer != us
+                    {
+                        let (database, space) = (ours.clone(), *space);
+                        let lifted = tokio::task::spawn_blocking(move || database.caught_up(&space));
+                        lifted.await.map_err(|_| stopped())??;
+                    }
                     if let Some(told) = tell(event, moved, meter.traffic()) {
                         // The owner may have lost interest; the exchange goes on for the peer's sake.
                         let _ = news.send(told);
@@ -198,10 +217,6 @@ fn silent() -> Error {
     Error::Peer("the peer did not say in time who it is".into())
 }
 
-fn greeting(database: &Database) -> Result<(PeerId, [u8; 16], Vec<driftless_core::sign::AuthorKey>), Error> {
-    database.read(|engine| Ok((engine.node.id(), engine.random(), vec![engine.user.key.clone()])))
-}
-
 fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
     Some(match event {
         Event::Proven(_) => return None,
@@ -214,4 +229,54 @@ fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
 
 fn stopped() -> Error {
     Error::Poisoned("the work for a connection stopped".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless_core::id::PeerId;
+    use driftless_net::pair;
+
+    use super::*;
+
+    // What becomes of a connection on which we wait to send while the other side sends these frames and reads nothing.
+    async fn waits(frames: usize, bytes: usize) -> Result<(), Error> {
+        let (mut ours, mut theirs) = pair(PeerId([1; 32]), PeerId([2; 32]));
+        ours.receiver.limit(MAX_FRAME);
+        let mut inbox = Inbox::default();
+        let sending = async {
+            loop {
+                let sent = inbox.while_sending(ours.sender.as_mut(), vec![0], ours.receiver.as_mut());
+                sent.await?;
+            }
+        };
+        let hostile = async {
+            for _ in 0..frames {
+                theirs.sender.send(vec![0; bytes]).await.unwrap();
+            }
+            // Each time, we take what is on its way.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = sending => ended,
+            () = hostile => Ok(()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_while_we_send_is_bounded_by_number_and_by_bytes() {
+        let (frames, mebibyte) = (INBOX / 1024, 1024 * 1024);
+        for (count, bytes, taken) in [
+            (frames - 1, 1, true),
+            (frames, 1, true),
+            (frames + 1, 1, false),
+            (INBOX / mebibyte - 1, mebibyte, true),
+            (INBOX / mebibyte, mebibyte, true),
+            (INBOX / mebibyte + 1, mebibyte, false),
+        ] {
+            let waited = waits(count, bytes).await;
+            assert_eq!(waited.is_ok(), taken, "{count} frames of {bytes} bytes: {waited:?}");
+        }
+    }
 }

@@ -148,6 +148,21 @@ impl Host {
         self.failure.take().map_or(Ok(()), Err)
     }
 
+    /// Whose session it is.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// How far of our log of a space the peer has everything, once both sides have said that they have the same.
+    pub(crate) fn reached(&self, space: &SpaceId) -> LogSeq {
+        let streams = self.streams.values().filter(|stream| stream.space == *space);
+        streams
+            .filter_map(|stream| stream.reconciler.agreed().last())
+            .map(|agreed| agreed.len)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
@@ -264,7 +279,7 @@ impl Host {
         // Nothing is sent before it is durable here.
         self.database.flush_if_staged()?;
         let moved = &mut self.moved;
-        self.database.read(|engine| {
+        self.database.read_many(|engine| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }

@@ -2,5 +2,6 @@
 
 pub(crate) mod space_graph;
 pub(crate) mod host;
+pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;

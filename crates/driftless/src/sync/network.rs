@@ -16,7 +16,8 @@ use crate::changes::Event;
 use crate::database::Database;
 use crate::error::Error;
 use crate::space::Space;
-use crate::sync::connection::{Command, News, begin, run};
+use crate::sync::connection::{Command, News, run};
+use crate::sync::driven::begin;
 use crate::sync::host::Moved;
 use crate::ticket::Ticket;
 
@@ -32,6 +33,10 @@ const CONNECTIONS_OF_PEER: usize = 16;
 const IDLE: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts to reach a peer.
 const LONGEST_PAUSE: u64 = 64;
+
+/// How often a served database looks for commits that are due: also a clock that is set forward makes some so.
+const RELEASE: Duration = Duration::from_secs(5);
+const SHORTEST_RELEASE: Duration = Duration::from_millis(100);
 
 /// What one exchange of a space did.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,10 +155,29 @@ impl Network {
         Self { shared: self.shared.clone(), _alive: None }
     }
 
+    // While the database is served, what is due takes its effect though nobody asks.
+    fn release_due(&self) {
+        let (database, mut stop) = (self.shared.database.clone(), self.shared.stop.subscribe());
+        tokio::spawn(async move {
+            loop {
+                let database = database.clone();
+                let work = tokio::task::spawn_blocking(move || database.release_due()).await;
+                // A database that stopped says so to whoever writes.
+                let Ok(Ok(next)) = work else { return };
+                let pause = next.unwrap_or(RELEASE).clamp(SHORTEST_RELEASE, RELEASE);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = closed(&mut stop) => return,
+                }
+            }
+        });
+    }
+
     /// Serves the database at an address, and says at which it really is. Peers that connect are kept live.
     pub async fn serve(&self, at: &Address) -> Result<Address, Error> {
         let mut listener = self.shared.transport.listen(at).await?;
         let address = listener.address();
+        self.release_due();
         let (this, mut stop) = (self.worker(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
@@ -271,6 +295,8 @@ impl Network {
                         Err(_) if begun.elapsed().as_secs() > LONGEST_PAUSE => pause = 1,
                         Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
                     }
+                    // Less is known of the peer where this cannot be written; nothing else is lost.
+                    let _ = this.remember(&peer.id);
                     let mut stop = this.shared.stop.subscribe();
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_secs(pause)) => {}
@@ -368,7 +394,7 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let mut state = Some(begin(&self.shared.database, connection.peer, role)?);
+        let mut state = Some(begin(&self.shared.database, role, connection.peer)?);
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
@@ -384,6 +410,19 @@ impl Network {
         done
     }
 
+    // Writes down what connections with a peer came to, if that is news.
+    fn remember(&self, peer: &PeerId) -> Result<(), Error> {
+        let database = &self.shared.database;
+        let met = database.met(peer)?;
+        let known = database.peers()?.into_iter().find(|known| known.id == *peer);
+        let news = known.is_some_and(|known| {
+            let mut now = known.clone();
+            now.take(&met);
+            now != known
+        });
+        if news { database.change_peer(*peer, |known| known.take(&met)).map(drop) } else { Ok(()) }
+    }
+
     fn note(
         &self,
         peer: PeerId,
@@ -395,7 +434,9 @@ impl Network {
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
             address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();
+        let met = database.met(&peer)?;
         database.change_peer(peer, |known| {
+            known.take(&met);
             known.addresses.retain(|other| *other != address);
             known.addresses.insert(0, address);
             known.addresses.truncate(16);
@@ -494,4 +535,38 @@ impl Exchange {
 async fn closed(stop: &mut watch::Receiver<bool>) {
     // An error means that the network is gone, which is the same.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless_net::MemoryNetwork;
+
+    use super::*;
+
+    fn peer(n: usize) -> PeerId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        PeerId(id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_place_the_longest_idle_connection_makes_room() {
+        let database = Database::memory().unwrap();
+        let transport = MemoryNetwork::new().transport(database.peer().unwrap());
+        let network = Network::over(&database, Arc::new(transport)).unwrap();
+        let places: Vec<Option<Place>> =
+            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER)).collect();
+        assert_eq!(places.iter().flatten().count(), CONNECTIONS);
+        let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
+        // The first has a space open, the second has had none for as long as the others, and is older.
+        places[0].as_ref().unwrap().connected.idle.send_replace(None);
+        tokio::time::advance(IDLE - Duration::from_millis(1)).await;
+        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER).is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER);
+        assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
+        assert_eq!(network.connected().len(), CONNECTIONS);
+        drop((places, newcomer));
+        assert!(network.connected().is_empty());
+    }
 }

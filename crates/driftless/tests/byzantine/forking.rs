@@ -31,7 +31,8 @@ async fn two_chains_shown_to_two_peers_are_both_kept_and_the_proof_is_everywhere
         trio.converge().await;
         for honest in [&trio.ann, &trio.bob, &trio.cem] {
             let status = honest.db.status().unwrap();
-            assert_eq!(status.spaces[0].forked, [mallory.author()], "{name}");
+            let forked: Vec<_> = status.spaces[0].forked.iter().map(|fork| fork.author).collect();
+            assert_eq!(forked, [mallory.author()], "{name}");
             let items = honest.space().collection("items").unwrap();
             for id in [100, 129, 200, 219] {
                 assert!(items.get(&id.into()).unwrap().is_some(), "{name}: {id}");

@@ -4,6 +4,7 @@
 mod endless;
 mod forging;
 mod forking;
+mod limits;
 mod lying;
 mod peer;
 mod pen;

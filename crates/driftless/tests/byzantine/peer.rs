@@ -65,6 +65,13 @@ impl Byzantine {
         Self { wire: wire.clone(), node, key }
     }
 
+    /// One of very many.
+    pub(crate) fn numbered(wire: &Wire, n: u32) -> Self {
+        let mut seed = [70; 32];
+        seed[..4].copy_from_slice(&n.to_be_bytes());
+        Self { node: NodeKey::from_seed(&seed), ..Self::new(wire, 70) }
+    }
+
     pub(crate) fn author(&self) -> AuthorId {
         self.key.id()
     }

@@ -3,10 +3,15 @@
 mod documents;
 mod concurrent;
 mod exchange;
+mod explained;
 mod failing;
+mod forks;
+mod filters;
 mod laws;
+mod past;
 mod pen;
 mod recovery;
 mod signed;
 mod simulated;
 mod states;
+mod watching;

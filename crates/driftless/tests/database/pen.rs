@@ -26,6 +26,11 @@ impl Pen {
         AuthorKey::from_seed(&[seed; 32]).id()
     }
 
+    /// What it writes from now on is later.
+    pub(crate) fn advance(&mut self, ms: u64) {
+        self.ms += ms;
+    }
+
     /// A commit after `previous`, or a first one on top of `parents`.
     pub(crate) fn write(
         &mut self,

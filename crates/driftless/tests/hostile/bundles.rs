@@ -52,7 +52,14 @@ fn a_damaged_marker_costs_no_record_but_its_own() {
     let mut bytes = honest.bytes.clone();
     bytes[records[commits - 1].start] ^= 1;
     let taken = honest.take(&bytes, "last commit");
-    assert_eq!(taken.imported.unwrap().commits, commits as u64 - 1);
+    let imported = taken.imported.unwrap();
+    assert_eq!(imported.commits, commits as u64 - 1);
+    let place = &records[commits - 1];
+    let damage = imported.damage[0];
+    assert_eq!(
+        (damage.frame, damage.offset, damage.bytes, damage.code),
+        (0, place.start as u64, place.len() as u64, "unreadable")
+    );
     // The ends carry nothing: the commit before them is whole.
     for record in &records[commits..] {
         let mut bytes = honest.bytes.clone();
@@ -154,4 +161,39 @@ fn a_damaged_commit_is_not_among_what_is_here() {
     };
     let (there, here) = (log(&db.space("team").unwrap()), log(&honest.space));
     assert!(there.len() < here.len() && there.iter().all(|id| here.contains(id)));
+}
+
+#[test]
+fn the_place_of_every_damage_is_told_and_an_intact_bundle_has_none() {
+    let honest = Honest::new(60);
+    let records = records(&honest.bytes);
+    let record = records[30].clone();
+    let damage = |bytes: &[u8]| {
+        let db = database(50, &Hand::new());
+        let imported = db.import(&mut &*bytes, &mut |_| {}).unwrap();
+        // What was not taken comes with the intact bundle.
+        let again = db.import(&mut &*honest.bytes, &mut |_| {}).unwrap();
+        assert_eq!((again.damaged, again.damage.as_slice()), (0, &[][..]));
+        let there = db.space(&honest.space.id().to_string()).unwrap();
+        assert_eq!(there.digest().unwrap(), honest.space.digest().unwrap());
+        assert_eq!(imported.damaged, imported.damage.len() as u64);
+        imported.damage
+    };
+    // In the middle of the header, so that the commit is another one, which nobody signed.
+    let mut bytes = honest.bytes.clone();
+    bytes[record.start + 60] ^= 4;
+    let told = damage(&bytes);
+    assert!(told.iter().any(|damage| damage.offset == record.start as u64), "{told:?}");
+    assert!(told.iter().all(|damage| !damage.reason().is_empty()));
+    // At the end of the record stands the body.
+    let mut bytes = honest.bytes.clone();
+    bytes[record.end - 1] ^= 1;
+    let told = damage(&bytes);
+    let bodies: Vec<u64> =
+        told.iter().filter(|damage| damage.code == "bad_body").map(|damage| damage.offset).collect();
+    assert_eq!(bodies, [record.start as u64], "{told:?}");
+    let cut = record.start + 7;
+    let told = damage(&honest.bytes[..cut]);
+    let last = told.last().unwrap();
+    assert_eq!((last.offset, last.bytes, last.code), (cut as u64, 0, "cut_off"), "{told:?}");
 }

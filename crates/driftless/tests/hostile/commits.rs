@@ -245,3 +245,24 @@ fn a_commit_of_another_space_is_one_of_that_space_only() {
     assert_eq!(status.spaces.len(), 1);
     honest.heals(&db, "replayed");
 }
+
+#[test]
+fn a_commit_that_says_to_be_of_another_space_vouches_for_none_of_this_one() {
+    // Nobody else could be shown why the first one was let in, and all that stands on it would be refused there.
+    let honest = Honest::new(10);
+    let first = sign(honest.header(Kind::Documents), good_body());
+    let next = Header {
+        seq: 2,
+        previous: Some(driftless_core::commit::commit_id(&first.header)),
+        parents: vec![],
+        space: Some(elsewhere()),
+        time: Timestamp::from_ms(START + 6000),
+        ..honest.header(Kind::Documents)
+    };
+    let bytes = honest.with([Received { signature: None, ..first }, sign(next, good_body())]);
+    let taken = honest.take(&bytes, "another space");
+    let mut codes = taken.codes;
+    codes.sort();
+    assert_eq!(codes, ["unknown_space", "unsigned"]);
+    honest.heals(&taken.db, "another space");
+}

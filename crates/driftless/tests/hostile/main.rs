@@ -4,6 +4,7 @@ mod bundles;
 mod commits;
 mod floods;
 mod honest;
+mod limits;
 #[allow(dead_code, reason = "shared with the tests of the database, which use the rest")]
 #[path = "../database/pen.rs"]
 mod pen;

@@ -1,8 +1,10 @@
 //! Databases that stay connected: what one writes reaches all who may read it, once, and nobody else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use driftless::{Changes, Database, Permission, Space, Subject};
+use driftless::{Changes, Database, Event, Permission, Space, Subject};
 use driftless_net::MemoryNetwork;
 
 use crate::{fill, invite, memory, on, write};
@@ -138,6 +140,37 @@ async fn a_network_ends_with_its_last_handle() {
         tries += 1;
         assert!(tries < 1000);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_takes_its_effect_in_a_served_database_that_nobody_uses() {
+    let (net, wall) = (MemoryNetwork::new(), Arc::new(AtomicU64::new(1_800_000_000_000)));
+    let now = wall.clone();
+    let served = Database::builder().clock(move || now.load(Ordering::SeqCst)).memory().unwrap();
+    let early = Database::builder().clock(|| 1_800_003_600_000).memory().unwrap();
+    let space = early.create_space("home").unwrap();
+    fill(&space, 0, 3);
+    let mut bundle = Vec::new();
+    space.export(&mut bundle, &mut |_| {}).unwrap();
+    served.import(&mut &*bundle, &mut |_| {}).unwrap();
+    assert_eq!(served.status().unwrap().spaces[0].counts.held, 4);
+    assert_eq!(served.release_due().unwrap(), Some(Duration::from_secs(3000)));
+    let changes = served.changes();
+    let network = on(&net, &served);
+    network.serve(&"memory:served".parse().unwrap()).await.unwrap();
+    wall.fetch_add(3_000_000, Ordering::SeqCst);
+    let heard = tokio::task::spawn_blocking(move || {
+        let mut documents = 0;
+        while documents < 3 {
+            match changes.wait_for(Duration::from_secs(60)) {
+                Some(Event::Change(change)) => documents += change.documents.len(),
+                _ => break,
+            }
+        }
+        documents
+    });
+    assert_eq!(heard.await.unwrap(), 3);
+    assert_eq!(served.release_due().unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

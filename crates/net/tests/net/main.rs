@@ -2,4 +2,6 @@
 
 #[cfg(feature = "http")]
 mod http;
+#[cfg(all(feature = "http", target_os = "linux"))]
+mod limits;
 mod memory;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::{Access, failure, sql};
+use super::{Access, Disk, failure, sql};
 use crate::folder::{failed, private_file, sync_folder};
 use crate::storage::{Schema, StorageError};
 
@@ -37,6 +37,13 @@ pub(super) fn create(path: &Path, schema: &Schema) -> Result<(), StorageError> {
         Ok(false) => {}
         Err(error) => return Err(failed(path, &error)),
     }
+    let draft = draft(path)?;
+    build(&draft, schema)?;
+    publish(&draft, path).map_err(|error| failed(path, &error))
+}
+
+/// An empty file beside `path`, to be renamed to it when it is complete. What a crash left of an earlier one goes away.
+pub(super) fn draft(path: &Path) -> Result<PathBuf, StorageError> {
     let draft = beside(path, ".new");
     for end in [".new", ".new-journal", ".new-wal", ".new-shm"] {
         match fs::remove_file(beside(path, end)) {
@@ -46,14 +53,16 @@ pub(super) fn create(path: &Path, schema: &Schema) -> Result<(), StorageError> {
     }
     // Before SQLite writes to it: SQLite gives its other files the mode of this one.
     private_file(&draft).map_err(|error| failed(&draft, &error))?;
-    build(&draft, schema)?;
-    publish(&draft, path).map_err(|error| failed(path, &error))
+    Ok(draft)
 }
 
 fn build(draft: &Path, schema: &Schema) -> Result<(), StorageError> {
-    let connection = connect(draft)?;
+    let connection = connect(draft, &Disk::default())?;
     // With the ordinary journal: after the commit everything is in the one file that will be renamed.
-    let mut script = format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+    // Pages that are free can be given back one by one, without a copy of the whole file.
+    let mut script = format!(
+        "PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
+    );
     for (_, definition) in sql::definitions(schema) {
         script += &definition;
         script += ";";
@@ -66,7 +75,7 @@ fn build(draft: &Path, schema: &Schema) -> Result<(), StorageError> {
 }
 
 // No connection to the draft is left, so opening it takes no lock away from one.
-fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
+pub(super) fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
     OpenOptions::new().write(true).open(draft)?.sync_all()?;
     fs::rename(draft, path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -74,13 +83,13 @@ fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
 }
 
 /// A connection to the database at `path`, checked and set up; for `Read` in a transaction that holds its snapshot.
-pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Connection, StorageError> {
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Err(StorageError::NotFound(path.display().to_string())),
-        Err(error) => return Err(failed(path, &error)),
-    }
-    let connection = connect(path)?;
+pub(super) fn open(
+    path: &Path,
+    schema: &Schema,
+    access: Access,
+    disk: &Disk,
+) -> Result<Connection, StorageError> {
+    let connection = existing(path, disk)?;
     // One transaction for all checks, so that they are of one state of the file.
     connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
     check(&connection, schema)?;
@@ -90,22 +99,44 @@ pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Conne
     }
     connection.execute_batch(sql::COMMIT).map_err(failure)?;
     use_log(&connection)?;
-    set(&connection, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    empty_log(&connection)?;
+    set(&connection, "wal_autocheckpoint", disk.checkpoint_pages.unwrap_or(CHECKPOINT_PAGES))?;
     set(&connection, "journal_size_limit", LOG_BYTES)?;
     // From here on the file is ours to write: closing it folds the log into it.
     config(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
 }
 
+/// A connection that reads what is left of a damaged database: nothing is checked, and nothing written.
+pub(super) fn damaged(path: &Path) -> Result<Connection, StorageError> {
+    let connection = existing(path, &Disk::default())?;
+    set(&connection, "query_only", 1)?;
+    connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
+    Ok(connection)
+}
+
+/// A connection to the file at `path`, which must be there; not checked.
+pub(super) fn existing(path: &Path, disk: &Disk) -> Result<Connection, StorageError> {
+    match path.try_exists() {
+        Ok(true) => connect(path, disk),
+        Ok(false) => Err(StorageError::NotFound(path.display().to_string())),
+        Err(error) => Err(failed(path, &error)),
+    }
+}
+
 // Nothing here writes to the file: it may turn out to be somebody else's.
 //
 // No other code may open a database file: on Unix, closing any handle to it takes away the locks that every connection
 // of this process has on it. That is why its first bytes are read through SQLite too.
-fn connect(path: &Path) -> Result<Connection, StorageError> {
+fn connect(path: &Path, disk: &Disk) -> Result<Connection, StorageError> {
     // Without CREATE (`private_file` makes files) and without URI names (a path is a path). A connection belongs to one
     // thread at a time, so SQLite's own mutex is left out. A file that we may only read is opened for reading.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failure)?;
+    let connection = match &disk.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+        None => Connection::open_with_flags(path, flags),
+    }
+    .map_err(failure)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
     config(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     config(&connection, DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -150,7 +181,7 @@ fn check(connection: &Connection, schema: &Schema) -> Result<(), StorageError> {
 
 // The write-ahead log. It is a property of the file, so this does something only when the file is made, or when somebody
 // changed it with another program.
-fn use_log(connection: &Connection) -> Result<(), StorageError> {
+pub(super) fn use_log(connection: &Connection) -> Result<(), StorageError> {
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failure)?;
     if mode == "wal" {
@@ -159,6 +190,15 @@ fn use_log(connection: &Connection) -> Result<(), StorageError> {
     Err(StorageError::Io(
         "this file system cannot hold a write-ahead log; choose a folder on a local disk".into(),
     ))
+}
+
+// What a crash left in the log goes into the file before anything is written behind it. If the last flush before the
+// crash failed, the system may show bytes in the log that will never be on the disk; whatever came behind them would be
+// acknowledged, and gone with them when the power goes. Does not wait: while somebody reads the log, it stays.
+fn empty_log(connection: &Connection) -> Result<(), StorageError> {
+    connection.busy_timeout(Duration::ZERO).map_err(failure)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failure)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)
 }
 
 fn set(connection: &Connection, pragma: &str, value: impl rusqlite::ToSql) -> Result<(), StorageError> {
@@ -170,7 +210,7 @@ fn config(connection: &Connection, setting: DbConfig, on: bool) -> Result<(), St
     connection.set_db_config(setting, on).map(|_| ()).map_err(failure)
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(end);
     name.into()

@@ -7,7 +7,12 @@ pub(super) const BEGIN_READ: &str = "BEGIN";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
+pub(super) const FREE_PAGES: &str = "PRAGMA freelist_count";
+pub(super) const GIVE_BACK: &str = "PRAGMA incremental_vacuum(2000)";
+pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 pub(super) const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+
+pub(super) const CHECK: &str = "PRAGMA integrity_check(100)";
 
 pub(super) const DECLARE_COLLECTION: &str = "INSERT INTO collection (number, space, name) VALUES (?1, ?2, ?3) \
      ON CONFLICT (number) DO UPDATE SET space = excluded.space, name = excluded.name";

@@ -268,8 +268,39 @@ fn values_of_another_type_are_damage_and_not_a_short_result() {
     assert_eq!(keys(&storage), [], "a key that no one can have put is not in any range");
 }
 
+#[test]
+fn a_row_that_is_not_as_it_was_written_is_damage() {
+    let document = Document { number: 1, collection: 1, id: "a", deleted: false, json: "{}", state: b"s" };
+    for change in [
+        "UPDATE numbers SET value = CAST(x'6f6f65' || substr(value, 4) AS BLOB) WHERE key = 1",
+        "UPDATE numbers SET value = x'' WHERE key = 1",
+        "UPDATE numbers SET key = 3 WHERE key = 1; UPDATE numbers SET key = 1 WHERE key = 2",
+        "UPDATE numbers SET value = (SELECT value FROM words)",
+        "UPDATE document SET json = '{ }'",
+        "UPDATE document SET deleted = 1",
+        "UPDATE document SET collection = 2",
+        "UPDATE document SET number = 2",
+        "UPDATE document SET state = CAST(x'74' || substr(state, 2) AS BLOB)",
+    ] {
+        let home = tempdir().unwrap();
+        let (path, mut storage) = create(&home);
+        storage.put(&NUMBERS, 1.into(), b"one").unwrap();
+        storage.put(&NUMBERS, 2.into(), b"two").unwrap();
+        storage.put(&WORDS, Key::Bytes(b"\0\0\0\0\0\0\0\x01"), b"one").unwrap();
+        storage.upsert(&document).unwrap();
+        storage.commit().unwrap();
+        drop(storage);
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        let storage = open(&path, Access::Open).unwrap();
+        let mut go_on = |_: &Document<'_>| ControlFlow::Continue(());
+        let found = storage.get(&NUMBERS, 1.into()).and(storage.scan(1, None, &mut go_on));
+        let found = found.and(storage.scan(2, None, &mut go_on));
+        assert!(matches!(found, Err(StorageError::Damaged(_))), "{change}");
+    }
+}
+
 // Whatever happens to the bytes: what is read is what was written, or an error. Never a panic, never a short result
-// without one. (A flipped bit inside a value is for the layers above, which hash what they store.)
+// without one.
 #[test]
 fn truncated_and_overwritten_files_give_errors() {
     let home = tempdir().unwrap();
@@ -366,4 +397,82 @@ fn a_database_says_its_size() {
     storage.put(&NUMBERS, 1.into(), &[7; 100_000]).unwrap();
     storage.commit().unwrap();
     assert!(storage.size().unwrap() >= before + 90_000);
+}
+
+#[test]
+fn a_copy_is_of_one_moment_while_somebody_writes_and_overwrites_nothing() {
+    let home = tempdir().unwrap();
+    let (path, mut storage) = create(&home);
+    for key in 0..5000u64 {
+        storage.put(&NUMBERS, key.into(), &[7; 2000]).unwrap();
+    }
+    storage.commit().unwrap();
+    let to = home.path().join("copy.sqlite");
+    let mut seen = (0, 0);
+    let mut progress = |done, all| {
+        if seen.0 == 0 {
+            storage.put(&NUMBERS, 9000.into(), b"later").unwrap();
+            storage.commit().unwrap();
+        }
+        seen = (done, all);
+    };
+    let mut finish = |copy: &mut dyn Storage| copy.put(&NUMBERS, 6000.into(), b"mark");
+    SqliteStorage::copy(&path, &to, &SCHEMA, &mut progress, &mut finish).unwrap();
+    assert!(seen.0 == seen.1 && seen.1 > 10_000_000, "{seen:?}");
+    let expected: Vec<u64> = (0..5000).chain([6000]).collect();
+    assert_eq!(keys(&open(&to, Access::Read).unwrap()), expected);
+    assert_eq!(storage.get(&NUMBERS, 6000.into()).unwrap(), None, "the mark is in the copy only");
+
+    let refused = SqliteStorage::copy(&path, &to, &SCHEMA, &mut |_, _| {}, &mut |_| Ok(()));
+    assert!(matches!(refused, Err(StorageError::Exists(_))), "{refused:?}");
+    let failed = SqliteStorage::copy(&path, &home.path().join("no"), &SCHEMA, &mut |_, _| {}, &mut |_| {
+        Err(StorageError::Full)
+    });
+    assert_eq!(failed, Err(StorageError::Full));
+    drop(storage);
+    let half_made = |name: &String| name.contains(".new") || name.starts_with("no");
+    assert!(!storage_files(home.path()).iter().any(half_made), "nothing half made is left");
+}
+
+#[test]
+fn damage_of_pages_is_told_and_what_is_whole_can_still_be_read() {
+    let home = tempdir().unwrap();
+    let (path, mut storage) = create(&home);
+    for key in 0..2000u64 {
+        storage.put(&NUMBERS, key.into(), &[7; 500]).unwrap();
+    }
+    storage.commit().unwrap();
+    let mut told = Vec::new();
+    storage.check(&mut |problem| told.push(problem)).unwrap();
+    assert!(told.is_empty(), "{told:?}");
+    drop(storage);
+    let mut bytes = fs::read(&path).unwrap();
+    let page = bytes.len() / 4096 / 2 * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+
+    let damaged = SqliteStorage::open_damaged(&path, &SCHEMA).unwrap();
+    damaged.check(&mut |problem| told.push(problem)).unwrap();
+    assert!(!told.is_empty());
+    let read = (0..2000u64).filter(|key| matches!(damaged.get(&NUMBERS, (*key).into()), Ok(Some(_)))).count();
+    assert!((1900..2000).contains(&read), "{read}");
+}
+
+#[test]
+fn a_repaired_file_takes_the_place_of_the_damaged_one_which_is_kept() {
+    let home = tempdir().unwrap();
+    let folder = Folder::create(home.path().join("db")).unwrap();
+    let lock = folder.lock_writer(std::time::Duration::ZERO).unwrap();
+    let write = |path: &Path, key: u64| {
+        let mut storage = SqliteStorage::open(path, &SCHEMA, Access::Create).unwrap();
+        storage.put(&NUMBERS, key.into(), b"").unwrap();
+        storage.commit().unwrap();
+    };
+    write(&folder.database_file(), 1);
+    let repaired = folder.repair_file(&lock).unwrap();
+    write(&repaired, 2);
+    let kept = folder.replace_database(&lock, &repaired, "now").unwrap();
+    assert_eq!(keys(&open(&folder.database_file(), Access::Open).unwrap()), [2]);
+    assert_eq!(keys(&open(&kept, Access::Open).unwrap()), [1]);
+    assert!(!repaired.exists());
 }

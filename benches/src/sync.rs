@@ -1,0 +1,261 @@
+//! What an exchange says beyond the commits it sends: between databases in this process that have met before or never,
+//! beside Automerge's sync of as many changes, and negentropy over as many ids.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use driftless::{Address, Database, Network, Permission, Space, SpaceId, Strength, Subject};
+use driftless_net::MemoryNetwork;
+
+use crate::exchange::{AUTHORS, written_by_many};
+use crate::fixture::{Place, batched, insert_each};
+use crate::peers::{Documents, Said, negentropy};
+use crate::stopwatch::{Failure, Spent, quickest, spent_by};
+use crate::table::{Goal, Results, number};
+use crate::wire::{Bytes, Counted};
+
+// One exchange and what is wanted of it, for the largest number of commits.
+struct Case {
+    name: &'static str,
+    // New commits here and there.
+    new: (usize, usize),
+    met: bool,
+    bytes: Goal,
+    // Milliseconds, both sides together.
+    cpu: Goal,
+}
+
+const fn case(name: &'static str, new: (usize, usize), met: bool, bytes: f64, cpu: Option<f64>) -> Case {
+    let cpu = match cpu {
+        Some(ms) => Goal::AtMost(ms),
+        None => Goal::Shown,
+    };
+    Case { name, new, met, bytes: Goal::AtMost(bytes), cpu }
+}
+
+const CASES: [Case; 6] = [
+    case("P6 nothing to do, known", (0, 0), true, 200.0, Some(0.2)),
+    case("P6 nothing to do, never met", (0, 0), false, 700.0, None),
+    case("P7 one new, known", (1, 0), true, 200.0, Some(0.2)),
+    case("P7 one new, never met", (1, 0), false, 700.0, Some(2.0)),
+    case("P8 100 new on each side, never met", (100, 100), false, 700.0, None),
+    case("P8 1,000 new on each side, never met", (1000, 1000), false, 2100.0, None),
+];
+
+/// For a number of commits and ten times as many.
+pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let large = place.size(100_000, 10_000);
+    for commits in [large / 10, large] {
+        let folder = place.folder()?;
+        let base = Base::new(folder.path(), commits)?;
+        let documents = Documents::new(commits)?;
+        let name = number(commits as f64);
+        let wanted = commits == large;
+        for case in &CASES {
+            let ours = runtime.block_on(base.measure(case, place.runs()))?;
+            let automerge = best(place, || documents.exchange(case.new.0, case.new.1, case.met))?;
+            // It remembers nothing of a peer.
+            let ids = if case.met { None } else { Some(negentropy(commits, case.new.0, case.new.1)?) };
+            let goals = if wanted { (case.bytes, case.cpu) } else { (Goal::Shown, Goal::Shown) };
+            add(results, &format!("{}, at {name}", case.name), goals, &ours, &automerge, ids.as_ref());
+        }
+        let ours = runtime.block_on(base.lost())?;
+        let goals = if wanted { (Goal::AtMost(1024.0), Goal::Shown) } else { (Goal::Shown, Goal::Shown) };
+        let automerge = best(place, || documents.lost())?;
+        add(results, &format!("P9 a peer lost its newest commit, at {name}"), goals, &ours, &automerge, None);
+    }
+    Ok(())
+}
+
+fn best(place: &Place, measure: impl Fn() -> Result<Said, Failure>) -> Result<Said, Failure> {
+    let mut runs = (0..place.runs()).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
+    runs.sort_by_key(|said| said.spent.cpu);
+    runs.first().copied().ok_or_else(|| "nothing was measured".into())
+}
+
+fn add(
+    results: &mut Results,
+    name: &str,
+    goals: (Goal, Goal),
+    ours: &Measured,
+    automerge: &Said,
+    ids: Option<&Said>,
+) {
+    let ms = |spent: Spent| spent.cpu.as_secs_f64() * 1e3;
+    let said = &ours.said;
+    let ratio = automerge.overhead as f64 / said.overhead as f64;
+    let ids_bytes = ids.map_or(String::new(), |ids| format!("; negentropy {}", whole(ids.overhead)));
+    let note = format!(
+        "{} messages; Automerge {} ({ratio:.1}x){ids_bytes}; commits {}, theirs {}; proofs {}",
+        said.messages,
+        whole(automerge.overhead),
+        whole(said.commits),
+        whole(automerge.changes),
+        whole(said.proofs),
+    );
+    results.add(format!("{name}: overhead"), said.overhead as f64, "B", goals.0, note);
+    let ids_cpu = ids.map_or(String::new(), |ids| format!("; negentropy {:.2}", ms(ids.spent)));
+    // Connecting is not taken off: what would be left of the small ones is less than the noise.
+    let note = format!(
+        "both sides, connecting and proofs included: {:.2} for a space of a few commits; Automerge {:.2} ({:.1}x){ids_cpu}",
+        ms(ours.connecting),
+        ms(automerge.spent),
+        ms(automerge.spent) / ms(ours.spent),
+    );
+    results.add(format!("{name}: CPU"), ms(ours.spent), "ms", goals.1, note);
+}
+
+fn whole(bytes: u64) -> String {
+    if bytes < 100 { bytes.to_string() } else { number(bytes as f64) }
+}
+
+struct Measured {
+    said: Bytes,
+    spent: Spent,
+    // An exchange of a space with hardly anything in it.
+    connecting: Spent,
+}
+
+// Two folders with databases that have the same space and never met, to be copied for each measurement.
+struct Base {
+    folder: PathBuf,
+    space: SpaceId,
+    small: SpaceId,
+}
+
+impl Base {
+    fn new(folder: &Path, commits: usize) -> Result<Self, Failure> {
+        eprintln!("  writing {} commits by {AUTHORS} authors", number(commits as f64));
+        let (ours, theirs) = (batched(&folder.join("ours"))?, batched(&folder.join("theirs"))?);
+        let space = written_by_many(ours.clone(), commits)?;
+        let small = ours.create_space("small")?;
+        for space in [&space, &small] {
+            space.grant(Subject::Key(theirs.author()?), Permission::Write(Strength(10)))?;
+            ours.flush()?;
+            let mut bytes = Vec::new();
+            space.export(&mut bytes, &mut |_| {})?;
+            theirs.import(&mut bytes.as_slice(), &mut |_| {})?;
+        }
+        theirs.flush()?;
+        Ok(Self { folder: folder.to_owned(), space: space.id(), small: small.id() })
+    }
+
+    async fn open(&self) -> Result<Pair, Failure> {
+        let folder = tempfile::tempdir_in(&self.folder)?;
+        for side in ["ours", "theirs"] {
+            copy(&self.folder.join(side), &folder.path().join(side))?;
+        }
+        Pair::open(folder, self.space, self.small).await
+    }
+
+    async fn measure(&self, case: &Case, runs_never_met: usize) -> Result<Measured, Failure> {
+        let mut pair = self.open().await?;
+        if case.met {
+            pair.exchange(pair.space).await?;
+        }
+        // What needs no new databases can be repeated often.
+        let times = if case.met { 7 } else { runs_never_met };
+        let (mut runs, mut said) = (Vec::new(), Bytes::default());
+        for at in 0..times {
+            if at > 0 && !case.met {
+                pair = self.open().await?;
+            }
+            insert_each(&notes_of(&pair.ours, &pair.space)?, case.new.0)?;
+            insert_each(&notes_of(&pair.theirs, &pair.space)?, case.new.1)?;
+            let (bytes, moved, took) = pair.exchange(pair.space).await?;
+            if moved != (case.new.0 as u64, case.new.1 as u64) {
+                return Err(format!("{moved:?} commits moved instead of {:?}", case.new).into());
+            }
+            said = bytes;
+            runs.push(took);
+        }
+        Ok(Measured { said, spent: quickest(runs), connecting: pair.connecting().await? })
+    }
+
+    // The other side is restored from a copy that it made before its newest commit.
+    async fn lost(&self) -> Result<Measured, Failure> {
+        let pair = self.open().await?;
+        pair.exchange(pair.space).await?;
+        let folder = pair.close()?;
+        copy(&folder.path().join("theirs"), &folder.path().join("copy"))?;
+        let pair = Pair::open(folder, self.space, self.small).await?;
+        insert_each(&notes_of(&pair.theirs, &pair.space)?, 1)?;
+        pair.exchange(pair.space).await?;
+        let folder = pair.close()?;
+        std::fs::remove_dir_all(folder.path().join("theirs"))?;
+        std::fs::rename(folder.path().join("copy"), folder.path().join("theirs"))?;
+        let pair = Pair::open(folder, self.space, self.small).await?;
+        let (said, moved, spent) = pair.exchange(pair.space).await?;
+        if moved != (1, 0) {
+            return Err(format!("{moved:?} commits moved instead of one").into());
+        }
+        Ok(Measured { said, spent, connecting: pair.connecting().await? })
+    }
+}
+
+// The two databases on a network.
+struct Pair {
+    ours: Database,
+    theirs: Database,
+    at_ours: Network,
+    at_theirs: Network,
+    counted: Counted,
+    address: Address,
+    space: SpaceId,
+    small: SpaceId,
+    folder: tempfile::TempDir,
+}
+
+impl Pair {
+    async fn open(folder: tempfile::TempDir, space: SpaceId, small: SpaceId) -> Result<Self, Failure> {
+        let (ours, theirs) = (batched(&folder.path().join("ours"))?, batched(&folder.path().join("theirs"))?);
+        let network = MemoryNetwork::new();
+        let counted = Counted::new(&network, ours.peer()?);
+        let at_ours = Network::over(&ours, Arc::new(counted.clone()))?;
+        let at_theirs = Network::over(&theirs, Arc::new(network.transport(theirs.peer()?)))?;
+        let address = at_theirs.serve(&"memory:theirs".parse()?).await?;
+        Ok(Self { ours, theirs, at_ours, at_theirs, counted, address, space, small, folder })
+    }
+
+    // Gives the folder when nobody holds its databases any more.
+    fn close(self) -> Result<tempfile::TempDir, Failure> {
+        let Self { folder, at_ours, at_theirs, .. } = self;
+        at_ours.close();
+        at_theirs.close();
+        drop((self.ours, self.theirs, at_ours, at_theirs, self.counted));
+        for side in ["ours", "theirs"] {
+            drop(batched(&folder.path().join(side))?);
+        }
+        Ok(folder)
+    }
+
+    // Bytes, commits sent and received, time; we dial.
+    async fn exchange(&self, space: SpaceId) -> Result<(Bytes, (u64, u64), Spent), Failure> {
+        let (synced, took) = spent_by(self.at_ours.sync_with_peer(&self.address, &space)).await?;
+        let bytes = self.counted.take().ok_or("something was sent that is no message")?;
+        Ok((bytes, (synced.moved.sent, synced.moved.received), took))
+    }
+
+    async fn connecting(&self) -> Result<Spent, Failure> {
+        let mut runs = Vec::new();
+        for _ in 0..7 {
+            runs.push(self.exchange(self.small).await?.2);
+        }
+        Ok(quickest(runs))
+    }
+}
+
+fn notes_of(database: &Database, space: &SpaceId) -> Result<driftless::Collection, Failure> {
+    let space: Space = database.space(&space.to_string())?;
+    Ok(space.collection("notes")?)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(to)?;
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        std::fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}

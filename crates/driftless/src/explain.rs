@@ -1,0 +1,370 @@
+//! Why a document is, or is not, here and at a peer: the chain of decisions, step by step.
+//!
+//! It decides nothing itself; it asks the log, the rules, the view and the notes about peers.
+
+use driftless_core::clock::{Timestamp, utc};
+use driftless_core::commit::{Kind, RuleBody};
+use driftless_core::document_id::DocumentId;
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::operator::{Edit, Operator};
+use driftless_core::rules::{RuleOperator, Subject};
+use driftless_core::verdict::{FrontierId, RuleIndex, Verdict, Via};
+
+use crate::collection::Collection;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::layout::{LogKey, Row, State};
+use crate::log;
+use crate::past::effective;
+use crate::peers::Peer;
+use crate::refused;
+use crate::replica::{self, Facts, Replica};
+use crate::space::Space;
+use crate::status::why;
+
+/// Commits that are told of one by one, the newest first.
+const TOLD: usize = 50;
+
+/// Why a document is where it is, or is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The decisions, in order.
+    pub steps: Vec<Step>,
+    /// What to do about the first step that is not well, if there is something.
+    pub fix: Option<String>,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`; for a peer `peer`, `kept`, `permission`,
+    /// `exchange`, `acknowledged`.
+    pub step: &'static str,
+    /// Nothing stands in the way here.
+    pub ok: bool,
+    /// What was found, in a sentence.
+    pub detail: String,
+}
+
+impl Explanation {
+    fn step(&mut self, step: &'static str, ok: bool, detail: impl Into<String>, fix: &str) {
+        self.steps.push(Step { step, ok, detail: detail.into() });
+        if !ok && self.fix.is_none() && !fix.is_empty() {
+            self.fix = Some(fix.to_owned());
+        }
+    }
+
+    /// Whether nothing stands in the way.
+    pub fn ok(&self) -> bool {
+        self.steps.iter().all(|step| step.ok)
+    }
+}
+
+impl Space {
+    /// Why a document is, or is not, here; and at a peer, if one is given.
+    pub fn explain(
+        &self,
+        collection: &str,
+        id: &DocumentId,
+        peer: Option<&PeerId>,
+    ) -> Result<Explanation, Error> {
+        let collection = self.collection(collection)?;
+        let mut told = Explanation { steps: Vec::new(), fix: None };
+        let last = self.database().read(|engine| here(engine, &collection, id, &mut told))?;
+        if let Some(peer) = peer {
+            let known = self.database().peer_now(peer)?;
+            self.database().read(|engine| there(engine, &self.id(), peer, known, last, &mut told))?;
+        }
+        Ok(told)
+    }
+}
+
+// Returns the positions of the commits that edit the document.
+fn here(
+    engine: &mut Engine,
+    collection: &Collection,
+    id: &DocumentId,
+    told: &mut Explanation,
+) -> Result<Vec<u64>, Error> {
+    let space = collection.space().id();
+    let replica = engine.present(&space)?;
+    let name = replica.summary().local_name().to_owned();
+    told.step("space", true, format!("{name} is here, with {} commits", replica.counts.commits), "");
+    let (number, next) = (replica.number, replica.next);
+    let mut edits: Vec<(LogKey, Row)> = Vec::new();
+    let mut wanted = Vec::new();
+    for at in 1..next {
+        let key = LogKey::new(number, at);
+        let storage = engine.storage.as_ref();
+        let row = log::row(storage, key)?;
+        if row.kind != Kind::Documents {
+            continue;
+        }
+        match engine.view.body(engine.storage.as_ref(), key)? {
+            Some(body) => {
+                let edits_it = |edit: &Edit| edit.document == *id && edit.collection == collection.name();
+                if body.edits.iter().any(edits_it) {
+                    edits.push((key, row));
+                }
+            }
+            None if log::state(engine.storage.as_ref(), key)? == Some(State::Wanted) => {
+                wanted.push(row.id);
+            }
+            None => {}
+        }
+    }
+    let applied = edits.iter().map(|(key, _)| log::state(engine.storage.as_ref(), *key));
+    let applied = applied.collect::<Result<Vec<_>, _>>()?.into_iter().filter(Option::is_none).count();
+    if edits.is_empty() {
+        let detail = format!("no commit here edits {id} in {}", collection.name());
+        told.step(
+            "commits",
+            false,
+            detail,
+            "check the collection and the id; if others have the document, `driftless sync` with one of them",
+        );
+    } else {
+        let detail = format!("{} commits edit it, {applied} of them with their effect", edits.len());
+        told.step("commits", true, detail, "");
+    }
+    for (key, row) in edits.iter().rev().take(TOLD) {
+        commit(engine, &space, *key, row, told)?;
+    }
+    if let Some(first) = wanted.first() {
+        let detail = format!(
+            "{} commits are here without their content, such as {first}: they may edit it",
+            wanted.len()
+        );
+        told.step("commit", false, detail, "`driftless sync` asks peers for it");
+    }
+    let refused = refused::list(engine.storage.as_ref())?;
+    let refused: Vec<_> = refused.iter().filter(|line| line.space == Some(space)).collect();
+    if let Some(line) = refused.first() {
+        let detail =
+            format!("{} commits of this space were refused, the last because {}", refused.len(), line.reason);
+        told.step("refused", !edits.is_empty(), detail, "`driftless status` lists what was refused, and why");
+    }
+    document(engine, collection, id, told)?;
+    Ok(edits.iter().map(|(key, _)| key.seq()).collect())
+}
+
+fn commit(
+    engine: &mut Engine,
+    space: &SpaceId,
+    key: LogKey,
+    row: &Row,
+    told: &mut Explanation,
+) -> Result<(), Error> {
+    let now = engine.now();
+    let (storage, replica) = engine.parts(space)?;
+    let author = replica.author(storage, row.author)?;
+    let whose = format!("{} of {author}, number {}, at {} UTC", row.id, row.seq, utc(row.time.ms()));
+    let (strength, via) = replica::strength(row);
+    let by = if row.by_key { "by a statement about its key" } else { "as anyone" };
+    let state = log::state(storage, key)?;
+    let (ok, why, fix) = match state {
+        None => (true, format!("has its effect; it was written with strength {}, {by}", strength.0), ""),
+        Some(State::Void) => {
+            let place = Replica::place(&Facts::of(key, row));
+            let verdict = replica.rules.verdict(&author, FrontierId(row.frontier), strength, via, place);
+            let why = match verdict {
+                Verdict::CutBy(rule) => format!("is void: {} does not keep it", rule_text(replica, rule)),
+                _ => "is void: a rule commit that its author's permission rested on does not count any more"
+                    .into(),
+            };
+            (
+                false,
+                why,
+                "an admin can `driftless grant` its author a permission; then it can be written again",
+            )
+        }
+        Some(State::Held) => {
+            let ahead = row.time.ms().saturating_sub(now) / 1000;
+            let why = format!("is held: its time is {ahead} seconds ahead of this clock");
+            (
+                false,
+                why,
+                "set the clock of this machine if it is wrong; else that of its author, who runs `driftless doctor`",
+            )
+        }
+        Some(State::Wanted) => {
+            (false, format!("is wanted: {}", why(State::Wanted)), "`driftless sync` asks peers for it")
+        }
+        Some(State::Incomplete) => {
+            (false, format!("waits: {}", why(State::Incomplete)), "`driftless sync` asks peers for the rest")
+        }
+        // What its author took back is meant to be so.
+        Some(State::Retracted) => (true, "has no effect: its author took it back".into(), ""),
+    };
+    told.step("commit", ok, format!("{whose}: {why}"), fix);
+    Ok(())
+}
+
+fn rule_text(replica: &Replica, rule: RuleIndex) -> String {
+    replica.rules.id_of(rule).map_or_else(|| "a rule commit".into(), |id| format!("the rule commit {id}"))
+}
+
+fn document(
+    engine: &mut Engine,
+    collection: &Collection,
+    id: &DocumentId,
+    told: &mut Explanation,
+) -> Result<(), Error> {
+    let Some(facts) = collection.facts(engine)? else {
+        let detail = format!("there is no collection {} here", collection.name());
+        told.step("document", false, detail, "`driftless find` needs the name of a collection that is here");
+        return Ok(());
+    };
+    let state = engine.view.get(engine.storage.as_mut(), &facts, id)?.unwrap_or_default();
+    if state.visible() {
+        told.step("document", true, format!("it is here, the result of {} edits", state.edits()), "");
+        return Ok(());
+    }
+    if !state.deleted() {
+        told.step("document", false, "it is not here: no edit with an effect makes it", "");
+        return Ok(());
+    }
+    // The deletion that holds: the last that no restoration or insertion follows.
+    let mut deleted = None;
+    for (key, row) in effective(engine, collection, id, Timestamp(u64::MAX), None)? {
+        let Some(body) = engine.view.body(engine.storage.as_ref(), key)? else { continue };
+        let edits =
+            body.edits.iter().filter(|edit| edit.document == *id && edit.collection == collection.name());
+        for operator in edits.flat_map(|edit| &edit.operators) {
+            match operator {
+                Operator::Delete => deleted = Some((row.id, row.author, row.time)),
+                Operator::Restore | Operator::Insert { .. } => deleted = None,
+                _ => {}
+            }
+        }
+    }
+    let detail = match deleted {
+        Some((commit, author, time)) => {
+            let author = log::author(engine.storage.as_ref(), author)?;
+            format!("it was deleted by {author} with {commit}, at {} UTC", utc(time.ms()))
+        }
+        None => "it is deleted".to_owned(),
+    };
+    told.step("document", false, detail, "`driftless restore` brings it back");
+    Ok(())
+}
+
+fn there(
+    engine: &mut Engine,
+    space: &SpaceId,
+    id: &PeerId,
+    known: Option<Peer>,
+    edits: Vec<u64>,
+    told: &mut Explanation,
+) -> Result<(), Error> {
+    let Some(peer) = known else {
+        let fix =
+            "`driftless sync --peer ADDR` exchanges with it, `driftless peer add ADDR` notes where it is";
+        told.step("peer", false, format!("{id} was never met"), fix);
+        return Ok(());
+    };
+    told.step("peer", true, format!("{id} is known, at {} addresses", peer.addresses.len()), "");
+    let kept = peer.spaces.contains(space) || peer.agreed.iter().any(|agreed| agreed.space == *space);
+    let detail =
+        if kept { "the space is exchanged with it" } else { "the space was never exchanged with it" };
+    told.step(
+        "kept",
+        kept,
+        detail,
+        "`driftless sync SPACE --peer PEER` begins with it; there, `driftless join` with a ticket",
+    );
+    permission(engine, space, &peer, told)?;
+    let failed = !peer.last_error.is_empty();
+    let detail = match (peer.last_sync_ms, failed) {
+        (_, true) => format!("the last exchange failed: {}", peer.last_error),
+        (0, false) => "none was made from here; it may have connected itself".to_owned(),
+        (at, false) => format!("the last one ended well at {} UTC", utc(at)),
+    };
+    told.step("exchange", !failed, detail, "check that the peer runs and where, then `driftless sync`");
+    let agreed = peer.agreed.iter().find(|agreed| agreed.space == *space);
+    let position = agreed.map_or(0, |agreed| agreed.position);
+    let newer = edits.iter().filter(|at| **at > position).count();
+    let (ok, detail) = match (agreed, edits.len(), newer) {
+        (None, ..) => (false, "both sides were never known to have the same of this space".to_owned()),
+        (Some(_), 0, _) => (false, "there is nothing of it here that could be sent".to_owned()),
+        (Some(agreed), _, 0) => {
+            (true, format!("the peer has said that it has all of it, at {} UTC", utc(agreed.at_ms)))
+        }
+        (Some(agreed), all, newer) => (
+            false,
+            format!(
+                "{newer} of its {all} commits are newer than the last full exchange, at {} UTC",
+                utc(agreed.at_ms)
+            ),
+        ),
+    };
+    told.step(
+        "acknowledged",
+        ok,
+        detail,
+        "`driftless sync` exchanges now; `driftless serve` stays connected",
+    );
+    Ok(())
+}
+
+// Whether the keys that the peer has proven let it read, and which statement says so.
+fn permission(
+    engine: &mut Engine,
+    space: &SpaceId,
+    peer: &Peer,
+    told: &mut Explanation,
+) -> Result<(), Error> {
+    let (storage, replica) = engine.parts(space)?;
+    let standing = peer.authors.iter().find_map(|author| Some((*author, replica.rules.member(author)?)));
+    let anyone = replica.rules.members().get(&Subject::Anyone).copied();
+    let (author, permission, by_key) = match (standing, anyone) {
+        (Some((author, standing)), _) => (Some(author), standing.permission, standing.via == Via::Key),
+        (None, Some(permission)) => (None, permission, false),
+        (None, None) => {
+            let (detail, fix) = match peer.authors.as_slice() {
+                [] => (
+                    "the peer has proven no key here yet".to_owned(),
+                    "exchange with it once: `driftless sync`".to_owned(),
+                ),
+                [first, ..] => (
+                    format!("none of the keys that it has proven may read this space, such as {first}"),
+                    format!("`driftless grant {space} {first} read`, or give it a ticket"),
+                ),
+            };
+            told.step("permission", false, detail, &fix);
+            return Ok(());
+        }
+    };
+    let subject = if by_key { author.map_or(Subject::Anyone, Subject::Key) } else { Subject::Anyone };
+    // The newest rule commit here that speaks of it.
+    let mut by = None;
+    for (at, index) in replica.rule_at.iter().rev() {
+        if replica.rules.rule_verdict(*index) != Some(Verdict::Counts) {
+            continue;
+        }
+        let key = LogKey::new(replica.number, *at);
+        let row = log::row(storage, key)?;
+        let writer = log::author(storage, row.author)?;
+        let body = log::body(storage, key)?.and_then(|body| RuleBody::decode(&body).ok()).unwrap_or_default();
+        if body.operators.iter().any(|operator| speaks_of(operator, &writer, &subject)) {
+            by = Some((row.id, writer));
+            break;
+        }
+    }
+    let by = by.map(|(commit, writer)| format!(", by {commit} of {writer}")).unwrap_or_default();
+    let level = format!("{:?}", permission.level()).to_lowercase();
+    let detail = match (author, by_key) {
+        (Some(author), true) => format!("its key {author} has the permission to {level}{by}"),
+        _ => format!("anyone has the permission to {level}{by}"),
+    };
+    told.step("permission", true, detail, "");
+    Ok(())
+}
+
+fn speaks_of(operator: &RuleOperator, writer: &AuthorId, of: &Subject) -> bool {
+    match operator {
+        RuleOperator::Grant { subject, .. } => subject == of,
+        RuleOperator::Redeem { .. } => Subject::Key(*writer) == *of,
+        _ => false,
+    }
+}

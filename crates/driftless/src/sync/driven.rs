@@ -1,0 +1,60 @@
+//! A session over a database, without a network: what comes in and what goes out is in the caller's hands.
+//!
+//! Connections begin here; fuzzing and tests also drive it themselves, message by message. It reads no socket or clock.
+
+use driftless_core::id::{PeerId, SpaceId};
+use driftless_core::session::{Event, Output, Role, Session};
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::sync::host::Host;
+
+/// A new session with `them`, whom the transport has proven, and its host.
+pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Session, Host), Error> {
+    let (us, nonce, keys) = database
+        .read(|engine| Ok((engine.node.id(), engine.random(), engine.user.keys().cloned().collect())))?;
+    Ok((Session::new(role, us, them, nonce, keys), Host::new(database.clone(), them)))
+}
+
+/// One side of a session. After each call that gives it something, `work` until nothing comes out.
+#[derive(Debug)]
+pub struct DrivenSession {
+    session: Session,
+    host: Host,
+}
+
+impl DrivenSession {
+    /// The session of a connection whose transport has proven `them`.
+    pub fn new(database: &Database, role: Role, them: PeerId) -> Result<Self, Error> {
+        let (session, host) = begin(database, role, them)?;
+        Ok(Self { session, host })
+    }
+
+    /// Begins the exchange of a space.
+    pub fn open(&mut self, space: SpaceId) {
+        self.session.open(space, None);
+    }
+
+    /// Something was written in a space.
+    pub fn changed(&mut self, space: &SpaceId) {
+        self.session.changed(space);
+    }
+
+    /// A message from the other side. An error ends the session.
+    pub fn receive(&mut self, message: &[u8]) -> Result<(), Error> {
+        Ok(self.session.handle_frame(message)?)
+    }
+
+    /// Does what the session asks of the database; gives its messages for the other side, and its news.
+    pub fn work(&mut self) -> Result<(Vec<Vec<u8>>, Vec<Event>), Error> {
+        let (mut messages, mut news) = (Vec::new(), Vec::new());
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Send(message) => messages.push(message),
+                Output::Ask(ask) => self.host.answer(&mut self.session, ask)?,
+                Output::Event(event) => news.push(event),
+            }
+        }
+        Ok((messages, news))
+    }
+}

@@ -1,0 +1,41 @@
+//! Chores around the corpora: `seeds FOLDER` writes valid inputs to begin with, `try TARGET FILE..` runs single inputs,
+//! `targets` lists the names and longest inputs for `fuzz/run`. It fuzzes nothing itself.
+
+use std::io::{Error, Write};
+use std::path::Path;
+use std::{env, fs};
+
+use driftless_fuzz_targets::{TARGETS, check, find};
+
+fn main() -> Result<(), Error> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut out = std::io::stdout().lock();
+    match words.as_slice() {
+        ["targets"] => {
+            for target in &TARGETS {
+                writeln!(out, "{} {}", target.name, target.longest)?;
+            }
+            Ok(())
+        }
+        ["seeds", folder] => {
+            for target in &TARGETS {
+                let folder = Path::new(folder).join(target.name);
+                fs::create_dir_all(&folder)?;
+                for (at, seed) in (target.seeds)().into_iter().enumerate() {
+                    fs::write(folder.join(format!("seed-{at:02}")), seed)?;
+                }
+            }
+            Ok(())
+        }
+        ["try", name, files @ ..] => {
+            let target = find(name).ok_or_else(|| Error::other(format!("there is no target {name}")))?;
+            for file in files {
+                check(target, &fs::read(file)?);
+                writeln!(out, "{file}: nothing found")?;
+            }
+            Ok(())
+        }
+        _ => Err(Error::other("say `targets`, `seeds FOLDER`, or `try TARGET FILE..`")),
+    }
+}
