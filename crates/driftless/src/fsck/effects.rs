@@ -185,7 +185,9 @@ impl Checker<'_> {
             let mut document = None;
             let mut visit = |stored: &driftless_store::Document<'_>| document = Some(stored.number);
             let looked = self.storage.document_by_id(facts.number, &id, &mut visit);
-            if self.note(looked.map_err(Error::from), "collection", super::DERIVED).is_none() {
+            if let Err(error) = looked {
+                let what = format!("document {id} of {} cannot be read: {error}", edit.collection);
+                self.problem("document", what, super::DERIVED);
                 continue;
             }
             let there = match document {
