@@ -187,7 +187,11 @@ impl Checker<'_> {
             let looked = self.storage.document_by_id(facts.number, &id, &mut visit);
             if let Err(error) = looked {
                 let what = format!("document {id} of {} cannot be read: {error}", edit.collection);
-                self.problem("document", what, super::DERIVED);
+                let code = match error {
+                    StorageError::Key { .. } => "collection",
+                    _ => "document",
+                };
+                self.problem(code, what, super::DERIVED);
                 continue;
             }
             let there = match document {
