@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use driftless_core::commit::Kind;
 use driftless_core::id::CommitId;
+use driftless_store::StorageError;
 
 use super::{Checker, count, count_at};
 use crate::collections::Collections;
