@@ -98,7 +98,7 @@ pub(crate) fn effective(
 ) -> Result<Vec<(LogKey, Row)>, Error> {
     let Some(facts) = collection.facts(engine)? else { return Ok(Vec::new()) };
     engine.write_view()?;
-    let space = engine.parts(&collection.space().id())?.1.number;
+    let space = engine.present(&collection.space().id())?.number;
     let storage = engine.storage.as_ref();
     let mut number = None;
     storage.document_by_id(facts.number, &id.to_string(), &mut |stored| number = Some(stored.number))?;

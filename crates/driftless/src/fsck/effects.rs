@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use driftless_core::commit::Kind;
 use driftless_core::id::CommitId;
+use driftless_store::StorageError;
 
 use super::{Checker, count, count_at};
 use crate::collections::Collections;
@@ -185,7 +186,13 @@ impl Checker<'_> {
             let mut document = None;
             let mut visit = |stored: &driftless_store::Document<'_>| document = Some(stored.number);
             let looked = self.storage.document_by_id(facts.number, &id, &mut visit);
-            if self.note(looked.map_err(Error::from), "collection", super::DERIVED).is_none() {
+            if let Err(error) = looked {
+                let what = format!("document {id} of {} cannot be read: {error}", edit.collection);
+                let code = match error {
+                    StorageError::Key { .. } => "collection",
+                    _ => "document",
+                };
+                self.problem(code, what, super::DERIVED);
                 continue;
             }
             let there = match document {
