@@ -254,7 +254,7 @@ fn messages() {
     let clock = |n| Clock((1..=n as u64).map(|seq| Entry { tag: [1; 4], seq, check: [2; 4] }).collect());
     holds("MAX_SUMMARY_AUTHORS", MAX_SUMMARY_AUTHORS, |n| says(Detail::Clock(clock(n))));
     holds("MAX_SUMMARY_AUTHORS of both", 2 * MAX_SUMMARY_AUTHORS, |n| says(Detail::Otherwise(clock(n))));
-    holds("MAX_MARKS", |n| says(Detail::Marks(vec![[1; 12]; n])));
+    holds("MAX_MARKS", MAX_MARKS, |n| says(Detail::Marks(vec![[1; 12]; n])));
     holds("MAX_FILTER", MAX_FILTER, |n| reconcile::Filter::from_bytes(&vec![1; n]).is_some());
     holds("MAX_WANTED", MAX_WANTED, |n| {
         let want = taken(Message::Want { slot: 0, ids: ids(n), again: None });
