@@ -461,6 +461,10 @@ impl Replica {
             replica.heads.insert(at.seq(), Head { facts, sync: flags & 1 != 0, write: flags & 2 != 0 });
             replica.by_id.insert(facts.id, at.seq());
         }
+        // Nothing came after the last commit, so it is a head; without this, heads that are lost would go unnoticed.
+        if replica.next > 1 && !replica.heads.get(&(replica.next - 1)).is_some_and(|head| head.sync) {
+            return Err(Error::damaged("the heads of a space are missing"));
+        }
         for (at, state) in range(storage, &layout::STATE, number)? {
             if State::decode(&state)? == State::Held {
                 replica.held.insert((log::row(storage, at)?.time, at.seq()));

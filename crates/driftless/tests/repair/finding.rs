@@ -25,7 +25,7 @@ const DERIVED: [Damage; 25] = [
     ("edit", "edit", |at| sql(at, "DELETE FROM edit WHERE key IN (SELECT key FROM edit LIMIT 1)")),
     ("checkpoint", "checkpoint", |at| flip(at, "checkpoint", "value", "", -3)),
     ("tip", "tip", |at| flip(at, "tip", "value", "", 0)),
-    ("head", "head", |at| sql(at, "DELETE FROM head")),
+    ("head", "space", |at| sql(at, "DELETE FROM head")),
     ("heads", "head", |at| sql(at, "INSERT INTO head SELECT key, x'03' FROM log LIMIT 1")),
     ("held", "state", |at| sql(at, "INSERT INTO state SELECT key, x'01' FROM log LIMIT 1 OFFSET 9")),
     ("states", "space", |at| sql(at, "INSERT INTO state SELECT key, x'63' FROM log LIMIT 1 OFFSET 9")),
