@@ -45,7 +45,7 @@ impl HashGraph for Counted {
         assert!((1..=NODES).contains(&at));
         let previous = at.checked_sub(self.authors).filter(|at| *at > 0);
         let mut parents: Vec<Position> = previous.into_iter().collect();
-        if at % 97 == 0 && at > 2 * self.authors {
+        if at.is_multiple_of(97) && at > 2 * self.authors {
             parents.push(at - self.authors - 1);
         }
         let author = self.named.then(|| ((at % self.authors).to_be_bytes(), (at - 1) / self.authors + 1));
@@ -107,7 +107,6 @@ fn no_summary_costs_more_than_two_looks_at_each_node() {
                 let looked = graph.looked.get();
                 let kind = format!("{detail:?}");
                 let kind = kind.split('(').next().unwrap();
-                println!("{authors:5} authors, first {first:5}: {looked:7} nodes for {kind}");
                 assert!(looked <= 2 * NODES as usize + 2 * MAX_MARKS + 2 * 3000, "{looked} nodes for {kind}");
             }
         }
