@@ -1,12 +1,14 @@
 //! The list of targets: a name, what it runs, what it may cost, and valid inputs to begin with.
 
 use crate::target::{Allowance, DECODER, Target};
-use crate::{encodings, receive, sessions, texts, wire};
+use crate::{encodings, graphs, receive, sessions, texts, wire};
 
 const MIB: usize = 1024 * 1024;
 /// Each pattern in a filter may compile to a MiB and takes several times that meanwhile. Filters come from the user of
 /// this machine, never from a peer.
 const FILTER: Allowance = Allowance { heap: 96 * MIB, time: 8 };
+/// Four walks for each of eight messages over a graph of 1500 nodes, or a copy of it.
+const GRAPHS: Allowance = Allowance { heap: 2 * MIB, time: 2 };
 /// Two databases, and a reader that holds up to a frame of its file.
 const DATABASES: Allowance = Allowance { heap: 16 * MIB, time: 4 };
 
@@ -19,7 +21,7 @@ const fn live(name: &'static str, longest: usize, run: fn(&[u8]), seeds: fn() ->
 }
 
 /// All of them.
-pub static TARGETS: [Target; 17] = [
+pub static TARGETS: [Target; 19] = [
     decoder("header", 4200, encodings::header, encodings::header_seeds),
     decoder("body", 65_536, encodings::body, encodings::body_seeds),
     decoder("rules", 65_536, encodings::rules, encodings::rules_seeds),
@@ -34,6 +36,8 @@ pub static TARGETS: [Target; 17] = [
     decoder("ticket", 8192, texts::ticket, texts::ticket_seeds),
     decoder("address", 1024, texts::address, texts::address_seeds),
     decoder("records", 8192, wire::records, wire::records_seeds),
+    Target { allowance: GRAPHS, ..decoder("summaries", 65_536, graphs::summaries, graphs::summaries_seeds) },
+    Target { allowance: GRAPHS, ..decoder("syncdoc", 65_536, graphs::syncdoc, graphs::syncdoc_seeds) },
     live("bundle", 16_384, receive::bundle_file, receive::bundle_seeds),
     live("receive", 512, receive::receive, receive::programs),
     live("sessions", 512, sessions::sessions, receive::programs),

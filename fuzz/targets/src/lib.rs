@@ -11,6 +11,7 @@ mod signed;
 mod texts;
 mod encodings;
 mod wire;
+mod graphs;
 mod world;
 mod receive;
 mod sessions;

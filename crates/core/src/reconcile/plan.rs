@@ -33,6 +33,12 @@ impl Plan {
         Self { end: len, lacking, ..Self::everything() }
     }
 
+    // Takes over another plan. What came from the other side after the point up to which that one knows stays known.
+    pub(super) fn renew(&mut self, mut plan: Plan) {
+        plan.theirs = self.theirs.split_off(&plan.end.saturating_add(1));
+        *self = plan;
+    }
+
     /// The first position to send in a graph with `len` nodes.
     pub fn peek(&mut self, len: Position) -> Option<Position> {
         if self.next <= self.end {

@@ -72,10 +72,14 @@ pub struct Heard {
 pub struct Reconciler {
     salt: Salt,
     agreed: Vec<Agreed>,
+    // What our offer said: whoever names its frontier has it.
+    offered: Option<Agreed>,
     // How long the graph was when the clock was sent.
     clock_at: Position,
     marks: Vec<Mark>,
     above: Option<Vec<Position>>,
+    // How long the graph was then.
+    above_at: Position,
     wanted: Vec<NodeId>,
     plan: Plan,
 }
@@ -88,9 +92,11 @@ impl Reconciler {
         Self {
             salt,
             agreed,
+            offered: None,
             clock_at: 0,
             marks: Vec::new(),
             above: None,
+            above_at: 0,
             wanted: Vec::new(),
             plan: Plan::nothing(0),
         }
@@ -121,17 +127,17 @@ impl Reconciler {
         if graph.is_empty() {
             return Ok(Summary::default());
         }
+        self.offered = Some(Agreed { digest, len: graph.len() });
+        let authors = graph.tips()?.len();
         if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
             if agreed.digest == digest {
                 return Ok(Summary { digest, detail: Detail::Bare });
             }
-            if let Some(clock) =
-                Clock::of(graph, &self.salt, agreed.len)?.filter(|clock| clock.0.len() <= FEW)
-            {
+            let since = if authors > 0 { Clock::of(graph, &self.salt, agreed.len)? } else { None };
+            if let Some(clock) = since.filter(|clock| clock.0.len() <= FEW) {
                 return Ok(Summary { digest, detail: Detail::Since(agreed.digest, clock) });
             }
         }
-        let authors = graph.tips()?.len();
         let detail = match authors {
             0 => self.mark(graph)?,
             authors if authors <= EAGER => self.full(graph)?,
@@ -153,12 +159,12 @@ impl Reconciler {
         let enough =
             || Heard { answer: first.then_some(Summary { digest, detail: Detail::Bare }), ready: true };
         if theirs.digest == digest {
-            self.plan = Plan::nothing(graph.len());
+            self.plan.renew(Plan::nothing(graph.len()));
             return Ok(enough());
         }
         match &theirs.detail {
             Detail::Nothing => {
-                self.plan = Plan::everything();
+                self.plan.renew(Plan::everything());
                 Ok(enough())
             }
             // They stand where we met before.
@@ -168,15 +174,14 @@ impl Reconciler {
                 let since = Detail::Since(theirs.digest, Clock::default());
                 self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
             }
-            Detail::Bare if first => Ok(Heard { answer: say(self.all(graph)?), ready: false }),
+            Detail::Bare if first => self.answer_all(graph, digest),
+            // They are where we were, or know that they lack all we had: then that was nothing.
             Detail::Bare => {
-                self.plan = Plan::nothing(graph.len());
+                self.plan.renew(Plan::nothing(self.offered.map_or(0, |offered| offered.len)));
                 Ok(enough())
             }
             Detail::Since(known, clock) => {
-                let found =
-                    self.agreed.iter().find(|agreed| agreed.digest == *known && agreed.len <= graph.len());
-                let Some(agreed) = found.copied() else {
+                let Some(agreed) = self.met(graph, known) else {
                     // An answer names only what we named ourselves.
                     return self.unknown(graph, digest, first);
                 };
@@ -184,14 +189,13 @@ impl Reconciler {
                 if forked {
                     return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
                 }
-                self.plan = Plan::only(lacking, graph.len());
-                let answer = match first {
-                    true => match Clock::of(graph, &self.salt, agreed.len)? {
-                        Some(ours) => say(Detail::Since(*known, ours)),
-                        None => say(self.mark(graph)?),
-                    },
-                    false => None,
+                let answer = match (first, Clock::of(graph, &self.salt, agreed.len)?) {
+                    (false, _) => None,
+                    (true, Some(ours)) => say(Detail::Since(*known, ours)),
+                    // What they say to that makes another plan.
+                    (true, None) => return Ok(Heard { answer: say(self.mark(graph)?), ready: false }),
                 };
+                self.plan.renew(Plan::only(lacking, graph.len()));
                 Ok(Heard { answer, ready: true })
             }
             Detail::Clock(clock) => {
@@ -199,7 +203,7 @@ impl Reconciler {
                 let (false, Some(ours)) = (forked, Clock::of(graph, &self.salt, 0)?) else {
                     return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
                 };
-                self.plan = Plan::only(lacking, graph.len());
+                self.plan.renew(Plan::only(lacking, graph.len()));
                 Ok(Heard { answer: say(Detail::Otherwise(ours.otherwise_than(clock))), ready: true })
             }
             Detail::Otherwise(clock) => {
@@ -207,14 +211,16 @@ impl Reconciler {
                 if forked {
                     return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
                 }
-                self.plan = Plan::only(lacking, graph.len());
+                self.plan.renew(Plan::only(lacking, graph.len()));
                 Ok(Heard { answer: None, ready: true })
             }
+            Detail::Marks(_) if graph.is_empty() => self.answer_all(graph, digest),
             Detail::Marks(marks) => {
                 let found = cuts::find(graph, marks)?;
+                self.above_at = graph.len();
                 self.above = cuts::above(graph, found.iter().copied().flatten())?;
                 let Some(above) = &self.above else {
-                    self.plan = Plan::everything();
+                    self.plan.renew(Plan::everything());
                     return Ok(Heard { answer: say(Detail::Nothing), ready: true });
                 };
                 let filter = Filter::of(graph, above, &self.salt)?;
@@ -232,30 +238,31 @@ impl Reconciler {
                         .map(|(mark, _)| *mark)
                         .collect();
                     let base = cuts::find(graph, &common)?;
+                    self.above_at = graph.len();
                     self.above = cuts::above(graph, base.into_iter().flatten())?;
                     answer = match &self.above {
                         Some(above) => say(Detail::Filter(Vec::new(), Filter::of(graph, above, &self.salt)?)),
                         None => say(Detail::Nothing),
                     };
                 }
-                self.plan = match &self.above {
+                self.plan.renew(match &self.above {
                     Some(above) => {
-                        Plan::only(cuts::lacks(graph, above, filter, &self.salt, &[])?, graph.len())
+                        Plan::only(cuts::lacks(graph, above, filter, &self.salt, &[])?, self.above_at)
                     }
                     None => Plan::everything(),
-                };
+                });
                 Ok(Heard { answer, ready: true })
             }
             Detail::Again(round, marks, filter) => {
                 let found = cuts::find(graph, marks)?;
-                self.plan = match cuts::above(graph, found.into_iter().flatten())? {
+                self.plan.renew(match cuts::above(graph, found.into_iter().flatten())? {
                     Some(above) => {
                         let lacking =
                             cuts::lacks(graph, &above, filter, &self.salt.round(*round), &self.wanted)?;
                         Plan::only(lacking, graph.len())
                     }
                     None => Plan::everything(),
-                };
+                });
                 Ok(Heard { answer: None, ready: true })
             }
         }
@@ -292,16 +299,26 @@ impl Reconciler {
 
     // When we had this frontier.
     fn met<G: HashGraph>(&self, graph: &G, digest: &[u8; 8]) -> Option<Agreed> {
-        self.agreed.iter().find(|agreed| agreed.digest == *digest && agreed.len <= graph.len()).copied()
+        let mut known = self.agreed.iter().chain(&self.offered);
+        known.find(|agreed| agreed.digest == *digest && agreed.len <= graph.len()).copied()
     }
 
     // A frontier that is not known here: from the beginning.
     fn unknown<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8], first: bool) -> Result<Heard, G::Error> {
         if first {
-            return Ok(Heard { answer: Some(Summary { digest, detail: self.all(graph)? }), ready: false });
+            return self.answer_all(graph, digest);
         }
-        self.plan = Plan::everything();
+        self.plan.renew(Plan::everything());
         Ok(Heard { answer: None, ready: true })
+    }
+
+    // They have to hear everything first; where there is nothing, they owe no answer to it.
+    fn answer_all<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8]) -> Result<Heard, G::Error> {
+        let ready = graph.is_empty();
+        if ready {
+            self.plan.renew(Plan::nothing(0));
+        }
+        Ok(Heard { answer: Some(Summary { digest, detail: self.all(graph)? }), ready })
     }
 
     // Everything that is here, in the way that costs least.

@@ -57,11 +57,13 @@ impl<G: HashGraphMut> GraphHost<G> {
 
     /// Puts a graph under the name of a space; an empty one to receive into.
     pub fn insert(&mut self, space: SpaceId, graph: G) {
+        self.remove(&space);
         self.graphs.insert(space, graph);
     }
 
-    /// Takes a graph out again.
+    /// Takes a graph out again. Slots that are open for it close with the next thing that they ask.
     pub fn remove(&mut self, space: &SpaceId) -> Option<G> {
+        self.streams.retain(|_, stream| stream.space != *space);
         self.graphs.remove(space)
     }
 
@@ -77,6 +79,16 @@ impl<G: HashGraphMut> GraphHost<G> {
 
     /// Does what a session asks, and gives it the answer.
     pub fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), G::Error> {
+        if let Ask::Hear { slot, .. }
+        | Ask::Read { slot }
+        | Ask::Ingest { slot, .. }
+        | Ask::Check { slot, .. }
+        | Ask::Want { slot, .. } = &ask
+            && self.at(*slot).is_none()
+        {
+            session.handle_opened(*slot, None);
+            return Ok(());
+        }
         match ask {
             Ask::Open { slot, space, theirs, salt, .. } => {
                 let Some(graph) = self.graphs.get(&space) else {

@@ -88,6 +88,10 @@ struct Exchange {
     declined: bool,
     invite: Option<InviteProof>,
     by_peer: bool,
+    // Both sides opened at once: what the listener will open again if it may not show what it has, and the slot of the
+    // listener that the dialer did not take.
+    yielded: Option<Option<InviteProof>>,
+    crossed: Option<Slot>,
     // The peer's summary is here.
     answered: bool,
     // The host knows what the peer lacks.
@@ -167,7 +171,8 @@ impl Session {
         session
     }
 
-    /// Begins the exchange of a space, by an invite where this side has no permission yet.
+    /// Begins the exchange of a space, by an invite where this side has no permission yet. A listener begins after the
+    /// first message of the dialer that is not a greeting.
     pub fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) {
         if self.stage == Stage::Open && self.heard {
             self.start(space, invite);
@@ -248,7 +253,13 @@ impl Session {
     /// What the host found of a space; `None` where the peer may not know whether it exists.
     pub fn handle_opened(&mut self, slot: Slot, opened: Option<Opened>) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        let Some(opened) = opened else { return self.shut(slot, true) };
+        let (space, yielded) = (exchange.space, exchange.yielded.take());
+        let Some(opened) = opened else {
+            let Some(invite) = yielded else { return self.shut(slot, true) };
+            // The peer may not read here; we may read there all the same.
+            self.leave(slot, true);
+            return self.start(space, invite);
+        };
         exchange.opened = true;
         // Who may not read learns not even what there is.
         let summary = if opened.readable { opened.summary } else { Summary::default() };
@@ -257,7 +268,7 @@ impl Session {
             exchange.behind = opened.ready;
             Message::Have { slot, summary }
         } else {
-            let (space, invite) = (exchange.space, exchange.invite);
+            let invite = exchange.invite;
             Message::Open { slot, space, invite, summary }
         };
         self.send(&message);
@@ -302,8 +313,8 @@ impl Session {
                 let number = exchange.sent;
                 self.send(&Message::Data { slot, number, frame, digest: read.digest });
             }
-            // In the beginning, and whenever the peer asked, it is told that this was all.
-            None if !exchange.ended => {
+            // In the beginning, and whenever the peer asked, it is told that this was all; unless it asked after the read.
+            None if !exchange.ended && !exchange.behind => {
                 exchange.ended = true;
                 let equal = exchange.their_digest == Some(read.digest);
                 let heads = if equal { Vec::new() } else { read.heads };
@@ -431,8 +442,14 @@ impl Session {
                     return Err(SessionError::Unexpected("a space that is opened without end"));
                 }
                 self.their_slot = Some(slot);
+                let yielded = match self.cross(slot, &space)? {
+                    Cross::Ignore => return Ok(()),
+                    Cross::Yield(invite) => Some(invite),
+                    Cross::No => None,
+                };
                 let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
                 let mut exchange = Exchange::new(space, invite, true);
+                exchange.yielded = yielded;
                 exchange.their_digest = Some(summary.digest);
                 self.slots.insert(slot, exchange);
                 self.ask_open(slot, Some(summary));
@@ -539,8 +556,33 @@ impl Session {
         }
     }
 
+    // The peer opens what we have opened and it has not answered: both did at once. The slot of the dialer stays.
+    fn cross(&mut self, theirs: Slot, space: &SpaceId) -> Result<Cross, SessionError> {
+        let own = self.slots.iter_mut().find(|(_, exchange)| !exchange.by_peer && exchange.space == *space);
+        let Some((own, exchange)) = own else { return Ok(Cross::No) };
+        if exchange.answered {
+            return Err(SessionError::Unexpected("a space that is open already"));
+        }
+        if self.role == Role::Dialer {
+            exchange.crossed = Some(theirs);
+            return Ok(Cross::Ignore);
+        }
+        let (own, invite) = (*own, exchange.invite);
+        // If the dialer has closed its slot meanwhile, it has taken ours.
+        self.leave(own, true);
+        Ok(Cross::Yield(invite))
+    }
+
     fn start(&mut self, space: SpaceId, invite: Option<InviteProof>) {
-        if self.slots.values().any(|exchange| exchange.space == space) || self.slots.len() >= MAX_SLOTS {
+        if let Some(exchange) = self.slots.values().find(|exchange| exchange.space == space) {
+            // Who asks now has not heard it.
+            if exchange.settled {
+                self.outputs.push_back(Output::Event(exchange.outcome()));
+            }
+            return;
+        }
+        if self.slots.len() >= MAX_SLOTS {
+            self.outputs.push_back(Output::Event(Event::Closed(space)));
             return;
         }
         let slot = self.next_slot;
@@ -587,9 +629,7 @@ impl Session {
             !exchange.behind && !exchange.reading && exchange.in_flight.is_empty() && exchange.ingesting == 0;
         if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
             exchange.settled = true;
-            let (space, stalled) = (exchange.space, exchange.stalled);
-            let event = if stalled { Event::Stalled(space) } else { Event::Settled(space) };
-            self.outputs.push_back(Output::Event(event));
+            self.outputs.push_back(Output::Event(exchange.outcome()));
         }
     }
 
@@ -634,16 +674,23 @@ impl Session {
     }
 
     fn shut(&mut self, slot: Slot, tell: bool) {
+        if let Some(space) = self.leave(slot, tell) {
+            self.outputs.push_back(Output::Event(Event::Closed(space)));
+        }
+    }
+
+    // Forgets a slot, whatever becomes of the space.
+    fn leave(&mut self, slot: Slot, tell: bool) -> Option<SpaceId> {
         let room = self.room();
-        let Some(exchange) = self.slots.remove(&slot) else { return };
+        let exchange = self.slots.remove(&slot)?;
         self.unacked = self.unacked.saturating_sub(exchange.unacked);
         self.reading = self.reading.saturating_sub(usize::from(exchange.reading));
-        if tell {
+        for slot in tell.then_some(slot).into_iter().chain(exchange.crossed) {
             self.send(&Message::Close { slot });
         }
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
-        self.outputs.push_back(Output::Event(Event::Closed(exchange.space)));
         self.advance_others(room);
+        Some(exchange.space)
     }
 
     // What an author key signs: the role of the prover, both peers, both nonces; dialer first.
@@ -660,7 +707,21 @@ impl Session {
     }
 }
 
+// What becomes of a slot that the peer opens.
+enum Cross {
+    // We did not open the space.
+    No,
+    // Ours stays.
+    Ignore,
+    // Theirs stays; ours was opened by this invite, if any.
+    Yield(Option<InviteProof>),
+}
+
 impl Exchange {
+    fn outcome(&self) -> Event {
+        if self.stalled { Event::Stalled(self.space) } else { Event::Settled(self.space) }
+    }
+
     fn new(space: SpaceId, invite: Option<InviteProof>, by_peer: bool) -> Self {
         Self {
             space,
@@ -668,6 +729,8 @@ impl Exchange {
             declined: false,
             invite,
             by_peer,
+            yielded: None,
+            crossed: None,
             answered: by_peer,
             ready: false,
             their_digest: None,

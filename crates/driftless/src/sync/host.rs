@@ -420,6 +420,9 @@ impl Host {
     fn want(&mut self, slot: Slot, ids: &[CommitId]) -> Result<(), Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
         self.database.read(|engine| {
+            if !engine.load(&stream.space)? {
+                return Ok(());
+            }
             let (storage, replica) = engine.parts(&stream.space)?;
             for id in ids {
                 // Nobody lacks more bodies than there are commits.
@@ -485,6 +488,10 @@ fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -
 
 // Whether one of the proven keys may read, or an invite that is still good lets the peer in.
 fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
+    // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
+    if !engine.load(&stream.space)? {
+        return Ok(false);
+    }
     let now = engine.now();
     let (_, replica) = engine.parts(&stream.space)?;
     let rules = &replica.rules;
@@ -566,4 +573,37 @@ fn add(
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless_core::session::Role;
+
+    use super::*;
+    use crate::sync::driven::begin;
+
+    #[test]
+    fn a_space_that_other_work_put_out_of_memory_is_served_on() {
+        let database = Database::memory().unwrap();
+        let space = database.create_space("notes").unwrap().id();
+        let (mut session, mut host) = begin(&database, Role::Listener, PeerId([2; 32])).unwrap();
+        let keys = vec![database.read(|engine| Ok(engine.author())).unwrap()];
+        let (slot, salt, summary) = (0, Salt::new(&[]), Summary::default());
+        let open = Ask::Open { slot, space, keys, invite: None, theirs: Some(summary.clone()), salt };
+        host.answer(&mut session, open).unwrap();
+        for ask in [
+            Ask::Want { slot, ids: vec![CommitId([1; 32])], again: None },
+            Ask::Want { slot, ids: Vec::new(), again: Some(summary.clone()) },
+            Ask::Hear { slot, theirs: summary },
+            Ask::Read { slot },
+        ] {
+            let cleared = database.read(|engine| {
+                engine.replicas.clear();
+                Ok(())
+            });
+            cleared.unwrap();
+            host.answer(&mut session, ask).unwrap();
+        }
+        assert!(host.moved.sent > 0);
+    }
 }
