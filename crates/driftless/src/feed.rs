@@ -12,6 +12,7 @@ use driftless_core::session::Cursor;
 use driftless_core::sign::verify_commit;
 use driftless_store::Storage;
 
+use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::guard::STORE_ID;
@@ -79,11 +80,13 @@ impl Space {
         let space = self.id();
         database.read_many(|engine| page(engine, &space, cursor, budget)?.map_err(|now| Error::Stale { now }))
     }
+}
 
-    /// Takes a page of the same space of another store. Its cursor may be kept when this returns, if all was taken.
-    pub fn take_page(&self, page: &Page) -> Result<TakenPage, Error> {
-        let space = self.id();
-        self.database().write(|engine| Ok(take(engine, &space, &page.frames)?.0))
+impl Database {
+    /// Takes a page of a space of another store; the first one brings the space with it. Once this returns, the page's
+    /// cursor may be kept in place of the one before, if the page `is_whole`.
+    pub fn take_page(&self, space: &SpaceId, page: &Page) -> Result<TakenPage, Error> {
+        self.write(|engine| Ok(take(engine, space, &page.frames)?.0))
     }
 }
 
