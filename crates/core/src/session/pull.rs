@@ -134,6 +134,11 @@ impl Session {
         }
     }
 
+    /// Whether a pull of this side waits for its end.
+    pub fn is_pulling(&self) -> bool {
+        !self.pulls.ours.is_empty() || !self.pulls.waiting.is_empty()
+    }
+
     /// What there is for the peer that pulls.
     pub fn handle_fed(&mut self, request: u64, fed: Fed) {
         self.pulls.theirs = self.pulls.theirs.saturating_sub(1);

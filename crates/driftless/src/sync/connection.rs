@@ -134,7 +134,7 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
-        let open = session.spaces().next().is_some();
+        let open = session.spaces().next().is_some() || session.is_pulling();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();
             if changes {
