@@ -1,8 +1,10 @@
 //! Feeds and cursors: whoever keeps a cursor gets everything after it, once, and is told when the log is another.
 
 use driftless::{Cursor, Database, Error, Insert, Page, Permission, Space, Strength, Subject};
+use driftless_store::Storage;
 use proptest::prelude::*;
 
+use crate::failing::{Failing, Fuse};
 use crate::pen::{Pen, body, bundle_of_received, without_body};
 use crate::simulated::{Hand, bundle, database, folder, import, map, send};
 
@@ -202,6 +204,37 @@ fn headers_travel_past_a_body_that_is_not_here_and_it_is_wanted_there() {
     let counts = bob.status().unwrap().spaces[0].counts;
     assert_eq!((counts.commits, counts.wanted), (1002, 1));
     assert_eq!(bob.space("team").unwrap().digest().unwrap(), here.digest().unwrap());
+}
+
+#[test]
+fn to_check_a_cursor_reads_a_bounded_number_of_rows() {
+    let fuse = Fuse::new();
+    let reads = fuse.clone();
+    let wrap = move |inner| {
+        let storage: Box<dyn Storage> = Box::new(Failing { inner, fuse, keeps_failed_commit: false });
+        storage
+    };
+    let ann = Database::builder().wrap_storage(wrap).memory().unwrap();
+    let here = ann.create_space("team").unwrap();
+    write(&here, 0..640);
+    let mut cursor = None;
+    let mut most = 0;
+    loop {
+        reads.reads();
+        let page = here.feed(cursor.as_ref(), 1).unwrap();
+        most = most.max(reads.reads());
+        let good = page.cursor;
+        assert!(is_stale(&here, &Cursor { digest: [9; 8], ..good }));
+        reads.reads();
+        assert!(matches!(here.feed(Some(&Cursor { digest: [9; 8], ..good }), 1), Err(Error::Stale { .. })));
+        most = most.max(reads.reads());
+        if !page.more {
+            break;
+        }
+        cursor = Some(good);
+    }
+    // 63 rows between two stored digests; and what it takes to send one commit.
+    assert!((64..=75).contains(&most), "{most} rows");
 }
 
 #[test]

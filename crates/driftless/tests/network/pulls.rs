@@ -125,6 +125,27 @@ async fn after_a_peer_was_restored_from_a_copy_both_reconcile_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_remembered_over_a_restart_of_either_side() {
+    let (net, dir) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let (at_ann, at_bob) = (dir.path().join("ann"), dir.path().join("bob"));
+    for round in 0..3 {
+        let (ann, bob) = (Database::open(&at_ann).unwrap(), Database::open(&at_bob).unwrap());
+        let here = ann.space("team").or_else(|_| ann.create_space("team")).unwrap();
+        if round == 0 {
+            here.grant(Subject::Key(bob.author().unwrap()), Permission::Read).unwrap();
+        }
+        fill(&here, round * 100, 50);
+        let (network, address) = serve(&net, &ann, &format!("ann{round}")).await;
+        let pulled = on(&net, &bob).pull(&address, &here.id()).await.unwrap();
+        let new = if round == 0 { 52 } else { 50 };
+        assert_eq!((pulled.moved.received, pulled.reconciled), (new, false), "{round}");
+        assert_eq!(bob.space("team").unwrap().digest().unwrap(), here.digest().unwrap());
+        assert!(bob.fsck(None, &mut |_| {}).unwrap().problems.is_empty());
+        network.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_space_that_was_forgotten_is_pulled_from_the_beginning() {
     let net = MemoryNetwork::new();
     let (ann, bob) = (memory(), memory());
