@@ -88,6 +88,13 @@ pub const MAX_FILTER: usize = 64 * 1024;
 pub const MAX_AGREED: usize = 4;
 /// Summaries that one side may send after its first, per space and session: an honest one needs three.
 pub const MAX_SLOT_SUMMARIES: u32 = 8;
+/// Bytes of frames in one page of a pull: few round trips, and little to send again after a lost connection. One frame
+/// may be larger.
+pub const MAX_PAGE: usize = 512 * 1024;
+/// Frames in one page.
+pub const MAX_PAGE_FRAMES: usize = 64;
+/// Pulls of one side at once: each may be answered by a largest frame, which waits at whoever is itself sending.
+pub const MAX_PULLS: usize = 4;
 
 // The limits below are those of `sync_doc`, which speaks another protocol's bytes.
 

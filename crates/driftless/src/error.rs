@@ -5,7 +5,7 @@ use driftless_core::filter::{FieldPathError, FilterError};
 use driftless_core::id::SpaceId;
 use driftless_core::operator::OperatorError;
 use driftless_core::query::SortError;
-use driftless_core::session::SessionError;
+use driftless_core::session::{Cursor, SessionError};
 use driftless_core::value::{JsonError, TypedError};
 use driftless_net::NetError;
 use driftless_store::StorageError;
@@ -103,6 +103,12 @@ pub enum Error {
     /// The peer does not open this space to us, or does not have it.
     #[error("the peer does not open space {0} to you")]
     NotOpen(SpaceId),
+    /// A cursor that is not of this log: of another store, or of what this one was before it was restored.
+    #[error("the cursor is not of this log")]
+    Stale {
+        /// Where the log ends now: good once both sides have the same.
+        now: Cursor,
+    },
     /// The peer does not keep to the protocol, or speaks another version of it.
     #[error("{0}")]
     Peer(String),
@@ -133,6 +139,7 @@ impl Error {
             Self::Poisoned(_) => "poisoned",
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
+            Self::Stale { .. } => "stale_cursor",
             Self::Peer(_) => "peer_protocol",
             Self::Io(_) => "io",
         }
@@ -176,6 +183,7 @@ impl Error {
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
+            Self::Stale { .. } => "`driftless sync` the space once, then go on from the new cursor",
             Self::Peer(_) => {
                 "run the same version of driftless on both sides; if it is, the peer is not to be trusted"
             }
@@ -198,6 +206,7 @@ impl Error {
                 | Self::Exists(_)
                 | Self::Restored
                 | Self::ChainLost { .. }
+                | Self::Stale { .. }
         )
     }
 

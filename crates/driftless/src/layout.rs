@@ -71,10 +71,17 @@ tables! {
     PACK = 24 "pack" U64;
     /// Public node key, space id -> the last frontiers that both sides had.
     AGREED = 25 "agreed" Bytes;
+    /// `LogKey` of each `DIGEST_EVERY`th commit -> the running digest of the log up to it.
+    LOG_DIGEST = 26 "log_digest" U64;
+    /// Public node key, space id -> up to where everything was pulled from that peer.
+    CURSOR = 27 "cursor" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.
 pub type LogSeq = u64;
+
+/// Commits between two stored digests of a log: as many rows are read at most to check a cursor.
+pub(crate) const DIGEST_EVERY: LogSeq = 64;
 
 /// Space number and `LogSeq` in one key, so that the log of a space is one range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

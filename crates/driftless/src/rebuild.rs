@@ -10,6 +10,7 @@ use driftless_store::{Key, Order, Storage, Table};
 
 use crate::agreed;
 use crate::collections::Collections;
+use crate::cursor;
 use crate::digest::Sum;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -108,13 +109,22 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         storage.put(&layout::META, forgotten_key(space, &own).as_slice().into(), &row)?;
     }
     agreed::forget(storage, space)?;
+    cursor::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;
         log::forget_id(storage, at, &row.id)?;
     }
     let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
-    for table in [&layout::LOG, &layout::BODY, &layout::PACK, &layout::HEAD, &layout::RULE, &layout::PROOF] {
+    for table in [
+        &layout::LOG,
+        &layout::BODY,
+        &layout::PACK,
+        &layout::HEAD,
+        &layout::RULE,
+        &layout::PROOF,
+        &layout::LOG_DIGEST,
+    ] {
         remove_numbers(storage, table, lower, upper)?;
     }
     remove_bytes(storage, &layout::RUN, &key([lower]), &key([upper + 1]))?;

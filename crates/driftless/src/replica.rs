@@ -16,7 +16,7 @@ use driftless_store::{Key, Order, Storage};
 
 use crate::digest::Sum;
 use crate::error::Error;
-use crate::layout::{self, Bytes, LogKey, LogSeq, Row, State, put_bytes, put_number};
+use crate::layout::{self, Bytes, DIGEST_EVERY, LogKey, LogSeq, Row, State, put_bytes, put_number};
 use crate::log;
 
 /// What of a commit its children need.
@@ -126,6 +126,8 @@ pub(crate) struct Replica {
     changed_tips: BTreeSet<(u32, u32)>,
     changed_heads: BTreeSet<LogSeq>,
     frontiers_stored: u32,
+    /// Digests of the log that are not stored yet.
+    pub digests: BTreeMap<LogSeq, [u8; 32]>,
     pub changed: bool,
 }
 
@@ -190,6 +192,16 @@ impl Summary {
     }
 }
 
+/// The running digest of a log without commits.
+fn first_digest(space: &SpaceId) -> [u8; 32] {
+    Domain::LogDigest.hash(&[&space.0])
+}
+
+/// The running digest of a log after one commit more.
+pub(crate) fn next_digest(digest: &[u8; 32], id: &CommitId) -> [u8; 32] {
+    Domain::LogDigest.hash(&[digest, &id.0])
+}
+
 impl Replica {
     /// A space of which only the genesis is known, which is not in the log yet.
     pub(crate) fn new(number: u32, id: SpaceId, rules: Rules) -> Self {
@@ -198,7 +210,7 @@ impl Replica {
             id,
             next: 1,
             flushed: 1,
-            log_digest: Domain::LogDigest.hash(&[&id.0]),
+            log_digest: first_digest(&id),
             rules,
             rule_at: BTreeMap::new(),
             chains: Chains::default(),
@@ -218,6 +230,7 @@ impl Replica {
             changed_tips: BTreeSet::new(),
             changed_heads: BTreeSet::new(),
             frontiers_stored: 0,
+            digests: BTreeMap::new(),
             changed: true,
         }
     }
@@ -288,7 +301,10 @@ impl Replica {
     ) {
         debug_assert_eq!(facts.at, self.next);
         self.next += 1;
-        self.log_digest = Domain::LogDigest.hash(&[&self.log_digest, &facts.id.0]);
+        self.log_digest = next_digest(&self.log_digest, &facts.id);
+        if facts.at.is_multiple_of(DIGEST_EVERY) {
+            self.digests.insert(facts.at, self.log_digest);
+        }
         self.counts.commits += 1;
         self.advanced = true;
         self.chains.enter(author, Self::place(&facts), previous.map(Self::place));
@@ -349,6 +365,28 @@ impl Replica {
             *self.counts.of(new) += 1;
         }
         self.changed = true;
+    }
+
+    /// The running digest of the log up to a position: from the last one that is stored before it. `None` where that one
+    /// is not as it should be, or the log does not go so far.
+    pub(crate) fn digest_at(&self, storage: &dyn Storage, at: LogSeq) -> Result<Option<[u8; 32]>, Error> {
+        let last = self.next - 1;
+        if at >= last {
+            return Ok((at == last).then_some(self.log_digest));
+        }
+        let from = at - at % DIGEST_EVERY;
+        let stored = match (from, self.digests.get(&from)) {
+            (0, _) => Some(first_digest(&self.id)),
+            (_, Some(digest)) => Some(*digest),
+            (_, None) => storage
+                .get(&layout::LOG_DIGEST, self.key(from).0.into())?
+                .and_then(|digest| digest.try_into().ok()),
+        };
+        let Some(mut digest) = stored else { return Ok(None) };
+        for at in from + 1..=at {
+            digest = next_digest(&digest, &log::row(storage, self.key(at))?.id);
+        }
+        Ok(Some(digest))
     }
 
     /// The frontier for sync: every admitted commit without a child.
@@ -421,6 +459,9 @@ impl Replica {
             storage.put(&layout::FRONTIER, key.into(), &value)?;
         }
         self.frontiers_stored = self.rules.frontier_count();
+        for (at, digest) in std::mem::take(&mut self.digests) {
+            storage.put(&layout::LOG_DIGEST, self.key(at).0.into(), &digest)?;
+        }
         for at in std::mem::take(&mut self.changed_heads) {
             let key = self.key(at).0.into();
             match self.heads.get(&at) {

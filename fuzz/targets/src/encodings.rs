@@ -11,7 +11,7 @@ use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::operator::{Edit, Operator, operators_from_json, operators_to_value};
 use driftless_core::reconcile::{Clock, Detail, Entry, Filter as Known, Summary};
 use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
-use driftless_core::session::{InviteProof, Message, PROTOCOL_VERSION, Verdict};
+use driftless_core::session::{Cursor, InviteProof, Message, PROTOCOL_VERSION, Verdict};
 use driftless_core::sign::Signature;
 use driftless_core::value::{Map, Path, Value, index_key};
 
@@ -273,6 +273,7 @@ pub(crate) fn messages() -> Vec<Message> {
     };
     let space = SpaceId([9; 32]);
     let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
+    let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
     vec![
         Message::Hello { version: 1, nonce: [1; 16] },
         Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
@@ -299,6 +300,11 @@ pub(crate) fn messages() -> Vec<Message> {
         },
         Message::Decline { slot: 4, reason: "too_many".into(), retry_after_ms: 5000 },
         Message::Close { slot: u64::MAX },
+        Message::Pull { request: 0, space, cursor: None, budget: 1 << 19 },
+        Message::Pull { request: 300, space, cursor: Some(cursor), budget: u64::MAX },
+        Message::Pulled { request: 0, frames: vec![vec![7; 30]; 2], cursor, more: true },
+        Message::Stale { request: 0, cursor },
+        Message::Withheld { request: 24 },
     ]
 }
 

@@ -253,6 +253,25 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             summary_changes(summary, choices);
         }
         Message::Decline { slot, .. } | Message::Close { slot } => *slot = choices.below(4) as u64,
+        Message::Pull { request, space, cursor, budget } => {
+            *request = choices.number();
+            if choices.below(4) != 0 {
+                *space = WORLD.space;
+            }
+            if choices.below(2) == 0 {
+                *cursor = None;
+            }
+            *budget = choices.number();
+        }
+        Message::Pulled { request, frames, .. } => {
+            *request = choices.below(4) as u64;
+            frames.truncate(choices.below(3));
+        }
+        Message::Stale { request, cursor } => {
+            *request = choices.below(4) as u64;
+            cursor.at = choices.number();
+        }
+        Message::Withheld { request } => *request = choices.below(4) as u64,
     }
 }
 

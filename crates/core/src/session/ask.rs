@@ -1,6 +1,7 @@
 //! What a session asks its host, and is answered; what it tells, and how it fails.
 
 use super::message::{InviteProof, PROTOCOL_VERSION, Slot, Verdict};
+use super::pull::{Cursor, PullEnd};
 use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::reconcile::{Salt, Summary};
@@ -88,6 +89,32 @@ pub enum Ask {
         /// Which slot.
         slot: Slot,
     },
+    /// What came into the log after a place in it, for a peer that pulls: `handle_fed`.
+    Feed {
+        /// For which request.
+        request: u64,
+        /// Which space.
+        space: SpaceId,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// After where; from the beginning without.
+        cursor: Option<Cursor>,
+        /// About how many bytes; for 0 only where the log ends.
+        budget: u64,
+    },
+    /// Take a page that was pulled through the door, and remember its cursor: `handle_taken` when both are durable.
+    Take {
+        /// For which request.
+        request: u64,
+        /// Which space.
+        space: SpaceId,
+        /// The frames.
+        frames: Vec<Vec<u8>>,
+        /// The place behind them in the peer's log.
+        cursor: Cursor,
+        /// There is more behind it.
+        more: bool,
+    },
 }
 
 /// What the user of the session may want to know.
@@ -103,6 +130,8 @@ pub enum Event {
     Declined(SpaceId, String, u64),
     /// Everything here is sent, but heads that the peer named did not come in three rounds.
     Stalled(SpaceId),
+    /// A pull of this space came to its end.
+    Pulled(SpaceId, PullEnd),
 }
 
 /// What comes out of a session.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Session;
 use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame};
 use super::message::{Slot, Verdict};
+use super::pull::Fed;
 use crate::hash_graph::{HashGraph, HashGraphMut, Inserted, Position};
 use crate::id::{CommitId, SpaceId};
 use crate::leb128;
@@ -165,6 +166,9 @@ impl<G: HashGraphMut> GraphHost<G> {
                 }
             }
             Ask::Forget { slot } => drop(self.streams.remove(&slot)),
+            // A graph is no store: it has no places that another could go on from.
+            Ask::Feed { request, .. } => session.handle_fed(request, Fed::Withheld),
+            Ask::Take { request, .. } => session.handle_taken(request, false),
         }
         self.keep();
         Ok(())

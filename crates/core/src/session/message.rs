@@ -2,9 +2,12 @@
 //!
 //! Decoding bounds every count before it reserves anything. What a message means is decided in `session`.
 
+use super::pull::Cursor;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
-use crate::limits::{MAX_MARKS, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::limits::{
+    MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED,
+};
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::sign::Signature;
 
@@ -129,6 +132,40 @@ pub enum Message {
         /// Which space.
         slot: Slot,
     },
+    /// Asks for what came into the receiver's log of a space after a place in it. Needs no slot.
+    Pull {
+        /// Counts up within the session and direction.
+        request: u64,
+        /// Which space.
+        space: SpaceId,
+        /// After where; from the beginning without.
+        cursor: Option<Cursor>,
+        /// About how many bytes of frames; 0 asks for where the log ends, and nothing else.
+        budget: u64,
+    },
+    /// One page of what was asked for.
+    Pulled {
+        /// The number of the request.
+        request: u64,
+        /// Frames, each of which can be taken alone.
+        frames: Vec<Vec<u8>>,
+        /// The place behind them.
+        cursor: Cursor,
+        /// There is more behind it.
+        more: bool,
+    },
+    /// The cursor is not of the sender's log: both sides have to reconcile.
+    Stale {
+        /// The number of the request.
+        request: u64,
+        /// Where the sender's log ends now: good as soon as both sides have reconciled.
+        cursor: Cursor,
+    },
+    /// The space is not open to a pull. An unknown and a forbidden space look the same.
+    Withheld {
+        /// The number of the request.
+        request: u64,
+    },
 }
 
 impl Message {
@@ -192,6 +229,24 @@ impl Message {
             }
             Self::Close { slot } => {
                 writer.array(2).u64(9).u64(*slot);
+            }
+            Self::Pull { request, space, cursor, budget } => {
+                let cursor = cursor.map(|cursor| cursor.encode());
+                writer.array(5).u64(20).u64(*request).bytes(&space.0);
+                writer.bytes_or_null(cursor.as_ref().map(|cursor| &cursor[..])).u64(*budget);
+            }
+            Self::Pulled { request, frames, cursor, more } => {
+                writer.array(5).u64(21).u64(*request).array(frames.len() as u64);
+                for frame in frames {
+                    writer.bytes(frame);
+                }
+                writer.bytes(&cursor.encode()).bool(*more);
+            }
+            Self::Stale { request, cursor } => {
+                writer.array(3).u64(22).u64(*request).bytes(&cursor.encode());
+            }
+            Self::Withheld { request } => {
+                writer.array(2).u64(23).u64(*request);
             }
         }
         writer.finish()
@@ -262,6 +317,24 @@ impl Message {
             },
             (9, 2) => Self::Close { slot: reader.u64()? },
             (10, 3) => Self::Summary { slot: reader.u64()?, summary: decode_summary(&mut reader)? },
+            (20, 5) => Self::Pull {
+                request: reader.u64()?,
+                space: SpaceId(reader.array_bytes()?),
+                cursor: match reader.take_null()? {
+                    true => None,
+                    false => Some(Cursor::decode(&reader.array_bytes()?)),
+                },
+                budget: reader.u64()?,
+            },
+            (21, 5) => {
+                let request = reader.u64()?;
+                let count = bounded(&mut reader, MAX_PAGE_FRAMES, "frames in a page")?;
+                let frames: Result<_, _> = (0..count).map(|_| reader.bytes().map(<[u8]>::to_vec)).collect();
+                let (frames, cursor) = (frames?, Cursor::decode(&reader.array_bytes()?));
+                Self::Pulled { request, frames, cursor, more: reader.bool()? }
+            }
+            (22, 3) => Self::Stale { request: reader.u64()?, cursor: Cursor::decode(&reader.array_bytes()?) },
+            (23, 2) => Self::Withheld { request: reader.u64()? },
             _ => return Err(CborError::Unexpected),
         })
     }
@@ -399,7 +472,14 @@ mod tests {
         };
         let space = SpaceId([9; 32]);
         let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
+        let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
         vec![
+            Message::Pull { request: 0, space, cursor: None, budget: 0 },
+            Message::Pull { request: 300, space, cursor: Some(cursor), budget: u64::MAX },
+            Message::Pulled { request: 3, frames: vec![vec![7; 30]; 2], cursor, more: true },
+            Message::Pulled { request: 3, frames: Vec::new(), cursor, more: false },
+            Message::Stale { request: 3, cursor },
+            Message::Withheld { request: 24 },
             Message::Hello { version: 1, nonce: [1; 16] },
             Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
             Message::Open {

@@ -9,6 +9,7 @@
 
 mod message;
 mod ask;
+mod pull;
 mod graph_host;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use ask::{Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError};
 pub use graph_host::GraphHost;
 pub use message::{InviteProof, Message, PROTOCOL_VERSION, Slot, Verdict};
+pub use pull::{Cursor, CursorError, Fed, PullEnd};
 
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
 use crate::leb128;
@@ -65,6 +67,7 @@ pub struct Session {
     // Reads that are not answered; each may give a largest frame.
     reading: usize,
     waiting: Vec<(SpaceId, Option<InviteProof>)>,
+    pulls: pull::Pulls,
     outputs: VecDeque<Output>,
     // How many messages left and came.
     spoken: u64,
@@ -163,6 +166,7 @@ impl Session {
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
+            pulls: pull::Pulls::default(),
             outputs: VecDeque::new(),
             spoken: 0,
             heard_messages: 0,
@@ -422,6 +426,7 @@ impl Session {
         for (space, invite) in std::mem::take(&mut self.waiting) {
             self.start(space, invite);
         }
+        self.start_pulls();
     }
 
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
@@ -553,6 +558,14 @@ impl Session {
                 self.shut(slot, false);
                 Ok(())
             }
+            Message::Pull { request, space, cursor, budget } => {
+                self.handle_pull(request, space, cursor, budget)
+            }
+            Message::Pulled { request, frames, cursor, more } => {
+                self.handle_fed_by_peer(request, Fed::Page { frames, cursor, more })
+            }
+            Message::Stale { request, cursor } => self.handle_fed_by_peer(request, Fed::Stale(cursor)),
+            Message::Withheld { request } => self.handle_fed_by_peer(request, Fed::Withheld),
         }
     }
 

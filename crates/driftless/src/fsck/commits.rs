@@ -304,6 +304,12 @@ impl Checker<'_> {
             && replica.log_digest == stored.log_digest
             && replica.time == stored.time;
         self.expect(tallies, "space", || "the length, digest or time of the log is another".into());
+        let digests = replica::range(self.storage, &layout::LOG_DIGEST, replica.number);
+        if let Some(digests) = self.note(digests, "log_digest", DERIVED) {
+            let said = digests.iter().map(|(key, digest)| (key.seq(), &digest[..]));
+            let same = said.eq(replica.digests.iter().map(|(at, digest)| (*at, &digest[..])));
+            self.expect(same, "log_digest", || "the digests along the log are not those of the log".into());
+        }
         let counted = count_at(self.storage, &layout::HEAD, replica.number);
         if let Some(counted) = self.note(counted, "head", DERIVED) {
             self.expect(counted == replica.heads.len() as u64, "head", || "there are more heads".into());

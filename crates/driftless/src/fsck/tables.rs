@@ -39,6 +39,9 @@ impl Checker<'_> {
             }
             Key::U64(_) => false,
         });
+        self.each(&layout::CURSOR, "cursor", DERIVED, |key, row| {
+            matches!(key, Key::Bytes(key) if key.len() == 64) && row.len() == 32
+        });
         self.pairs();
         let storage = self.storage;
         self.each(&layout::COLLECTION, "collection", DERIVED, |key, row| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Event, InviteProof, Output, Session};
+use driftless_core::session::{Cursor, Event, InviteProof, Output, PullEnd, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ const INBOX: usize = 2 * SESSION_WINDOW;
 pub(crate) enum Command {
     /// Begin the exchange of a space.
     Open(SpaceId, Option<InviteProof>),
+    /// Pull what came after a cursor, in pages of so many bytes.
+    Pull(SpaceId, Option<Cursor>, u64),
     /// Say goodbye and end.
     End,
 }
@@ -44,6 +46,8 @@ pub(crate) enum News {
     Moved,
     /// The exchange came to nothing more.
     Stalled(SpaceId, Moved, Traffic),
+    /// A pull came to its end.
+    Pulled(SpaceId, PullEnd, Moved, Traffic),
 }
 
 /// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
@@ -130,7 +134,7 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
-        let open = session.spaces().next().is_some();
+        let open = session.spaces().next().is_some() || session.is_pulling();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();
             if changes {
@@ -146,6 +150,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             command = commands.recv() => match command {
                 Some(Command::Open(space, invite)) => session.open(space, invite),
+                Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());
@@ -224,6 +229,7 @@ fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
         Event::Closed(space) => News::Closed(space),
         Event::Declined(space, reason, _) => News::Declined(space, reason),
         Event::Stalled(space) => News::Stalled(space, moved, traffic),
+        Event::Pulled(space, end) => News::Pulled(space, end, moved, traffic),
     })
 }
 

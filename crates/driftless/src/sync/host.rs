@@ -5,28 +5,28 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use driftless_core::commit::{Header, Vouched, commit_id};
-use driftless_core::frame::{self, FrameBuilder, FrameCommit, PushError};
+use driftless_core::commit::Vouched;
+use driftless_core::frame::{self, FrameBuilder};
 use driftless_core::hash_graph::HashGraph;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Heard, Reconciler, Salt, Summary};
-use driftless_core::rules::Subject;
 use driftless_core::session::{
-    Ask, Checked, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Verdict,
+    Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Verdict,
 };
-use driftless_core::sign::{Domain, verify_commit};
-use driftless_store::Storage;
+use driftless_core::sign::Domain;
 
 use crate::agreed;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::ingest::{Tally, ingest, proof};
+use crate::feed::push;
+use crate::ingest::{Tally, ingest};
 use crate::layout::{self, LogSeq, State};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
+use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest, heads};
 use crate::view::Source;
 
@@ -77,6 +77,8 @@ pub(crate) struct Host {
     /// What went over the session.
     pub(crate) moved: Moved,
     forged: u64,
+    /// Commits that were pulled and were here already.
+    pulled: HashMap<SpaceId, u64>,
     failure: Option<Error>,
 }
 
@@ -102,7 +104,15 @@ struct Stream {
 
 impl Host {
     pub(crate) fn new(database: Database, peer: PeerId) -> Self {
-        Self { database, peer, streams: HashMap::new(), moved: Moved::default(), forged: 0, failure: None }
+        Self {
+            database,
+            peer,
+            streams: HashMap::new(),
+            moved: Moved::default(),
+            forged: 0,
+            pulled: HashMap::new(),
+            failure: None,
+        }
     }
 
     /// Does what a session asks and gives it the answer. An error ends the connection.
@@ -140,12 +150,54 @@ impl Host {
                 }
                 None => self.want(slot, &ids)?,
             },
+            Ask::Feed { request, space, keys, cursor, budget } => {
+                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget)?;
+                session.handle_fed(request, fed);
+            }
+            Ask::Take { request, space, frames, cursor, more } => {
+                let whole = self.take(space, &frames, &cursor, more)?;
+                session.handle_taken(request, whole);
+            }
             Ask::Forget { slot } => {
                 self.note_agreed(slot, 1)?;
                 self.streams.remove(&slot);
             }
         }
         self.failure.take().map_or(Ok(()), Err)
+    }
+
+    // Takes a page that was pulled; whether nothing of it has to come again.
+    fn take(
+        &mut self,
+        space: SpaceId,
+        frames: &[Vec<u8>],
+        cursor: &Cursor,
+        more: bool,
+    ) -> Result<bool, Error> {
+        let (page, reasons, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let moved = &mut self.moved;
+        moved.rounds += 1;
+        moved.received += page.received;
+        moved.applied += page.applied;
+        moved.held += page.held;
+        moved.void += page.void;
+        moved.wanted += page.wanted;
+        moved.refused += page.refused;
+        moved.declined += page.declined;
+        moved.signatures += page.signatures;
+        self.forged += page.unreadable;
+        self.forged += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
+        bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
+        bounded(u64::from(more && page.received == 0), 0, "the peer promises more and sends nothing")?;
+        // A log holds each commit once.
+        let known = self.pulled.entry(space).or_default();
+        *known += page.known;
+        bounded(
+            *known,
+            (u64::from(MAX_ROUNDS) + 2).saturating_mul(next),
+            "the peer sends the same again and again",
+        )?;
+        Ok(page.is_whole())
     }
 
     /// Whose session it is.
@@ -492,16 +544,13 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     if !engine.load(&stream.space)? {
         return Ok(false);
     }
-    let now = engine.now();
-    let (_, replica) = engine.parts(&stream.space)?;
-    let rules = &replica.rules;
-    if rules.members().contains_key(&Subject::Anyone)
-        || stream.keys.iter().any(|key| rules.member(key).is_some())
-    {
+    if pull::may_read(engine, &stream.space, &stream.keys)? {
         return Ok(true);
     }
+    let now = engine.now();
     let Some(invite) = &stream.invite else { return Ok(false) };
-    Ok(rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
+    let (_, replica) = engine.parts(&stream.space)?;
+    Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
 }
 
 fn nothing_more(replica: &Replica) -> ReadFrame {
@@ -515,7 +564,7 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
     let mut builder = FrameBuilder::new(space);
     let mut count = 0;
     while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
-        if !add(storage, replica, at, &mut builder)? {
+        if push(storage, replica, at, &mut builder)?.is_none() {
             break;
         }
         stream.wanted.pop_front();
@@ -525,7 +574,7 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
     // A frame ends only where every commit in it is vouched for.
     while builder.unvouched() || builder.size() < FRAME_TARGET {
         let Some(at) = plan.peek(replica.next - 1) else { break };
-        if !add(storage, replica, at, &mut builder)? {
+        if push(storage, replica, at, &mut builder)?.is_none() {
             break;
         }
         plan.sent();
@@ -536,43 +585,6 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
     }
     moved.sent += count;
     Ok(ReadFrame { frame: Some(builder.finish()), ..nothing_more(replica) })
-}
-
-// Adds the commit at `at`; `false` if the frame is full.
-fn add(
-    storage: &dyn Storage,
-    replica: &Replica,
-    at: LogSeq,
-    builder: &mut FrameBuilder,
-) -> Result<bool, Error> {
-    let key = replica.key(at);
-    let row = log::row(storage, key)?;
-    let (header, body) = log::parts(storage, &replica.id, key, &row)?;
-    // A signature that came inside a run was not needed then; it is sent only if it is good.
-    let signature = match row.signature {
-        Some((signature, true)) => Some(signature),
-        Some((signature, false)) => verify_commit(&header.author, &row.id, &signature).then_some(signature),
-        None => None,
-    };
-    match builder.push(FrameCommit { header: &header, id: row.id, signature, body: body.as_deref() }) {
-        Ok(()) => {}
-        Err(PushError::Full) => return Ok(false),
-        Err(error) => return Err(Error::damaged(format!("commit {at} cannot be sent: {error}"))),
-    }
-    if signature.is_none() {
-        // What proves it goes right behind it; the receiver refuses that and keeps it.
-        for received in proof(storage, key)? {
-            let header = Header::decode(&received.header).map_err(|error| {
-                Error::damaged(format!("the proof of commit {at} does not decode: {error}"))
-            })?;
-            let id = commit_id(&received.header);
-            let proof = FrameCommit { header: &header, id, signature: received.signature, body: None };
-            if builder.push(proof).is_err() {
-                break;
-            }
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

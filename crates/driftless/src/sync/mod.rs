@@ -1,7 +1,9 @@
 //! Sync over a network: hosts, connections, and the network they make. Modules low to high.
 
 pub(crate) mod space_graph;
+pub(crate) mod pull;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
+pub(crate) mod puller;

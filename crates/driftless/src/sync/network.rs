@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::rules::Subject;
-use driftless_core::session::{InviteProof, Role};
+use driftless_core::session::{InviteProof, PullEnd, Role};
 use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -203,13 +203,7 @@ impl Network {
 
     /// Exchanges a space with the peer at an address, both directions, and remembers the peer.
     pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
-        let mut exchange = match self.dial(address).await {
-            Ok(exchange) => exchange,
-            Err(error) => {
-                self.failed(address.peer, &error)?;
-                return Err(error);
-            }
-        };
+        let mut exchange = self.dial_or_note(address).await?;
         let synced = exchange.open(*space, None).await;
         exchange.end().await;
         self.note(exchange.peer, address, *space, synced.as_ref().err())?;
@@ -371,6 +365,20 @@ impl Network {
         Ok(())
     }
 
+    /// Whose network it is.
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.database
+    }
+
+    /// Connects to the peer at an address; that it is not there is noted.
+    pub(crate) async fn dial_or_note(&self, address: &Address) -> Result<Exchange, Error> {
+        let dialed = self.dial(address).await;
+        if let Err(error) = &dialed {
+            self.failed(address.peer, error)?;
+        }
+        dialed
+    }
+
     async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
         let connection = self.shared.transport.dial(address).await?;
         let peer = connection.peer;
@@ -423,7 +431,8 @@ impl Network {
         if news { database.change_peer(*peer, |known| known.take(&met)).map(drop) } else { Ok(()) }
     }
 
-    fn note(
+    /// Writes down what became of an exchange.
+    pub(crate) fn note(
         &self,
         peer: PeerId,
         address: &Address,
@@ -460,19 +469,43 @@ impl Network {
     }
 }
 
-// A connection that this side made, and its news.
-struct Exchange {
-    peer: PeerId,
+/// A connection that this side made, and its news.
+pub(crate) struct Exchange {
+    pub(crate) peer: PeerId,
     commands: mpsc::Sender<Command>,
     news: mpsc::UnboundedReceiver<News>,
     task: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
 impl Exchange {
-    async fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) -> Result<Synced, Error> {
+    /// Exchanges a space, until both sides have the same.
+    pub(crate) async fn open(
+        &mut self,
+        space: SpaceId,
+        invite: Option<InviteProof>,
+    ) -> Result<Synced, Error> {
         // If the connection has ended, its news say why.
         let _ = self.commands.send(Command::Open(space, invite)).await;
         self.settled(space).await
+    }
+
+    /// Pulls a space, and says how that ended.
+    pub(crate) async fn pull(
+        &mut self,
+        command: Command,
+        space: SpaceId,
+    ) -> Result<(PullEnd, Moved, Traffic), Error> {
+        let _ = self.commands.send(command).await;
+        loop {
+            match tokio::time::timeout(PATIENCE, self.news.recv()).await {
+                Err(_) => return Err(Error::Unreachable("the peer does not answer any more".into())),
+                Ok(Some(News::Pulled(of, end, moved, traffic))) if of == space => {
+                    return Ok((end, moved, traffic));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(self.failure().await),
+            }
+        }
     }
 
     async fn settled(&mut self, space: SpaceId) -> Result<Synced, Error> {
@@ -523,7 +556,8 @@ impl Exchange {
         }
     }
 
-    async fn end(&mut self) {
+    /// Says goodbye.
+    pub(crate) async fn end(&mut self) {
         if self.commands.send(Command::End).await.is_ok() {
             // Until what was sent is out; the outcome is known already.
             let _ = tokio::time::timeout(PATIENCE, &mut self.task).await;

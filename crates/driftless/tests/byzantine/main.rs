@@ -8,5 +8,6 @@ mod limits;
 mod lying;
 mod peer;
 mod pen;
+mod pulling;
 mod slow;
 mod trio;

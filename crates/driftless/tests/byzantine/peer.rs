@@ -102,13 +102,19 @@ impl Byzantine {
         self.wire.transport(&self.node).listen(&self.wire.place(name)).await.unwrap()
     }
 
-    /// The next that dials, greeted; the space that it opens, in its slot.
-    pub(crate) async fn answer(&self, listener: &mut dyn Listener) -> (Talk, u64, SpaceId) {
+    /// The next that dials, greeted.
+    pub(crate) async fn accept(&self, listener: &mut dyn Listener) -> Talk {
         let mut talk = Talk::new(listener.accept().await.unwrap(), self.node.id());
         let theirs = talk.hellos().await;
         assert!(matches!(talk.hear().await, Some(Message::Proof(_))));
         talk.connection.receiver.limit(MAX_FRAME);
         talk.prove(&self.key, 1, &theirs).await;
+        talk
+    }
+
+    /// The next that dials, greeted; the space that it opens, in its slot.
+    pub(crate) async fn answer(&self, listener: &mut dyn Listener) -> (Talk, u64, SpaceId) {
+        let mut talk = self.accept(listener).await;
         match talk.hear().await {
             Some(Message::Open { slot, space, .. }) => (talk, slot, space),
             other => panic!("{other:?}"),

@@ -2,22 +2,27 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use driftless_store::{Document, DocumentVisitor, Key, Order, RowVisitor, Storage, StorageError, Table};
 
 /// When the disk fails: after so many more writes. Below zero, never.
 #[derive(Debug, Clone)]
-pub(crate) struct Fuse(Arc<AtomicI64>);
+pub(crate) struct Fuse(Arc<AtomicI64>, Arc<AtomicU64>);
 
 impl Fuse {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(-1)))
+        Self(Arc::new(AtomicI64::new(-1)), Arc::default())
     }
 
     /// The write after the next `writes` fails.
     pub(crate) fn set(&self, writes: i64) {
         self.0.store(writes, Ordering::SeqCst);
+    }
+
+    /// How many rows were read since somebody asked last.
+    pub(crate) fn reads(&self) -> u64 {
+        self.1.swap(0, Ordering::SeqCst)
     }
 
     /// Whether a write has failed.
@@ -52,6 +57,7 @@ impl Failing {
 
 impl Storage for Failing {
     fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
+        self.fuse.1.fetch_add(1, Ordering::SeqCst);
         self.inner.get(table, key)
     }
 

@@ -5,6 +5,7 @@ mod concurrent;
 mod exchange;
 mod explained;
 mod failing;
+mod feeds;
 mod forks;
 mod filters;
 mod laws;

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod live;
+mod pulls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::world::{insert, sync};
 type Damage = (&'static str, &'static str, fn(&Path));
 
 // What is damaged, the word for it, and how.
-const DERIVED: [Damage; 25] = [
+const DERIVED: [Damage; 27] = [
     ("value", "document", |at| sql(at, "UPDATE document SET json = '{\"n\":-1}' WHERE id = '3'")),
     ("deleted", "document", |at| sql(at, "UPDATE document SET deleted = 1 WHERE id = '5'")),
     ("state", "document", |at| flip(at, "document", "state", "WHERE id = '5'", 3)),
@@ -44,6 +44,8 @@ const DERIVED: [Damage; 25] = [
         sql(at, "UPDATE frontier SET value = x'00' WHERE key = (SELECT max(key) FROM frontier)")
     }),
     ("run", "run", |at| sql(at, "DELETE FROM run")),
+    ("digests", "log_digest", |at| sql(at, "INSERT INTO log_digest SELECT max(key), zeroblob(32) FROM log")),
+    ("cursor", "cursor", |at| sql(at, "INSERT INTO cursor VALUES (zeroblob(64), x'ff')")),
 ];
 
 const LOCAL: [Damage; 8] = [

@@ -1,0 +1,67 @@
+//! Pages for peers that pull, and pages that were pulled. It must not know of connections.
+
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::rules::Subject;
+use driftless_core::session::{Cursor, Fed};
+
+use crate::cursor;
+use crate::database::Database;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::feed::{self, Page, TakenPage};
+use crate::layout::LogSeq;
+
+/// Whether one of these keys, which the peer has proven, may read a space that is here.
+pub(crate) fn may_read(engine: &mut Engine, space: &SpaceId, keys: &[AuthorId]) -> Result<bool, Error> {
+    let (_, replica) = engine.parts(space)?;
+    let rules = &replica.rules;
+    Ok(rules.members().contains_key(&Subject::Anyone) || keys.iter().any(|key| rules.member(key).is_some()))
+}
+
+/// What a peer that has proven these keys gets.
+pub(crate) fn feed(
+    database: &Database,
+    space: &SpaceId,
+    keys: &[AuthorId],
+    cursor: Option<&Cursor>,
+    budget: u64,
+) -> Result<Fed, Error> {
+    database.flush_if_staged()?;
+    database.read_many(|engine| {
+        if !engine.load(space)? || !may_read(engine, space, keys)? {
+            return Ok(Fed::Withheld);
+        }
+        Ok(match feed::page(engine, space, cursor, budget)? {
+            Ok(Page { frames, cursor, more, .. }) => Fed::Page { frames, cursor, more },
+            Err(now) => Fed::Stale(now),
+        })
+    })
+}
+
+/// Takes a page of a peer, and with it, in one durable step, notes where the next one begins. Also says why what was not
+/// taken was not, and where our log ends now.
+pub(crate) fn take(
+    database: &Database,
+    peer: &PeerId,
+    space: &SpaceId,
+    frames: &[Vec<u8>],
+    cursor: &Cursor,
+) -> Result<(TakenPage, Vec<&'static str>, LogSeq), Error> {
+    database.write(|engine| {
+        let (page, reasons) = feed::take(engine, space, frames)?;
+        if !engine.load(space)? {
+            return Ok((page, reasons, 1));
+        }
+        let storage = engine.storage.as_mut();
+        let known = cursor::read(storage, peer, space)?;
+        if page.is_whole() && known != Some(*cursor) {
+            cursor::write(storage, peer, space, cursor)?;
+            engine.staged();
+        } else if page.early > 0 && known.is_some() {
+            cursor::remove(storage, peer, space)?;
+            engine.staged();
+        }
+        let next = engine.parts(space)?.1.next;
+        Ok((page, reasons, next))
+    })
+}
