@@ -72,6 +72,8 @@ pub struct Heard {
 pub struct Reconciler {
     salt: Salt,
     agreed: Vec<Agreed>,
+    // The frontier that was offered without more: who knows it answers with what went on since.
+    offered: Option<Agreed>,
     // How long the graph was when the clock was sent.
     clock_at: Position,
     marks: Vec<Mark>,
@@ -88,6 +90,7 @@ impl Reconciler {
         Self {
             salt,
             agreed,
+            offered: None,
             clock_at: 0,
             marks: Vec::new(),
             above: None,
@@ -121,6 +124,7 @@ impl Reconciler {
         if graph.is_empty() {
             return Ok(Summary::default());
         }
+        self.offered = Some(Agreed { digest, len: graph.len() });
         if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
             if agreed.digest == digest {
                 return Ok(Summary { digest, detail: Detail::Bare });
@@ -174,9 +178,8 @@ impl Reconciler {
                 Ok(enough())
             }
             Detail::Since(known, clock) => {
-                let found =
-                    self.agreed.iter().find(|agreed| agreed.digest == *known && agreed.len <= graph.len());
-                let Some(agreed) = found.copied() else {
+                let Some(agreed) = self.met(graph, known).or(self.offered.filter(|at| at.digest == *known))
+                else {
                     // An answer names only what we named ourselves.
                     return self.unknown(graph, digest, first);
                 };
