@@ -8,7 +8,10 @@ mod documents;
 mod folds;
 mod headers;
 mod histories;
+mod frames;
+mod messages;
 mod signatures;
+mod summaries;
 
 #[path = "../replica/mod.rs"]
 mod replica;
