@@ -113,7 +113,7 @@ fn whatever_the_number_of_authors_only_what_is_missing_is_sent() {
             grow(&mut graphs[0], 5, 2, 0, 1);
             let mut again = fresh(Some(&reconcilers), 2);
             let outcome = meet(&mut graphs, &mut again);
-            assert_eq!((outcome.sent, outcome.known), ([5, 0], 0));
+            assert_eq!((outcome.sent, outcome.known, outcome.rounds), ([5, 0], 0, 0));
             assert!(!named || outcome.messages == 2, "{outcome:?}");
         }
     }

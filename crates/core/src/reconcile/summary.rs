@@ -125,17 +125,18 @@ impl Reconciler {
             return Ok(Summary::default());
         }
         self.offered = Some(Agreed { digest, len: graph.len() });
+        let authors = graph.tips()?.len();
         if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
             if agreed.digest == digest {
                 return Ok(Summary { digest, detail: Detail::Bare });
             }
+            // Where nobody knows authors, no clock says what went on.
             if let Some(clock) =
-                Clock::of(graph, &self.salt, agreed.len)?.filter(|clock| clock.0.len() <= FEW)
+                Clock::of(graph, &self.salt, agreed.len)?.filter(|clock| authors > 0 && clock.0.len() <= FEW)
             {
                 return Ok(Summary { digest, detail: Detail::Since(agreed.digest, clock) });
             }
         }
-        let authors = graph.tips()?.len();
         let detail = match authors {
             0 => self.mark(graph)?,
             authors if authors <= EAGER => self.full(graph)?,
