@@ -10,6 +10,7 @@ mod headers;
 mod histories;
 mod frames;
 mod messages;
+mod reconciliations;
 mod signatures;
 mod summaries;
 
