@@ -11,6 +11,7 @@ mod histories;
 mod frames;
 mod messages;
 mod reconciliations;
+mod sessions;
 mod signatures;
 mod summaries;
 
