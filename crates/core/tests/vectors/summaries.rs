@@ -286,7 +286,7 @@ fn summaries_are_the_bytes_that_the_vectors_say() {
     hold("summaries", &file, |file: File| {
         for FrontierDigest { heads, digest } in &file.digests {
             let heads: Vec<[u8; 32]> = heads.iter().map(|head| CommitId(head.array()).0).collect();
-            let hash = blake3::hash(&[b"driftless/frontier/1\0", &heads.as_flattened()[..]].concat());
+            let hash = blake3::hash(&[&b"driftless/frontier/1\0"[..], heads.as_flattened()].concat());
             assert_eq!(hash.as_bytes()[..8], digest.0);
             assert_eq!(frontier_digest(&heads)[..], digest.0);
         }
