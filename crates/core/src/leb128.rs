@@ -1,4 +1,5 @@
-//! Numbers in LEB128: seven bits a byte, low first, the shortest form only. Signed ones are folded first.
+//! Numbers in LEB128 (DWARF 5, 7.6, unsigned): seven bits a byte, low first, the top bit on all but the last; the shortest
+//! form only. Signed ones are folded first (zigzag), so that small ones of either sign stay small.
 
 /// Appends a number.
 pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {

@@ -113,7 +113,7 @@ fn whatever_the_number_of_authors_only_what_is_missing_is_sent() {
             grow(&mut graphs[0], 5, 2, 0, 1);
             let mut again = fresh(Some(&reconcilers), 2);
             let outcome = meet(&mut graphs, &mut again);
-            assert_eq!((outcome.sent, outcome.known), ([5, 0], 0));
+            assert_eq!((outcome.sent, outcome.known, outcome.rounds), ([5, 0], 0, 0));
             assert!(!named || outcome.messages == 2, "{outcome:?}");
         }
     }
@@ -132,6 +132,24 @@ fn who_lost_what_they_agreed_on_gets_it_back_without_the_rest() {
     graphs[1] = old;
     let outcome = meet(&mut graphs, &mut again);
     assert_eq!((outcome.sent, outcome.known), ([1, 0], 0));
+}
+
+#[test]
+fn who_forgot_where_they_met_does_not_send_everything() {
+    for authors in [3, 50, 200] {
+        for forgetful in [0, 1] {
+            let mut base = Graph::new(true);
+            grow(&mut base, 500, authors, 0, 1);
+            let mut graphs = [base.clone(), base];
+            let mut reconcilers = fresh(None, 1);
+            meet(&mut graphs, &mut reconcilers);
+            let mut again = fresh(Some(&reconcilers), 2);
+            again[forgetful] = Reconciler::new(Salt::new(&[&[2]]), Vec::new());
+            grow(&mut graphs[1], 5, 2, 0, 1);
+            let outcome = meet(&mut graphs, &mut again);
+            assert_eq!((outcome.sent, outcome.known), ([0, 5], 0), "{authors} authors, {forgetful} forgot");
+        }
+    }
 }
 
 #[test]

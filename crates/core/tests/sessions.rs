@@ -552,6 +552,15 @@ fn endless_wishes_end_the_session() {
 }
 
 #[test]
+fn wishes_for_bodies_that_bring_nothing_end_the_session() {
+    let mut attack = Attack::open(Host::with(0..3));
+    attack.say(Message::Ack { slot: 0, number: 1, refused: vec![], digest: [7; 8] }).unwrap();
+    let wish = |n: u32| Message::Want { slot: 0, ids: vec![id(900 + n)], again: None };
+    (0..MAX_ROUNDS + 2).for_each(|n| attack.say(wish(n)).unwrap());
+    assert!(attack.say(wish(99)).is_err());
+}
+
+#[test]
 fn a_peer_that_declines_gets_nothing_more_and_the_other_direction_settles() {
     let mut attack = Attack::open(Host::padded(600_000, 0..10));
     let data = |heard: &[Message]| heard.iter().filter(|m| matches!(m, Message::Data { .. })).count();

@@ -135,11 +135,12 @@ impl<F: Format> MemoryGraph<F> {
             let (same, number) = node.author.filter(|(same, _)| *same == author)?;
             Some((same, number, *parent))
         };
-        let own: Vec<(Author, u64, Position)> = parents.iter().filter_map(before).collect();
-        for tip in &own {
+        let own = parents.iter().filter_map(before).find(|(_, number, _)| number.checked_add(1) == Some(seq));
+        // Other parents by the same author end chains of their own: somebody forked, and joined that again.
+        if let Some(tip) = &own {
             self.tips.remove(tip);
         }
         self.tips.insert((author, seq, at));
-        own.iter().find(|(_, number, _)| number.checked_add(1) == Some(seq)).map(|(_, _, parent)| *parent)
+        own.map(|(_, _, parent)| parent)
     }
 }

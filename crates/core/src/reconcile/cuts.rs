@@ -16,6 +16,7 @@ pub type Mark = [u8; 12];
 
 // Among the last nodes a mark is a whole frontier; before, a single node.
 const EXACT: Position = 1024;
+// With b bits a node and ln 2 * b probes, 0.6185^b of the nodes seem to be there and are not: of 10 bits, one in 120.
 const BITS: usize = 10;
 const PROBES: u64 = 7;
 
@@ -169,6 +170,8 @@ impl Filter {
         !self.bits.is_empty() && self.probes(id, salt).into_iter().all(set)
     }
 
+    // Bit `(start + i * step) mod size` for each probe i, where start and an odd step are two halves of one hash: as good
+    // as seven hashes (Kirsch and Mitzenmacher, "Less Hashing, Same Performance", 2006).
     fn probes(&self, id: &[u8; 32], salt: &Salt) -> Vec<usize> {
         let hash = blake3::keyed_hash(salt.key(), id);
         let half = |from: usize| u64::from_le_bytes(short(hash.as_bytes().get(from..).unwrap_or_default()));

@@ -452,7 +452,7 @@ fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Role, Session};
+    use super::super::{Role, Session, numbered};
     use super::*;
     use crate::id::PeerId;
     use crate::reconcile::Entry;
@@ -556,24 +556,31 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_an_error_when_its_peer_sends_damage() {
-        let hello = Message::Hello { version: 1, nonce: [1; 16] }.encode();
+        let greeting = [Message::Hello { version: 1, nonce: [1; 16] }, Message::Proof(Vec::new())];
         let new = || {
             let keys = vec![AuthorKey::from_seed(&[1; 32])];
             let mut session = Session::new(Role::Listener, PeerId([1; 32]), PeerId([2; 32]), [3; 16], keys);
-            let _ = session.handle_frame(&hello);
+            for (number, message) in (0..).zip(&greeting) {
+                session.handle_frame(&numbered(number, message)).unwrap();
+            }
             session
         };
+        let mut heard = 0;
         for message in messages() {
             let bytes = message.encode();
             // Also what decodes comes without having been asked for, and in an order that nobody keeps to.
             let mut session = new();
             each_damage(&bytes, |damaged| {
-                if session.handle_frame(damaged).is_err() {
+                let number = u8::try_from(session.heard_messages).unwrap();
+                let taken = session.handle_frame(&[&[number], damaged].concat());
+                if taken.is_err() || number > 100 {
                     session = new();
                 }
+                heard += u32::from(taken.is_ok());
                 while session.poll().is_some() {}
             });
         }
+        assert!(heard > 100, "damage is looked at, not only the numbers before it: {heard}");
     }
 
     #[test]

@@ -8,7 +8,12 @@ mod documents;
 mod folds;
 mod headers;
 mod histories;
+mod frames;
+mod messages;
+mod reconciliations;
+mod sessions;
 mod signatures;
+mod summaries;
 
 #[path = "../replica/mod.rs"]
 mod replica;

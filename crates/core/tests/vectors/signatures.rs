@@ -41,7 +41,7 @@ pub(crate) struct Case {
     seed: Option<Hex>,
 }
 
-const DOMAINS: [Domain; 9] = [
+const DOMAINS: [Domain; 12] = [
     Domain::CommitId,
     Domain::Body,
     Domain::CommitSignature,
@@ -49,8 +49,11 @@ const DOMAINS: [Domain; 9] = [
     Domain::NodeProof,
     Domain::AuthorProof,
     Domain::DocumentDigest,
+    Domain::Frontier,
     Domain::LogDigest,
     Domain::Refused,
+    Domain::SessionSalt,
+    Domain::Pack,
 ];
 
 fn text(domain: Domain) -> String {

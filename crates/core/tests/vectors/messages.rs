@@ -1,0 +1,351 @@
+//! Messages: what each says, and its bytes.
+
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
+use driftless_core::limits::{MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::reconcile::{Detail, Summary};
+use driftless_core::session::{InviteProof, Message, Verdict, numbered, take_number};
+use driftless_core::sign::Signature;
+use serde::{Deserialize, Serialize};
+
+use crate::summaries::{SummaryFields, samples};
+use crate::{Hex, RefusedBytes, hold};
+
+/// A message, as JSON says it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum MessageFields {
+    Hello { version: String, nonce: Hex },
+    Proof { proofs: Vec<ProofFields> },
+    Open { slot: String, space: String, invite: Option<InviteFields>, summary: SummaryFields },
+    Have { slot: String, summary: SummaryFields },
+    Data { slot: String, number: String, digest: Hex, frame: Hex },
+    Ack { slot: String, number: String, digest: Hex, refused: Vec<VerdictFields> },
+    End { slot: String, digest: Hex, heads: Vec<String> },
+    Want { slot: String, ids: Vec<String>, again: Option<SummaryFields> },
+    Decline { slot: String, reason: String, retry_after_ms: String },
+    Close { slot: String },
+    Summary { slot: String, summary: SummaryFields },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProofFields {
+    author: String,
+    signature: Hex,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InviteFields {
+    invite: String,
+    index: u32,
+    joiner: String,
+    proof: Hex,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerdictFields {
+    hash: Hex,
+    code: String,
+}
+
+fn texts(ids: &[CommitId]) -> Vec<String> {
+    ids.iter().map(CommitId::to_string).collect()
+}
+
+fn ids(texts: &[String]) -> Vec<CommitId> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+impl MessageFields {
+    // Only messages that stand in a vector are written down; others have vectors of their own.
+    #[allow(unreachable_patterns)]
+    pub(crate) fn of(message: &Message) -> Self {
+        match message {
+            Message::Hello { version, nonce } => {
+                Self::Hello { version: version.to_string(), nonce: Hex::of(nonce) }
+            }
+            Message::Proof(proofs) => {
+                let proof = |(author, signature): &(AuthorId, Signature)| ProofFields {
+                    author: author.to_string(),
+                    signature: Hex::of(signature.0),
+                };
+                Self::Proof { proofs: proofs.iter().map(proof).collect() }
+            }
+            Message::Open { slot, space, invite, summary } => Self::Open {
+                slot: slot.to_string(),
+                space: space.to_string(),
+                invite: invite.map(|invite| InviteFields {
+                    invite: invite.invite.to_string(),
+                    index: invite.index,
+                    joiner: invite.joiner.to_string(),
+                    proof: Hex::of(invite.proof.0),
+                }),
+                summary: SummaryFields::of(summary),
+            },
+            Message::Have { slot, summary } => {
+                Self::Have { slot: slot.to_string(), summary: SummaryFields::of(summary) }
+            }
+            Message::Data { slot, number, frame, digest } => Self::Data {
+                slot: slot.to_string(),
+                number: number.to_string(),
+                digest: Hex::of(digest),
+                frame: Hex::of(frame),
+            },
+            Message::Ack { slot, number, refused, digest } => {
+                let verdict = |verdict: &Verdict| VerdictFields {
+                    hash: Hex::of(verdict.hash),
+                    code: verdict.code.clone(),
+                };
+                Self::Ack {
+                    slot: slot.to_string(),
+                    number: number.to_string(),
+                    digest: Hex::of(digest),
+                    refused: refused.iter().map(verdict).collect(),
+                }
+            }
+            Message::End { slot, digest, heads } => {
+                Self::End { slot: slot.to_string(), digest: Hex::of(digest), heads: texts(heads) }
+            }
+            Message::Want { slot, ids, again } => Self::Want {
+                slot: slot.to_string(),
+                ids: texts(ids),
+                again: again.as_ref().map(SummaryFields::of),
+            },
+            Message::Decline { slot, reason, retry_after_ms } => Self::Decline {
+                slot: slot.to_string(),
+                reason: reason.clone(),
+                retry_after_ms: retry_after_ms.to_string(),
+            },
+            Message::Close { slot } => Self::Close { slot: slot.to_string() },
+            Message::Summary { slot, summary } => {
+                Self::Summary { slot: slot.to_string(), summary: SummaryFields::of(summary) }
+            }
+            other => panic!("no vector has {other:?}"),
+        }
+    }
+
+    pub(crate) fn message(&self) -> Message {
+        let number = |text: &String| text.parse::<u64>().unwrap();
+        match self {
+            Self::Hello { version, nonce } => {
+                Message::Hello { version: number(version), nonce: nonce.array() }
+            }
+            Self::Proof { proofs } => {
+                let proof =
+                    |proof: &ProofFields| (proof.author.parse().unwrap(), Signature(proof.signature.array()));
+                Message::Proof(proofs.iter().map(proof).collect())
+            }
+            Self::Open { slot, space, invite, summary } => Message::Open {
+                slot: number(slot),
+                space: space.parse().unwrap(),
+                invite: invite.as_ref().map(|invite| InviteProof {
+                    invite: invite.invite.parse().unwrap(),
+                    index: invite.index,
+                    joiner: invite.joiner.parse().unwrap(),
+                    proof: Signature(invite.proof.array()),
+                }),
+                summary: summary.summary(),
+            },
+            Self::Have { slot, summary } => Message::Have { slot: number(slot), summary: summary.summary() },
+            Self::Data { slot, number: count, digest, frame } => Message::Data {
+                slot: number(slot),
+                number: number(count),
+                frame: frame.0.clone(),
+                digest: digest.array(),
+            },
+            Self::Ack { slot, number: count, digest, refused } => {
+                let verdict = |verdict: &VerdictFields| Verdict {
+                    hash: verdict.hash.array(),
+                    code: verdict.code.clone(),
+                };
+                Message::Ack {
+                    slot: number(slot),
+                    number: number(count),
+                    refused: refused.iter().map(verdict).collect(),
+                    digest: digest.array(),
+                }
+            }
+            Self::End { slot, digest, heads } => {
+                Message::End { slot: number(slot), digest: digest.array(), heads: ids(heads) }
+            }
+            Self::Want { slot, ids: wanted, again } => Message::Want {
+                slot: number(slot),
+                ids: ids(wanted),
+                again: again.as_ref().map(SummaryFields::summary),
+            },
+            Self::Decline { slot, reason, retry_after_ms } => Message::Decline {
+                slot: number(slot),
+                reason: reason.clone(),
+                retry_after_ms: number(retry_after_ms),
+            },
+            Self::Close { slot } => Message::Close { slot: number(slot) },
+            Self::Summary { slot, summary } => {
+                Message::Summary { slot: number(slot), summary: summary.summary() }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    about: String,
+    messages: Vec<Case>,
+    newer: Newer,
+    refused: Vec<RefusedBytes>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    number: String,
+    says: MessageFields,
+    bytes: Hex,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Newer {
+    bytes: Hex,
+    version: String,
+}
+
+fn messages() -> Vec<(String, u64, Message)> {
+    let heads = vec![CommitId([3; 32]), CommitId([4; 32])];
+    let summary = |detail| Summary { digest: [5; 8], detail };
+    let space = SpaceId([9; 32]);
+    let invite = InviteProof {
+        invite: CommitId([6; 32]),
+        index: 70_000,
+        joiner: AuthorId([7; 32]),
+        proof: Signature([8; 64]),
+    };
+    let verdict = |n: u8, code: &str| Verdict { hash: [n; 32], code: code.into() };
+    let open = |invite, detail| Message::Open { slot: 24, space, invite, summary: summary(detail) };
+    let mut all = vec![
+        ("hello", 0, Message::Hello { version: 1, nonce: [1; 16] }),
+        ("proof of no key", 1, Message::Proof(Vec::new())),
+        ("proof of two keys", 1, Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2])),
+        ("open", 2, Message::Open { slot: 0, space, invite: None, summary: Summary::default() }),
+        ("open by invite", 127, open(Some(invite), Detail::Bare)),
+        ("data", 128, Message::Data { slot: 4, number: 1, frame: vec![1, 2, 3], digest: [4; 8] }),
+        ("ack", 300, Message::Ack { slot: 4, number: 256, refused: Vec::new(), digest: [4; 8] }),
+        (
+            "ack, two were not taken",
+            16_384,
+            Message::Ack {
+                slot: 4,
+                number: 65_536,
+                refused: vec![verdict(1, "bad_header"), verdict(2, "unsigned")],
+                digest: [4; 8],
+            },
+        ),
+        ("end, both have the same", 5, Message::End { slot: 4, digest: [1; 8], heads: Vec::new() }),
+        ("end", 5, Message::End { slot: 4, digest: [1; 8], heads: heads.clone() }),
+        ("want bodies", 6, Message::Want { slot: 4, ids: heads.clone(), again: None }),
+        (
+            "want everything",
+            6,
+            Message::Want { slot: 4, ids: heads.clone(), again: Some(summary(Detail::Nothing)) },
+        ),
+        (
+            "decline",
+            7,
+            Message::Decline { slot: 4, reason: "newer_version".into(), retry_after_ms: 3_600_000 },
+        ),
+        ("close", u64::MAX, Message::Close { slot: u64::MAX }),
+    ]
+    .into_iter()
+    .map(|(name, number, message)| (name.to_owned(), number, message))
+    .collect::<Vec<_>>();
+    for (name, detail) in samples() {
+        let message = match &detail {
+            Detail::Again(..) => Message::Want { slot: 4, ids: heads.clone(), again: Some(summary(detail)) },
+            Detail::Otherwise(_) | Detail::Bare => Message::Have { slot: 4, summary: summary(detail) },
+            _ => Message::Summary { slot: 4, summary: summary(detail) },
+        };
+        all.push((format!("summary: {name}"), 3, message));
+    }
+    all
+}
+
+fn decode(bytes: &[u8]) -> Result<(u64, Message), String> {
+    let (number, message) = take_number(bytes).ok_or("no number")?;
+    Message::decode(message).map(|message| (number, message)).map_err(|error| error.to_string())
+}
+
+fn refused() -> Vec<RefusedBytes> {
+    let close = numbered(3, &Message::Close { slot: 4 });
+    let ids = |count| vec![CommitId([3; 32]); count];
+    let ack = |code: &str| {
+        let refused = vec![Verdict { hash: [1; 32], code: code.into() }];
+        numbered(3, &Message::Ack { slot: 4, number: 1, refused, digest: [4; 8] })
+    };
+    let proofs = vec![(AuthorId([1; 32]), Signature([2; 64])); MAX_PROOFS + 1];
+    let hello = |items: &[u8]| [&[0][..], items, &[0x50], &[1; 16]].concat();
+    vec![
+        ("nothing", Vec::new()),
+        ("no message", vec![3]),
+        ("a number that is not in its shortest form", [&[0x83, 0][..], &close[1..]].concat()),
+        ("a number of 65 bits", [&[0xff; 9][..], &[2], &close[1..]].concat()),
+        ("a code that does not exist", vec![3, 0x82, 0x18, 0x63, 4]),
+        ("an item too few", vec![3, 0x81, 9]),
+        ("an item too many", vec![3, 0x83, 9, 4, 0]),
+        ("a list without a length", vec![3, 0x9f, 9, 4, 0xff]),
+        ("a slot that is not in its shortest form", vec![3, 0x82, 9, 0x18, 4]),
+        ("a negative slot", vec![3, 0x82, 9, 0x20]),
+        ("bytes after it", [&close[..], &[0]].concat()),
+        ("a map", vec![3, 0xa1, 9, 4]),
+        ("a greeting of version 1 with an item more", hello(&[0x84, 0, 1, 0])),
+        ("a proof too many", numbered(1, &Message::Proof(proofs))),
+        ("a wish too many", numbered(3, &Message::Want { slot: 4, ids: ids(MAX_WANTED + 1), again: None })),
+        (
+            "a head too many",
+            numbered(3, &Message::End { slot: 4, digest: [1; 8], heads: ids(MAX_SUMMARY_HEADS + 1) }),
+        ),
+        ("a code in capitals", ack("Bad_header")),
+        ("a code of 65 bytes", ack(&"x".repeat(65))),
+        ("a frame that is text", [&[3, 0x85, 4, 4, 1, 0x48][..], &[4; 8], &[0x63], b"abc"].concat()),
+    ]
+    .into_iter()
+    .map(|(name, bytes)| RefusedBytes::new(name, bytes, decode))
+    .collect()
+}
+
+#[test]
+fn messages_are_the_bytes_that_the_vectors_say() {
+    let cases = messages().into_iter().map(|(name, number, message)| Case {
+        name,
+        number: number.to_string(),
+        says: MessageFields::of(&message),
+        bytes: Hex(numbered(number, &message)),
+    });
+    let file = File {
+        about: "bytes: the number of the message in the session in LEB128, then the message. says: the same in JSON, with \
+                ids as text and numbers of 64 bits as decimal texts. newer: a greeting of a newer version, of which only the \
+                version is read. refused: what ends a connection by its bytes alone."
+            .into(),
+        messages: cases.collect(),
+        newer: Newer {
+            bytes: Hex([&[0, 0x84, 0, 2, 0x61, 0x78, 0x50][..], &[1; 16]].concat()),
+            version: "2".into(),
+        },
+        refused: refused(),
+    };
+    hold("messages", &file, |file: File| {
+        for case in &file.messages {
+            let number: u64 = case.number.parse().unwrap();
+            let message = case.says.message();
+            assert_eq!(decode(&case.bytes.0), Ok((number, message.clone())), "{}", case.name);
+            assert_eq!(numbered(number, &message), case.bytes.0, "{}", case.name);
+        }
+        match decode(&file.newer.bytes.0) {
+            Ok((0, Message::Hello { version, .. })) => assert_eq!(version.to_string(), file.newer.version),
+            other => panic!("{other:?}"),
+        }
+        file.refused.iter().for_each(|refused| refused.check(decode));
+    });
+}
