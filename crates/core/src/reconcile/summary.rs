@@ -162,9 +162,7 @@ impl Reconciler {
                 Ok(enough())
             }
             // They stand where we met before.
-            Detail::Bare
-                if first && !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() =>
-            {
+            Detail::Bare if !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() => {
                 let since = Detail::Since(theirs.digest, Clock::default());
                 self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
             }
@@ -187,6 +185,8 @@ impl Reconciler {
                 self.plan = Plan::only(lacking, graph.len());
                 let answer = match first {
                     true => match Clock::of(graph, &self.salt, agreed.len)? {
+                        // They named it, and know it by its digest.
+                        Some(ours) if ours.0.is_empty() && digest == *known => say(Detail::Bare),
                         Some(ours) => say(Detail::Since(*known, ours)),
                         None => say(self.mark(graph)?),
                     },

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Session;
-use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame};
+use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame, Surveyed};
 use super::message::{Slot, Verdict};
 use crate::hash_graph::{HashGraph, HashGraphMut, Inserted, Position};
 use crate::id::{CommitId, SpaceId};
@@ -152,10 +152,24 @@ impl<G: HashGraphMut> GraphHost<G> {
                     }
                 }
             }
+            Ask::Survey { .. } => {
+                let found = self.survey();
+                session.handle_surveyed(found);
+            }
             Ask::Forget { slot } => drop(self.streams.remove(&slot)),
         }
         self.keep();
         Ok(())
+    }
+
+    // What lies beyond the graph was lost here: there both meet anew.
+    fn survey(&self) -> Vec<Surveyed> {
+        let newest = self.agreed.iter().filter_map(|(space, agreed)| Some((space, agreed.last()?)));
+        let here = newest.filter_map(|(space, agreed)| {
+            let len = self.graphs.get(space).map(HashGraph::len).filter(|len| agreed.len <= *len)?;
+            Some(Surveyed { space: *space, digest: agreed.digest, changed: len > agreed.len })
+        });
+        here.collect()
     }
 
     fn at(&mut self, slot: Slot) -> Option<(&mut Stream, &mut G)> {
