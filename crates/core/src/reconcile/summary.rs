@@ -166,7 +166,8 @@ impl Reconciler {
                 let since = Detail::Since(theirs.digest, Clock::default());
                 self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
             }
-            Detail::Bare if first => Ok(Heard { answer: say(self.all(graph)?), ready: false }),
+            // Whoever hears that there is nothing here sends everything and says no more.
+            Detail::Bare if first => Ok(Heard { answer: say(self.all(graph)?), ready: graph.is_empty() }),
             Detail::Bare => {
                 self.plan = Plan::nothing(graph.len());
                 Ok(enough())
@@ -298,7 +299,8 @@ impl Reconciler {
     // A frontier that is not known here: from the beginning.
     fn unknown<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8], first: bool) -> Result<Heard, G::Error> {
         if first {
-            return Ok(Heard { answer: Some(Summary { digest, detail: self.all(graph)? }), ready: false });
+            let answer = Some(Summary { digest, detail: self.all(graph)? });
+            return Ok(Heard { answer, ready: graph.is_empty() });
         }
         self.plan = Plan::everything();
         Ok(Heard { answer: None, ready: true })
