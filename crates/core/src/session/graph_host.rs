@@ -153,7 +153,7 @@ impl<G: HashGraphMut> GraphHost<G> {
                 }
             }
             Ask::Survey { .. } => {
-                let found = self.survey();
+                let found = self.survey()?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => drop(self.streams.remove(&slot)),
@@ -163,13 +163,16 @@ impl<G: HashGraphMut> GraphHost<G> {
     }
 
     // What lies beyond the graph was lost here: there both meet anew.
-    fn survey(&self) -> Vec<Surveyed> {
-        let newest = self.agreed.iter().filter_map(|(space, agreed)| Some((space, agreed.last()?)));
-        let here = newest.filter_map(|(space, agreed)| {
-            let len = self.graphs.get(space).map(HashGraph::len).filter(|len| agreed.len <= *len)?;
-            Some(Surveyed { space: *space, digest: agreed.digest, changed: len > agreed.len })
-        });
-        here.collect()
+    fn survey(&self) -> Result<Vec<Surveyed>, G::Error> {
+        let mut found = Vec::new();
+        for (space, agreed) in &self.agreed {
+            let (Some(agreed), Some(graph)) = (agreed.last(), self.graphs.get(space)) else { continue };
+            if agreed.len <= graph.len() {
+                let changed = frontier_digest(&graph.heads()?) != agreed.digest;
+                found.push(Surveyed { space: *space, digest: agreed.digest, changed });
+            }
+        }
+        Ok(found)
     }
 
     fn at(&mut self, slot: Slot) -> Option<(&mut Stream, &mut G)> {
