@@ -2,6 +2,7 @@
 
 mod hostile;
 mod live;
+mod many;
 
 use std::sync::Arc;
 use std::time::Duration;
