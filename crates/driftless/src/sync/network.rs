@@ -47,7 +47,7 @@ pub struct Synced {
     pub peer: PeerId,
     /// Commits, states, signatures.
     pub moved: Moved,
-    /// Bytes on the wire, of the whole connection until then.
+    /// Bytes on the wire; of several spaces in one connection, what went over since the one before.
     pub traffic: Traffic,
     /// Both sides have the same; else the peer had less to give than it said.
     pub settled: bool,
@@ -537,7 +537,8 @@ impl Exchange {
         // If the connection has ended, its news say why.
         let _ = self.commands.send(Command::OpenAll(left.clone())).await;
         let mut waiting: BTreeSet<SpaceId> = left.drain(..).collect();
-        let mut done = Vec::new();
+        let mut done: Vec<(SpaceId, Result<Synced, Error>)> = Vec::new();
+        let mut before = Traffic::default();
         while !waiting.is_empty() {
             let news = match self.next().await {
                 Ok(news) => news,
@@ -551,7 +552,11 @@ impl Exchange {
                     break;
                 }
             };
-            for (space, outcome) in news.into_iter().filter(|(space, _)| waiting.remove(space)) {
+            for (space, mut outcome) in news.into_iter().filter(|(space, _)| waiting.remove(space)) {
+                if let Some(Ok(Synced { traffic, .. })) = &mut outcome {
+                    let Traffic { sent, received } = std::mem::replace(&mut before, *traffic);
+                    *traffic = Traffic { sent: traffic.sent - sent, received: traffic.received - received };
+                }
                 match outcome {
                     Some(outcome) => done.push((space, outcome)),
                     None => left.push(space),

@@ -42,9 +42,9 @@ impl Two {
         assert_eq!(outcomes.len(), self.here.len());
         let synced: Vec<_> = outcomes.into_iter().map(|(_, synced)| synced.unwrap()).collect();
         assert!(synced.iter().all(|synced| synced.settled));
-        let bytes = synced.iter().map(|synced| synced.traffic.sent + synced.traffic.received).max();
+        let bytes = synced.iter().map(|synced| synced.traffic.sent + synced.traffic.received).sum();
         let commits = synced.iter().map(|synced| synced.moved.sent + synced.moved.received).sum();
-        (bytes.unwrap(), commits)
+        (bytes, commits)
     }
 
     /// The other side notes where both met when it sees that the connection ended, which may be after the next began.
