@@ -563,7 +563,7 @@ impl Session {
 
     // The peer may open this slot.
     fn take_slot(&mut self, slot: Slot) -> Result<(), SessionError> {
-        let theirs = (slot % 2 == 0) == (self.role == Role::Listener);
+        let theirs = slot.is_multiple_of(2) == (self.role == Role::Listener);
         let used = self.their_slot.is_some_and(|last| slot <= last);
         if !theirs || used || self.slots.len() >= MAX_SLOTS {
             return Err(SessionError::Unexpected("a slot that is not free"));
