@@ -80,6 +80,10 @@ pub const MAX_FRAME: usize = MAX_BODY + 100 * 1024;
 pub const MAX_FRAME_COMMITS: usize = 4096;
 /// Cells of a sketch of spaces: enough for a thousand differences; beyond that spaces are named one by one.
 pub const MAX_CELLS: usize = 2048;
+/// Cells that are sent first: enough for ten differences.
+pub const FIRST_CELLS: usize = 16;
+/// Spaces that one side opens of many: so both sides together stay within `MAX_SLOTS`.
+pub const MAX_BULK: usize = MAX_SLOTS / 2;
 /// Marks in one summary, 12 bytes each: frontiers of a history with a hundred heads fit.
 pub const MAX_MARKS: usize = 1024;
 /// Bytes of a filter in a summary.

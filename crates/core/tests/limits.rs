@@ -15,10 +15,11 @@ use driftless_core::query::Sort;
 use driftless_core::reconcile::{self, Clock, Detail, Entry, Summary};
 use driftless_core::rules::{self, RuleOperator, Subject};
 use driftless_core::session::{
-    Ask, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot, Verdict, numbered,
+    Ask, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot, Surveyed, Verdict, numbered,
     take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
+use driftless_core::sketch::{Cell, Sketch};
 use driftless_core::value::{Map, Path, Value, index_key};
 
 fn holds(what: &str, limit: usize, taken: impl Fn(usize) -> bool) {
@@ -427,5 +428,58 @@ fn windows() {
         slots[1..].iter().for_each(|slot| listener.read(*slot, Some(SEND_WINDOW)));
         listener.read(slots[0], Some(last));
         assert_eq!(listener.reads.len(), more, "SESSION_WINDOW with a last frame of {last}");
+    }
+}
+
+#[test]
+fn many_spaces() {
+    let cells = |n: usize| Message::Cells(vec![Cell { count: 1, sum: [2; 12], check: [3; 4] }; n]);
+    holds("MAX_CELLS where they are read", MAX_CELLS, |n| Message::decode(&cells(n).encode()).is_ok());
+    let sketch = Sketch::new([1; 32], vec![[2; 12]]);
+    for n in [MAX_CELLS - 1, MAX_CELLS, MAX_CELLS + 1] {
+        assert_eq!(sketch.cells(n).len(), n.min(MAX_CELLS), "MAX_CELLS at {n}");
+    }
+    // As many spaces that changed here are opened for a dialer that has the same, and as many cells are sent first to one
+    // that has not.
+    for n in [MAX_BULK - 1, MAX_BULK, MAX_BULK + 1] {
+        let mut listener = Listener::new();
+        listener.say(&Message::Spaces { count: n as u64, sum: [0; 8] }).unwrap();
+        let met = |id: CommitId| Surveyed { space: SpaceId(id.0), digest: [1; 8], changed: true };
+        listener.session.handle_surveyed(ids(n).into_iter().map(met).collect());
+        let mut opened = 0;
+        let mut first = None;
+        while let Some(output) = listener.session.poll() {
+            match output {
+                Output::Ask(Ask::Open { slot, .. }) => {
+                    opened += 1;
+                    let opened = Opened { summary: Summary::default(), readable: true, ready: true };
+                    listener.session.handle_opened(slot, Some(opened));
+                }
+                Output::Send(bytes) => {
+                    if let Ok(Message::Cells(cells)) = Message::decode(take_number(&bytes).unwrap().1) {
+                        first = Some(cells.len());
+                    }
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(opened, n.min(MAX_BULK), "MAX_BULK at {n}");
+        assert_eq!(first, Some(FIRST_CELLS), "FIRST_CELLS");
+    }
+    // Twice as many as there are at least different, and never fewer than the first.
+    for (count, sent) in [
+        (FIRST_CELLS / 2 - 1, FIRST_CELLS),
+        (FIRST_CELLS / 2, FIRST_CELLS),
+        (FIRST_CELLS / 2 + 1, FIRST_CELLS + 2),
+    ] {
+        let mut listener = Listener::new();
+        listener.say(&Message::Spaces { count: count as u64, sum: [9; 8] }).unwrap();
+        listener.session.handle_surveyed(Vec::new());
+        let Some(Output::Ask(Ask::Survey { .. })) = listener.session.poll() else { panic!("no survey") };
+        let Some(Output::Send(bytes)) = listener.session.poll() else { panic!("no cells") };
+        let Ok(Message::Cells(cells)) = Message::decode(take_number(&bytes).unwrap().1) else {
+            panic!("no cells")
+        };
+        assert_eq!(cells.len(), sent, "FIRST_CELLS at {count}");
     }
 }

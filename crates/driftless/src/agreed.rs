@@ -17,6 +17,23 @@ pub(crate) fn read(storage: &dyn Storage, peer: &PeerId, space: &SpaceId) -> Res
     Ok(row.and_then(|row| decode(&row)).unwrap_or_default())
 }
 
+/// Where this database and a peer met last, in every space in which they did.
+pub(crate) fn newest(storage: &dyn Storage, peer: &PeerId) -> Result<Vec<(SpaceId, Agreed)>, Error> {
+    let mut found = Vec::new();
+    let (first, last) = (key(peer, &SpaceId([0; 32])), key(peer, &SpaceId([0xff; 32])));
+    let bounds = (Bound::Included(first.as_slice().into()), Bound::Included(last.as_slice().into()));
+    storage.range(&layout::AGREED, bounds.0, bounds.1, Order::Ascending, &mut |key, row| {
+        if let Key::Bytes(key) = key
+            && let Some(space) = key.last_chunk()
+            && let Some(agreed) = decode(row).and_then(|agreed| agreed.last().copied())
+        {
+            found.push((SpaceId(*space), agreed));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
 /// Remembers it; staged, and durable with whatever is flushed next.
 pub(crate) fn write(
     storage: &mut dyn Storage,

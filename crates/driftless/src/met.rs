@@ -2,6 +2,8 @@
 //!
 //! Remembered while the database is open; `peers` writes it down when a connection ends.
 
+use std::collections::BTreeSet;
+
 use driftless_core::id::{AuthorId, SpaceId};
 
 use crate::layout::LogSeq;
@@ -30,9 +32,9 @@ impl Met {
         if !newer.authors.is_empty() {
             self.authors.clone_from(&newer.authors);
         }
-        for new in &newer.agreed {
-            self.agreed.retain(|old| old.space != new.space);
-            self.agreed.push(*new);
-        }
+        // There may be thousands.
+        let again: BTreeSet<SpaceId> = newer.agreed.iter().map(|new| new.space).collect();
+        self.agreed.retain(|old| !again.contains(&old.space));
+        self.agreed.extend_from_slice(&newer.agreed);
     }
 }

@@ -13,6 +13,7 @@ use driftless_core::reconcile::{Clock, Detail, Entry, Filter as Known, Summary};
 use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
 use driftless_core::session::{Cursor, InviteProof, Message, PROTOCOL_VERSION, Verdict};
 use driftless_core::sign::Signature;
+use driftless_core::sketch::Cell;
 use driftless_core::value::{Map, Path, Value, index_key};
 
 use crate::signed::key;
@@ -284,6 +285,11 @@ pub(crate) fn messages() -> Vec<Message> {
             summary: summary(Detail::Clock(clock.clone())),
         },
         Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
+        Message::Reopen { slot: 2, item: [3; 12], digest: [4; 8], clock: clock.clone() },
+        Message::Spaces { count: 10_000, sum: [5; 8] },
+        Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),
+        Message::Cells(Vec::new()),
+        Message::More,
         Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
         Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
         Message::Summary { slot: 3, summary: summary(Detail::Bare) },

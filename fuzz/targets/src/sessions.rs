@@ -219,6 +219,22 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             }
             summary_changes(summary, choices);
         }
+        Message::Reopen { slot, item, digest, clock } => {
+            *slot = choices.below(4) as u64;
+            item[0] ^= choices.byte();
+            digest[0] ^= choices.byte();
+            clock_changes(clock, choices);
+        }
+        Message::Spaces { count, sum } => {
+            *count = count.wrapping_add(choices.number());
+            sum[0] ^= choices.byte();
+        }
+        Message::Cells(cells) => {
+            let first = cells.first().copied();
+            cells.extend(first);
+            cells.truncate(choices.below(4));
+        }
+        Message::More => {}
         Message::Have { slot, summary } => {
             *slot ^= choices.below(2) as u64;
             summary_changes(summary, choices);

@@ -1,5 +1,6 @@
 //! `ticket`, `join`, `sync`, `peers` and `peer`: what a database does with others. In a `serve` these use its network.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use driftless::{Address, Database, Invite, Network, Peer, PeerId, Space, SpaceId};
@@ -190,46 +191,50 @@ pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str
     let address = peer.filter(|word| word.contains(':')).map(input::address).transpose()?;
     let online = Online::new(context)?;
     let space = space.map(|word| space_id(&online.database, word)).transpose()?;
-    let exchanges = match (address, peer) {
+    let exchanges: Vec<(Vec<Address>, Vec<SpaceId>)> = match (address, peer) {
         (Some(address), _) => {
             let spaces = match space {
                 Some(space) => vec![space],
                 None => online.database.spaces()?.into_iter().map(|space| space.id).collect(),
             };
-            spaces.into_iter().map(|space| (space, vec![address.clone()])).collect()
+            vec![(vec![address], spaces)]
         }
         (None, Some(word)) => planned(&[online.database.find_peer(word)?], space, true),
         (None, None) => planned(&online.database.peers()?, space, false),
     };
-    if exchanges.is_empty() {
+    if exchanges.iter().all(|(_, spaces)| spaces.is_empty()) {
         let hint = "`driftless join TICKET` gets to know a peer; `--peer ADDR` names one";
         return Err(Failure::new(Exit::NotFound, "no_peers", "there is nobody to exchange with", hint));
     }
-    let mut met: Vec<SpaceId> = Vec::new();
+    let mut met: BTreeSet<SpaceId> = BTreeSet::new();
     let mut failures: Vec<(SpaceId, Failure)> = Vec::new();
-    for (space, addresses) in exchanges {
-        let mut outcome = None;
+    for (addresses, spaces) in exchanges {
+        let Some(first) = spaces.first().copied() else { continue };
+        let mut unreachable = None;
         // The addresses of one peer: the first that works will do.
         for address in addresses {
-            let network = online.network.clone();
+            let (network, spaces) = (online.network.clone(), spaces.clone());
             let bar = progress(context);
-            let exchange = async move { network.sync_with_peer(&address, &space).await };
-            match shown(context, &online, space, &bar, exchange) {
-                Err(failure) if failure.exit == Exit::Unreachable => outcome = Some(Err(failure)),
-                other => {
-                    outcome = Some(other);
+            let exchange = async move { network.sync_all_with_peer(&address, &spaces).await };
+            match shown(context, &online, first, &bar, exchange) {
+                Err(failure) if failure.exit == Exit::Unreachable => unreachable = Some(failure),
+                Err(failure) => return Err(failure),
+                Ok(outcomes) => {
+                    unreachable = None;
+                    for (space, outcome) in outcomes {
+                        match outcome {
+                            Ok(synced) => {
+                                met.insert(space);
+                                print_synced(&online.database, &mut context.output, synced.into())?;
+                            }
+                            Err(error) => failures.push((space, error.into())),
+                        }
+                    }
                     break;
                 }
             }
         }
-        match outcome {
-            Some(Ok(synced)) => {
-                met.push(space);
-                print_synced(&online.database, &mut context.output, synced.into())?;
-            }
-            Some(Err(failure)) => failures.push((space, failure)),
-            None => {}
-        }
+        failures.extend(unreachable.map(|failure| (first, failure)));
     }
     failures.retain(|(space, failure)| {
         let fatal = !met.contains(space);
@@ -260,7 +265,7 @@ pub(super) fn refetch(
     let (mut done, mut failed) = (Vec::new(), None);
     for space in spaces {
         let exchanges = match &address {
-            Some(address) => vec![(space, vec![address.clone()])],
+            Some(address) => vec![(vec![address.clone()], vec![space])],
             None => planned(&peers, Some(space), true),
         };
         if exchanges.is_empty() {
@@ -268,7 +273,7 @@ pub(super) fn refetch(
             return Err(Failure::new(Exit::NotFound, "no_peers", "there is nobody to fetch it from", hint));
         }
         let mut met = false;
-        for address in exchanges.into_iter().flat_map(|(_, addresses)| addresses) {
+        for address in exchanges.into_iter().flat_map(|(addresses, _)| addresses) {
             let (network, bar) = (online.network.clone(), progress(context));
             let exchange = async move { network.sync_with_peer(&address, &space).await };
             match shown(context, &online, space, &bar, exchange) {
@@ -297,7 +302,7 @@ fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
 }
 
 /// Who is asked for what, at which addresses. A peer that was named is asked also for a space it was never asked for.
-fn planned(peers: &[Peer], only: Option<SpaceId>, named: bool) -> Vec<(SpaceId, Vec<Address>)> {
+fn planned(peers: &[Peer], only: Option<SpaceId>, named: bool) -> Vec<(Vec<Address>, Vec<SpaceId>)> {
     let mut exchanges = Vec::new();
     for peer in peers {
         let addresses = peer.addresses.iter().filter_map(|address| address.parse::<Address>().ok());
@@ -307,8 +312,8 @@ fn planned(peers: &[Peer], only: Option<SpaceId>, named: bool) -> Vec<(SpaceId, 
             Some(_) => Vec::new(),
             None => peer.spaces.clone(),
         };
-        if !addresses.is_empty() {
-            exchanges.extend(spaces.into_iter().map(|space| (space, addresses.clone())));
+        if !addresses.is_empty() && !spaces.is_empty() {
+            exchanges.push((addresses, spaces));
         }
     }
     exchanges

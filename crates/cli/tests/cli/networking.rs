@@ -183,6 +183,35 @@ fn a_peer_can_be_noted_shown_and_forgotten() {
 
 #[cfg(unix)]
 #[test]
+fn all_spaces_of_a_peer_are_synced_over_one_connection() {
+    let sandbox = Sandbox::new();
+    let (_serve, address) = sandbox.serve("db");
+    sandbox.person("ben");
+    for space in ["one", "two", "three"] {
+        sandbox.ok(&["space", "create", space]);
+        sandbox.ok(&["insert", space, "things", r#"{"n": 1}"#]);
+        let ticket = sandbox.json(&["ticket", space])["ticket"].as_str().unwrap().to_owned();
+        sandbox.ok(&["--dir", "ben", "join", &ticket]);
+    }
+    sandbox.ok(&["insert", "two", "things", r#"{"n": 2}"#]);
+    sandbox.ok(&["--dir", "ben", "insert", "three", "things", r#"{"n": 3}"#]);
+    let moved = |line: &Value| line["sent"].as_u64().unwrap() + line["received"].as_u64().unwrap();
+    let bytes = |line: &Value| line["bytes_out"].as_u64().unwrap() + line["bytes_in"].as_u64().unwrap();
+    let synced = sandbox.lines(&["--dir", "ben", "sync"]);
+    assert_eq!((synced.len(), synced.iter().map(moved).sum::<u64>()), (3, 2));
+    assert_eq!(sandbox.lines(&["find", "three", "things"]).len(), 2);
+    assert_eq!(sandbox.lines(&["--dir", "ben", "find", "two", "things"]).len(), 2);
+    for words in [&["--dir", "ben", "sync"][..], &["--dir", "ben", "sync", "--peer", &address]] {
+        let synced = sandbox.lines(words);
+        assert_eq!((synced.len(), synced.iter().map(moved).sum::<u64>()), (3, 0));
+        // One greeting for all of them.
+        assert!(synced.iter().filter(|line| bytes(line) > 0).count() >= 1);
+        assert!(synced.iter().map(bytes).sum::<u64>() <= 1024, "{synced:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn who_is_not_let_in_learns_nothing() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["insert", "world", "things", r#"{"secret": true}"#]);

@@ -168,9 +168,7 @@ impl Reconciler {
                 Ok(enough())
             }
             // They stand where we met before.
-            Detail::Bare
-                if first && !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() =>
-            {
+            Detail::Bare if !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() => {
                 let since = Detail::Since(theirs.digest, Clock::default());
                 self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
             }
@@ -191,6 +189,8 @@ impl Reconciler {
                 }
                 let answer = match (first, Clock::of(graph, &self.salt, agreed.len)?) {
                     (false, _) => None,
+                    // They named it, and know it by its digest.
+                    (true, Some(ours)) if ours.0.is_empty() && digest == *known => say(Detail::Bare),
                     (true, Some(ours)) => say(Detail::Since(*known, ours)),
                     // What they say to that makes another plan.
                     (true, None) => return Ok(Heard { answer: say(self.mark(graph)?), ready: false }),

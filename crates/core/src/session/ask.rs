@@ -84,6 +84,11 @@ pub enum Ask {
         /// What the peer has, so that all that leads to them is sent; else only their bodies.
         again: Option<Summary>,
     },
+    /// Where both sides met before, in every space that is here and that the peer may read: `handle_surveyed`.
+    Survey {
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+    },
     /// The slot is closed: forget what was kept for it. No answer.
     Forget {
         /// Which slot.
@@ -124,6 +129,10 @@ pub enum Event {
     Proven(Vec<AuthorId>),
     /// Both sides have the same, and what either writes from now on is sent at once.
     Settled(SpaceId),
+    /// Both sides have the same of these, as they had when they last met; what either writes opens them.
+    Unchanged(Vec<SpaceId>),
+    /// There is no room for this space in this session: it is for another one.
+    Later(SpaceId),
     /// The peer does not open this space, or not any more.
     Closed(SpaceId),
     /// The peer does not want more of this space for now.
@@ -177,6 +186,17 @@ pub struct Opened {
     pub readable: bool,
     /// Whether it is known by now what the peer lacks.
     pub ready: bool,
+}
+
+/// A space in which both sides met before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surveyed {
+    /// Which space.
+    pub space: SpaceId,
+    /// The newest frontier that both sides had.
+    pub digest: [u8; 8],
+    /// Whether anything came since, or is wanted.
+    pub changed: bool,
 }
 
 /// What a host found of what it was asked to check.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Session;
-use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame};
+use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame, Surveyed};
 use super::message::{Slot, Verdict};
 use super::pull::Fed;
 use crate::hash_graph::{HashGraph, HashGraphMut, Inserted, Position};
@@ -165,6 +165,10 @@ impl<G: HashGraphMut> GraphHost<G> {
                     }
                 }
             }
+            Ask::Survey { .. } => {
+                let found = self.survey()?;
+                session.handle_surveyed(found);
+            }
             Ask::Forget { slot } => drop(self.streams.remove(&slot)),
             // A graph is no store: it has no places that another could go on from.
             Ask::Feed { request, .. } => session.handle_fed(request, Fed::Withheld),
@@ -172,6 +176,19 @@ impl<G: HashGraphMut> GraphHost<G> {
         }
         self.keep();
         Ok(())
+    }
+
+    // What lies beyond the graph was lost here: there both meet anew.
+    fn survey(&self) -> Result<Vec<Surveyed>, G::Error> {
+        let mut found = Vec::new();
+        for (space, agreed) in &self.agreed {
+            let (Some(agreed), Some(graph)) = (agreed.last(), self.graphs.get(space)) else { continue };
+            if agreed.len <= graph.len() {
+                let changed = frontier_digest(&graph.heads()?) != agreed.digest;
+                found.push(Surveyed { space: *space, digest: agreed.digest, changed });
+            }
+        }
+        Ok(found)
     }
 
     fn at(&mut self, slot: Slot) -> Option<(&mut Stream, &mut G)> {

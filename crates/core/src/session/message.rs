@@ -5,11 +5,13 @@
 use super::pull::Cursor;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
+use crate::leb128;
 use crate::limits::{
-    MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED,
+    MAX_CELLS, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED,
 };
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::sign::Signature;
+use crate::sketch::{Cell, Item};
 
 /// The version of the protocol that this code speaks.
 pub const PROTOCOL_VERSION: u64 = 1;
@@ -64,6 +66,29 @@ pub enum Message {
         /// What the sender has.
         summary: Summary,
     },
+    /// Begins the exchange of a space in which both sides met before. Who does not know it closes the slot.
+    Reopen {
+        /// The number for it from now on.
+        slot: Slot,
+        /// The salted name of the space and of the newest frontier that both sides had.
+        item: Item,
+        /// The sender's sync heads.
+        digest: [u8; 8],
+        /// What the sender has since that frontier.
+        clock: Clock,
+    },
+    /// What the dialer has agreed on with the listener. All that changed here since is open.
+    Spaces {
+        /// In how many spaces.
+        count: u64,
+        /// The sum of their salted hashes.
+        sum: [u8; 8],
+    },
+    /// The answer to `Spaces` and `More`: cells of the same of the listener; none if it is equal. All that changed there
+    /// since is open.
+    Cells(Vec<Cell>),
+    /// The cells were too few.
+    More,
     /// The answer to `Open`: what the sender has.
     Have {
         /// Which space.
@@ -194,6 +219,18 @@ impl Message {
                     }
                 }
                 encode_summary(summary, &mut writer);
+            }
+            Self::Reopen { slot, item, digest, clock } => {
+                writer.array(5).u64(13).u64(*slot).bytes(item).bytes(digest).bytes(&clock.encode());
+            }
+            Self::Spaces { count, sum } => {
+                writer.array(3).u64(11).u64(*count).bytes(sum);
+            }
+            Self::Cells(cells) => {
+                writer.array(2).u64(12).bytes(&encode_cells(cells));
+            }
+            Self::More => {
+                writer.array(1).u64(14);
             }
             Self::Have { slot, summary } => {
                 writer.array(3).u64(3).u64(*slot);
@@ -335,9 +372,47 @@ impl Message {
             }
             (22, 3) => Self::Stale { request: reader.u64()?, cursor: Cursor::decode(&reader.array_bytes()?) },
             (23, 2) => Self::Withheld { request: reader.u64()? },
+            (11, 3) => Self::Spaces { count: reader.u64()?, sum: reader.array_bytes()? },
+            (12, 2) => Self::Cells(decode_cells(reader.bytes()?)?),
+            (13, 5) => Self::Reopen {
+                slot: reader.u64()?,
+                item: reader.array_bytes()?,
+                digest: reader.array_bytes()?,
+                clock: Clock::decode(reader.bytes()?, MAX_SUMMARY_AUTHORS).ok_or(CborError::Unexpected)?,
+            },
+            (14, 1) => Self::More,
             _ => return Err(CborError::Unexpected),
         })
     }
+}
+
+// Cells of a set, not of a difference: no count is below zero.
+fn encode_cells(cells: &[Cell]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(18 * cells.len());
+    for Cell { count, sum, check } in cells {
+        bytes.extend_from_slice(sum);
+        bytes.extend_from_slice(check);
+        leb128::put(&mut bytes, count.unsigned_abs());
+    }
+    bytes
+}
+
+fn decode_cells(mut bytes: &[u8]) -> Result<Vec<Cell>, CborError> {
+    let mut cells = Vec::new();
+    while !bytes.is_empty() {
+        if cells.len() == MAX_CELLS {
+            return Err(CborError::Limit("cells"));
+        }
+        let cell = bytes.split_first_chunk().and_then(|(sum, rest)| {
+            let (check, rest) = rest.split_first_chunk()?;
+            let (count, rest) = leb128::take(rest)?;
+            Some((Cell { count: i64::try_from(count).ok()?, sum: *sum, check: *check }, rest))
+        });
+        let (cell, rest) = cell.ok_or(CborError::Unexpected)?;
+        cells.push(cell);
+        bytes = rest;
+    }
+    Ok(cells)
 }
 
 fn encode_summary(summary: &Summary, writer: &mut Writer) {
@@ -489,6 +564,11 @@ mod tests {
                 summary: summary(Detail::Clock(clock.clone())),
             },
             Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
+            Message::Reopen { slot: 2, item: [3; 12], digest: [4; 8], clock: clock.clone() },
+            Message::Spaces { count: 10_000, sum: [5; 8] },
+            Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),
+            Message::Cells(Vec::new()),
+            Message::More,
             Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
             Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
             Message::Summary { slot: 3, summary: summary(Detail::Bare) },

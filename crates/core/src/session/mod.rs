@@ -1,7 +1,7 @@
 //! The session: what one connection to one peer says, for any number of spaces. A pure state machine.
 //!
 //! It decides when to say what; what is in a log, and who may read it, it asks its host. Kinds of method:
-//! `open`, `changed`, `close` are commands; `handle_*` are inputs: a frame from the peer, or an answer to an `Ask`;
+//! `open`, `open_all`, `changed`, `missed`, `close` are commands; `handle_*` are inputs: a frame from the peer, or an answer to an `Ask`;
 //! `poll` gives the outputs. After each command and input, `poll` until it returns `None`.
 //!
 //! Heads decide, summaries only hint: a space is settled when both sides have each other's heads and everything sent
@@ -11,10 +11,13 @@ mod message;
 mod ask;
 mod pull;
 mod graph_host;
+mod spaces;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use ask::{Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError};
+pub use ask::{
+    Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError, Surveyed,
+};
 pub use graph_host::GraphHost;
 pub use message::{InviteProof, Message, PROTOCOL_VERSION, Slot, Verdict};
 pub use pull::{Cursor, CursorError, Fed, PullEnd};
@@ -25,7 +28,7 @@ use crate::limits::{
     MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED, SEND_WINDOW,
     SESSION_WINDOW,
 };
-use crate::reconcile::{Heard, Salt, Summary};
+use crate::reconcile::{Detail, Heard, Salt, Summary};
 use crate::sign::{AuthorKey, Domain, verify};
 
 // What a frame counts for in a window at least, so that windows also bound how many frames are on their way.
@@ -68,6 +71,7 @@ pub struct Session {
     reading: usize,
     waiting: Vec<(SpaceId, Option<InviteProof>)>,
     pulls: pull::Pulls,
+    spaces: spaces::Spaces,
     outputs: VecDeque<Output>,
     // How many messages left and came.
     spoken: u64,
@@ -99,8 +103,15 @@ struct Exchange {
     answered: bool,
     // The host knows what the peer lacks.
     ready: bool,
+    // It was opened by its salted name, or is to be opened by its own.
+    reopened: bool,
+    plain: bool,
+    // Nobody here asked for it: a peer that may not read it hears nothing of it.
+    unasked: bool,
     // The last that the peer said of its heads.
     their_digest: Option<[u8; 8]>,
+    // A frontier of which the peer has everything, as it said.
+    their_past: Option<[u8; 8]>,
     our_summaries: u32,
     their_summaries: u32,
     reading: bool,
@@ -167,6 +178,7 @@ impl Session {
             reading: 0,
             waiting: Vec::new(),
             pulls: pull::Pulls::default(),
+            spaces: spaces::Spaces::default(),
             outputs: VecDeque::new(),
             spoken: 0,
             heard_messages: 0,
@@ -179,7 +191,7 @@ impl Session {
     /// first message of the dialer that is not a greeting.
     pub fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) {
         if self.stage == Stage::Open && self.heard {
-            self.start(space, invite);
+            let _ = self.start(space, invite);
         } else {
             self.waiting.push((space, invite));
         }
@@ -193,11 +205,14 @@ impl Session {
             .filter(|(_, exchange)| exchange.space == *space)
             .map(|(slot, _)| *slot)
             .collect();
-        for slot in slots {
-            if let Some(exchange) = self.slots.get_mut(&slot) {
-                exchange.behind = true;
-                self.advance(slot);
-            }
+        self.wake(space);
+        slots.into_iter().for_each(|slot| self.changed_in(slot));
+    }
+
+    fn changed_in(&mut self, slot: Slot) {
+        if let Some(exchange) = self.slots.get_mut(&slot) {
+            exchange.behind = true;
+            self.advance(slot);
         }
     }
 
@@ -209,6 +224,7 @@ impl Session {
             .filter(|(_, exchange)| exchange.space == *space)
             .map(|(slot, _)| *slot)
             .collect();
+        self.rouse(space);
         for slot in slots {
             self.shut(slot, true);
         }
@@ -219,9 +235,9 @@ impl Session {
         &self.proven
     }
 
-    /// The spaces that are open.
+    /// The spaces that are open, and those that are opened when they change.
     pub fn spaces(&self) -> impl Iterator<Item = &SpaceId> {
-        self.slots.values().map(|exchange| &exchange.space)
+        self.slots.values().map(|exchange| &exchange.space).chain(self.asleep())
     }
 
     /// The next output, until there is none.
@@ -258,11 +274,15 @@ impl Session {
     pub fn handle_opened(&mut self, slot: Slot, opened: Option<Opened>) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let (space, yielded) = (exchange.space, exchange.yielded.take());
+        if exchange.unasked && !opened.as_ref().is_some_and(|opened| opened.readable) {
+            return self.leave_out(slot);
+        }
         let Some(opened) = opened else {
             let Some(invite) = yielded else { return self.shut(slot, true) };
             // The peer may not read here; we may read there all the same.
             self.leave(slot, true);
-            return self.start(space, invite);
+            let _ = self.start(space, invite);
+            return;
         };
         exchange.opened = true;
         // Who may not read learns not even what there is.
@@ -273,9 +293,14 @@ impl Session {
             Message::Have { slot, summary }
         } else {
             let invite = exchange.invite;
-            Message::Open { slot, space, invite, summary }
+            let short = self.reopening(slot, &summary);
+            if let Some(exchange) = self.slots.get_mut(&slot) {
+                exchange.reopened = short.is_some();
+            }
+            short.unwrap_or(Message::Open { slot, space, invite, summary })
         };
         self.send(&message);
+        self.no_longer_opening(slot);
         self.advance(slot);
     }
 
@@ -320,8 +345,9 @@ impl Session {
             // In the beginning, and whenever the peer asked, it is told that this was all; unless it asked after the read.
             None if !exchange.ended && !exchange.behind => {
                 exchange.ended = true;
-                let equal = exchange.their_digest == Some(read.digest);
-                let heads = if equal { Vec::new() } else { read.heads };
+                // Heads that the peer has need no names.
+                let known = [exchange.their_digest, exchange.their_past].contains(&Some(read.digest));
+                let heads = if known { Vec::new() } else { read.heads };
                 self.send(&Message::End { slot, digest: read.digest, heads });
             }
             None => {}
@@ -424,49 +450,38 @@ impl Session {
     fn start_waiting(&mut self) {
         self.heard = true;
         for (space, invite) in std::mem::take(&mut self.waiting) {
-            self.start(space, invite);
+            let _ = self.start(space, invite);
         }
         self.start_pulls();
+        self.open_waiting();
     }
 
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
         match message {
             Message::Hello { .. } | Message::Proof(_) => Err(SessionError::Unexpected("a second greeting")),
             Message::Open { slot, space, invite, summary } => {
-                let theirs = (slot % 2 == 0) == (self.role == Role::Listener);
-                let used = self.their_slot.is_some_and(|last| slot <= last);
-                if !theirs || used || self.slots.len() >= MAX_SLOTS {
-                    return Err(SessionError::Unexpected("a slot that is not free"));
-                }
-                if self.slots.values().any(|exchange| exchange.by_peer && exchange.space == space) {
+                self.take_slot(slot)?;
+                if self.is_open_by_peer(&space) {
                     return Err(SessionError::Unexpected("a space that is open already"));
                 }
-                // Each costs a look at the space, also when it is closed again at once.
-                self.their_opens += 1;
-                if self.their_opens > MAX_OPENS {
-                    return Err(SessionError::Unexpected("a space that is opened without end"));
-                }
-                self.their_slot = Some(slot);
-                let yielded = match self.cross(slot, &space)? {
-                    Cross::Ignore => return Ok(()),
-                    Cross::Yield(invite) => Some(invite),
-                    Cross::No => None,
-                };
                 let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
-                let mut exchange = Exchange::new(space, invite, true);
-                exchange.yielded = yielded;
-                exchange.their_digest = Some(summary.digest);
-                self.slots.insert(slot, exchange);
-                self.ask_open(slot, Some(summary));
+                self.opened_by_peer(slot, Exchange::new(space, invite, true), summary)?;
                 Ok(())
             }
+            Message::Reopen { slot, item, digest, clock } => {
+                self.take_slot(slot)?;
+                self.handle_reopen(slot, item, digest, clock)
+            }
+            Message::Spaces { count, sum } => self.handle_spaces(count, sum),
+            Message::Cells(cells) => self.handle_cells(cells),
+            Message::More => self.handle_more(),
             Message::Have { slot, summary } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if exchange.by_peer || exchange.answered {
                     return Err(SessionError::Unexpected("a summary that nobody asked for"));
                 }
                 exchange.answered = true;
-                exchange.their_digest = Some(summary.digest);
+                exchange.they_have(&summary);
                 self.outputs.push_back(Output::Ask(Ask::Hear { slot, theirs: summary }));
                 Ok(())
             }
@@ -555,7 +570,9 @@ impl Session {
                 Ok(())
             }
             Message::Close { slot } => {
-                self.shut(slot, false);
+                if !self.open_plainly(slot) {
+                    self.shut(slot, false);
+                }
                 Ok(())
             }
             Message::Pull { request, space, cursor, budget } => {
@@ -586,22 +603,63 @@ impl Session {
         Ok(Cross::Yield(invite))
     }
 
-    fn start(&mut self, space: SpaceId, invite: Option<InviteProof>) {
+    // The peer may open this slot.
+    fn take_slot(&mut self, slot: Slot) -> Result<(), SessionError> {
+        let theirs = slot.is_multiple_of(2) == (self.role == Role::Listener);
+        let used = self.their_slot.is_some_and(|last| slot <= last);
+        if !theirs || used || self.slots.len() >= MAX_SLOTS {
+            return Err(SessionError::Unexpected("a slot that is not free"));
+        }
+        // Each costs a look at the space, also when it is closed again at once.
+        self.their_opens += 1;
+        if self.their_opens > MAX_OPENS {
+            return Err(SessionError::Unexpected("a space that is opened without end"));
+        }
+        self.their_slot = Some(slot);
+        Ok(())
+    }
+
+    fn is_open_by_peer(&self, space: &SpaceId) -> bool {
+        self.slots.values().any(|exchange| exchange.by_peer && exchange.space == *space)
+    }
+
+    fn opened_by_peer(
+        &mut self,
+        slot: Slot,
+        mut exchange: Exchange,
+        summary: Summary,
+    ) -> Result<(), SessionError> {
+        match self.cross(slot, &exchange.space)? {
+            Cross::Ignore => return Ok(()),
+            Cross::Yield(invite) => exchange.yielded = Some(invite),
+            Cross::No => {}
+        }
+        exchange.they_have(&summary);
+        self.rouse(&exchange.space);
+        self.slots.insert(slot, exchange);
+        self.ask_open(slot, Some(summary));
+        Ok(())
+    }
+
+    // `None` where it is open, or there is no room.
+    fn start(&mut self, space: SpaceId, invite: Option<InviteProof>) -> Option<Slot> {
         if let Some(exchange) = self.slots.values().find(|exchange| exchange.space == space) {
             // Who asks now has not heard it.
             if exchange.settled {
                 self.outputs.push_back(Output::Event(exchange.outcome()));
             }
-            return;
+            return None;
         }
         if self.slots.len() >= MAX_SLOTS {
             self.outputs.push_back(Output::Event(Event::Closed(space)));
-            return;
+            return None;
         }
+        self.rouse(&space);
         let slot = self.next_slot;
         self.next_slot += 2;
         self.slots.insert(slot, Exchange::new(space, invite, false));
         self.ask_open(slot, None);
+        Some(slot)
     }
 
     fn ask_open(&mut self, slot: Slot, theirs: Option<Summary>) {
@@ -702,6 +760,7 @@ impl Session {
             self.send(&Message::Close { slot });
         }
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
+        self.no_longer_opening(slot);
         self.advance_others(room);
         Some(exchange.space)
     }
@@ -746,7 +805,11 @@ impl Exchange {
             crossed: None,
             answered: by_peer,
             ready: false,
+            reopened: false,
+            plain: false,
+            unasked: false,
             their_digest: None,
+            their_past: None,
             our_summaries: 0,
             their_summaries: 0,
             reading: false,
@@ -769,6 +832,14 @@ impl Exchange {
             their_idle: Idle::default(),
             orphaned: Vec::new(),
             settled: false,
+        }
+    }
+
+    // The peer's first summary.
+    fn they_have(&mut self, summary: &Summary) {
+        self.their_digest = Some(summary.digest);
+        if let Detail::Since(known, _) = &summary.detail {
+            self.their_past = Some(*known);
         }
     }
 }

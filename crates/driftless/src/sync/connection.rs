@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Open(SpaceId, Option<InviteProof>),
     /// Pull what came after a cursor, in pages of so many bytes.
     Pull(SpaceId, Option<Cursor>, u64),
+    /// Begin the exchange of many spaces.
+    OpenAll(Vec<SpaceId>),
     /// Say goodbye and end.
     End,
 }
@@ -38,6 +40,10 @@ pub(crate) enum Command {
 pub(crate) enum News {
     /// A space is the same on both sides; what moved so far.
     Settled(SpaceId, Moved, Traffic),
+    /// Spaces are the same on both sides, as they were at the last meeting.
+    Unchanged(Vec<SpaceId>, Traffic),
+    /// A space did not fit into this session.
+    Later(SpaceId),
     /// The peer does not open a space, or not any more.
     Closed(SpaceId),
     /// The peer wants no more of a space for now, and says why.
@@ -112,20 +118,36 @@ pub(crate) async fn run(
                             let agreed = vec![Agreed { space: *space, position, at_ms }];
                             Some(Met { authors: Vec::new(), agreed })
                         }
+                        Event::Unchanged(spaces) => {
+                            let reached = state.as_ref().map(|(_, host)| host.reached_before(spaces));
+                            let reached = reached.transpose()?.unwrap_or_default();
+                            let at_ms = notes.read(|engine| Ok(engine.now()))?;
+                            let agreed = reached.into_iter();
+                            let agreed =
+                                agreed.map(|(space, position)| Agreed { space, position, at_ms }).collect();
+                            Some(Met { authors: Vec::new(), agreed })
+                        }
                         _ => None,
                     };
                     if let Some(met) = met {
                         notes.met_peer(peer, &met)?;
                     }
-                    let moved = state.as_ref().map(|(_, host)| host.moved).unwrap_or_default();
                     // Whoever has our own node key is the original of this copy, or another one, and in use.
-                    if let Event::Settled(space) = &event
-                        && peer != us
-                    {
-                        let (database, space) = (ours.clone(), *space);
-                        let lifted = tokio::task::spawn_blocking(move || database.caught_up(&space));
+                    let same: &[SpaceId] = match &event {
+                        Event::Settled(space) => std::slice::from_ref(space),
+                        Event::Unchanged(spaces) => spaces,
+                        _ => &[],
+                    };
+                    if !same.is_empty() && peer != us {
+                        let (database, spaces) = (ours.clone(), same.to_vec());
+                        let lifted = tokio::task::spawn_blocking(move || {
+                            spaces.iter().try_for_each(|space| database.caught_up(space))
+                        });
                         lifted.await.map_err(|_| stopped())??;
                     }
+                    let moved = |space: &SpaceId| {
+                        state.as_ref().map(|(_, host)| host.moved_in(space)).unwrap_or_default()
+                    };
                     if let Some(told) = tell(event, moved, meter.traffic()) {
                         // The owner may have lost interest; the exchange goes on for the peer's sake.
                         let _ = news.send(told);
@@ -151,6 +173,7 @@ pub(crate) async fn run(
             command = commands.recv() => match command {
                 Some(Command::Open(space, invite)) => session.open(space, invite),
                 Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
+                Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());
@@ -159,10 +182,7 @@ pub(crate) async fn run(
             change = changed.recv() => match change {
                 Ok(Some(space)) => session.changed(&space),
                 // Too many to follow one by one: look at all of them.
-                Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                    let spaces: Vec<SpaceId> = session.spaces().copied().collect();
-                    spaces.iter().for_each(|space| session.changed(space));
-                }
+                Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => session.missed(),
                 Err(broadcast::error::RecvError::Closed) => {
                     sender.close().await?;
                     return Ok(());
@@ -222,14 +242,19 @@ fn silent() -> Error {
     Error::Peer("the peer did not say in time who it is".into())
 }
 
-fn tell(event: Event, moved: Moved, traffic: Traffic) -> Option<News> {
+fn tell(event: Event, moved: impl Fn(&SpaceId) -> Moved, traffic: Traffic) -> Option<News> {
     Some(match event {
         Event::Proven(_) => return None,
-        Event::Settled(space) => News::Settled(space, moved, traffic),
+        Event::Settled(space) => News::Settled(space, moved(&space), traffic),
+        Event::Unchanged(spaces) => News::Unchanged(spaces, traffic),
+        Event::Later(space) => News::Later(space),
         Event::Closed(space) => News::Closed(space),
         Event::Declined(space, reason, _) => News::Declined(space, reason),
-        Event::Stalled(space) => News::Stalled(space, moved, traffic),
-        Event::Pulled(space, end) => News::Pulled(space, end, moved, traffic),
+        Event::Stalled(space) => News::Stalled(space, moved(&space), traffic),
+        Event::Pulled(space, end) => {
+            let moved = moved(&space);
+            News::Pulled(space, end, moved, traffic)
+        }
     })
 }
 

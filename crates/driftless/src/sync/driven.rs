@@ -35,6 +35,11 @@ impl DrivenSession {
         self.session.open(space, None);
     }
 
+    /// Begins the exchange of many spaces at once.
+    pub fn open_all(&mut self, spaces: &[SpaceId]) {
+        self.session.open_all(spaces);
+    }
+
     /// Something was written in a space.
     pub fn changed(&mut self, space: &SpaceId) {
         self.session.changed(space);

@@ -10,9 +10,10 @@ use driftless_core::frame::{self, FrameBuilder};
 use driftless_core::hash_graph::HashGraph;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
-use driftless_core::reconcile::{Heard, Reconciler, Salt, Summary};
+use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
-    Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Verdict,
+    Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
+    Verdict,
 };
 use driftless_core::sign::Domain;
 
@@ -66,6 +67,19 @@ impl Moved {
     pub(crate) fn progress(&self) -> u64 {
         self.sent + self.applied + self.held + self.void + self.wanted
     }
+
+    fn add_since(&mut self, before: &Self, now: &Self) {
+        self.sent += now.sent - before.sent;
+        self.received += now.received - before.received;
+        self.applied += now.applied - before.applied;
+        self.held += now.held - before.held;
+        self.void += now.void - before.void;
+        self.wanted += now.wanted - before.wanted;
+        self.refused += now.refused - before.refused;
+        self.declined += now.declined - before.declined;
+        self.signatures += now.signatures - before.signatures;
+        self.rounds += now.rounds - before.rounds;
+    }
 }
 
 /// Answers the questions of one session.
@@ -74,8 +88,9 @@ pub(crate) struct Host {
     database: Database,
     peer: PeerId,
     streams: HashMap<Slot, Stream>,
-    /// What went over the session.
+    /// What went over the session, and of each space.
     pub(crate) moved: Moved,
+    moved_in: HashMap<SpaceId, Moved>,
     forged: u64,
     /// Commits that were pulled and were here already.
     pulled: HashMap<SpaceId, u64>,
@@ -109,6 +124,7 @@ impl Host {
             peer,
             streams: HashMap::new(),
             moved: Moved::default(),
+            moved_in: HashMap::new(),
             forged: 0,
             pulled: HashMap::new(),
             failure: None,
@@ -129,11 +145,15 @@ impl Host {
                 session.handle_heard(slot, heard);
             }
             Ask::Read { slot } => {
+                let before = self.moved;
                 let read = self.read(slot)?;
+                self.count(slot, &before);
                 session.handle_read(slot, read);
             }
             Ask::Ingest { slot, number, frame, digest } => {
+                let before = self.moved;
                 let ingested = self.ingest(slot, &frame)?;
+                self.count(slot, &before);
                 self.meet(slot, &digest)?;
                 session.handle_ingested(slot, number, ingested);
             }
@@ -157,6 +177,10 @@ impl Host {
             Ask::Take { request, space, frames, cursor, more } => {
                 let whole = self.take(space, &frames, &cursor, more)?;
                 session.handle_taken(request, whole);
+            }
+            Ask::Survey { keys } => {
+                let found = self.survey(&keys)?;
+                session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
                 self.note_agreed(slot, 1)?;
@@ -205,6 +229,17 @@ impl Host {
         &self.database
     }
 
+    /// What of it was of one space.
+    pub(crate) fn moved_in(&self, space: &SpaceId) -> Moved {
+        self.moved_in.get(space).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, slot: Slot, before: &Moved) {
+        if let Some(stream) = self.streams.get(&slot) {
+            self.moved_in.entry(stream.space).or_default().add_since(before, &self.moved);
+        }
+    }
+
     /// How far of our log of a space the peer has everything, once both sides have said that they have the same.
     pub(crate) fn reached(&self, space: &SpaceId) -> LogSeq {
         let streams = self.streams.values().filter(|stream| stream.space == *space);
@@ -213,6 +248,40 @@ impl Host {
             .map(|agreed| agreed.len)
             .max()
             .unwrap_or(0)
+    }
+
+    /// The same for spaces that were not opened, in the order of their ids.
+    pub(crate) fn reached_before(&self, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, LogSeq)>, Error> {
+        let spaces: BTreeSet<&SpaceId> = spaces.iter().collect();
+        let agreed = self.database.read(|engine| agreed::newest(engine.storage.as_ref(), &self.peer))?;
+        let reached = agreed.into_iter().filter(|(space, _)| spaces.contains(space));
+        Ok(reached.map(|(space, agreed)| (space, agreed.len)).collect())
+    }
+
+    /// Where both sides met before, of what is here and what the peer may read. Loads only spaces that changed: in the
+    /// others the rules are those under which both met.
+    fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
+        let (agreed, here) = self.database.read(|engine| {
+            let agreed = agreed::newest(engine.storage.as_ref(), &self.peer)?;
+            let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
+            Ok((agreed, here))
+        })?;
+        let here: HashMap<SpaceId, replica::Summary> =
+            here.into_iter().map(|summary| (summary.id, summary)).collect();
+        let mut found = Vec::with_capacity(agreed.len());
+        for (space, Agreed { digest, len }) in agreed {
+            // What lies beyond the log was lost here: there both meet anew.
+            let Some(summary) = here.get(&space).filter(|summary| len < summary.next) else { continue };
+            let changed = summary.next - 1 > len || summary.counts.wanted > 0;
+            let readable = !changed
+                || self
+                    .database
+                    .read(|engine| Ok(engine.load(&space)? && pull::may_read(engine, &space, keys)?))?;
+            if readable {
+                found.push(Surveyed { space, digest, changed });
+            }
+        }
+        Ok(found)
     }
 
     /// Notes where both sides met: the connection has ended.

@@ -47,7 +47,7 @@ pub struct Synced {
     pub peer: PeerId,
     /// Commits, states, signatures.
     pub moved: Moved,
-    /// Bytes on the wire.
+    /// Bytes on the wire; of several spaces in one connection, what went over since the one before.
     pub traffic: Traffic,
     /// Both sides have the same; else the peer had less to give than it said.
     pub settled: bool,
@@ -208,6 +208,40 @@ impl Network {
         exchange.end().await;
         self.note(exchange.peer, address, *space, synced.as_ref().err())?;
         synced
+    }
+
+    /// Exchanges many spaces with the peer at an address over one connection, and remembers the peer. What changed on
+    /// neither side since the last time costs nothing of its own. Gives what became of each space; an error where the
+    /// peer could not be reached.
+    pub async fn sync_all_with_peer(
+        &self,
+        address: &Address,
+        spaces: &[SpaceId],
+    ) -> Result<Vec<(SpaceId, Result<Synced, Error>)>, Error> {
+        let (mut left, mut done) = (spaces.to_vec(), Vec::new());
+        // Where there are more to open than fit into one session, the rest goes into another one.
+        while !left.is_empty() {
+            let mut exchange = match self.dial(address).await {
+                Ok(exchange) => exchange,
+                Err(error) => {
+                    self.failed(address.peer, &error)?;
+                    return Err(error);
+                }
+            };
+            let before = left.len();
+            let synced = exchange.open_all(&mut left).await;
+            exchange.end().await;
+            let stuck = left.len() == before;
+            let outcomes: Vec<_> =
+                synced.iter().map(|(space, synced)| (*space, synced.as_ref().err())).collect();
+            self.note_all(exchange.peer, address, &outcomes)?;
+            done.extend(synced);
+            if stuck {
+                let space = left.first().copied().unwrap_or(SpaceId([0; 32]));
+                return Err(Error::Peer(format!("there is no room to open space {space}")));
+            }
+        }
+        Ok(done)
     }
 
     /// Joins a space by a ticket, or goes on with a join that was cut.
@@ -439,6 +473,15 @@ impl Network {
         space: SpaceId,
         error: Option<&Error>,
     ) -> Result<(), Error> {
+        self.note_all(peer, address, &[(space, error)])
+    }
+
+    fn note_all(
+        &self,
+        peer: PeerId,
+        address: &Address,
+        outcomes: &[(SpaceId, Option<&Error>)],
+    ) -> Result<(), Error> {
         let database = &self.shared.database;
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
@@ -449,19 +492,22 @@ impl Network {
             known.addresses.retain(|other| *other != address);
             known.addresses.insert(0, address);
             known.addresses.truncate(16);
-            // What the peer does not open is not asked of it again and again.
-            if error.is_none() && !known.spaces.contains(&space) {
-                known.spaces.push(space);
-            }
-            match error {
-                None => {
-                    known.last_sync_ms = now;
-                    known.successes += 1;
-                    known.last_error.clear();
-                }
-                Some(error) => {
-                    known.failures += 1;
-                    known.last_error = error.to_string();
+            let mut spaces: BTreeSet<SpaceId> = known.spaces.iter().copied().collect();
+            for (space, error) in outcomes {
+                match error {
+                    None => {
+                        known.last_sync_ms = now;
+                        known.successes += 1;
+                        known.last_error.clear();
+                        // What the peer does not open is not asked of it again and again.
+                        if spaces.insert(*space) {
+                            known.spaces.push(*space);
+                        }
+                    }
+                    Some(error) => {
+                        known.failures += 1;
+                        known.last_error = error.to_string();
+                    }
                 }
             }
         })?;
@@ -510,34 +556,79 @@ impl Exchange {
 
     async fn settled(&mut self, space: SpaceId) -> Result<Synced, Error> {
         loop {
-            let news = tokio::time::timeout(PATIENCE, self.news.recv()).await;
-            let Ok(news) = news else {
-                return Err(Error::Unreachable("the peer does not answer any more".into()));
-            };
-            let peer = self.peer;
-            match news {
-                Some(News::Settled(of, moved, traffic)) if of == space => {
-                    return Ok(Synced { space, peer, moved, traffic, settled: true });
+            for (of, outcome) in self.next().await? {
+                match outcome {
+                    Some(outcome) if of == space => return outcome,
+                    _ => {}
                 }
-                Some(News::Stalled(of, moved, traffic)) if of == space => {
-                    return Ok(Synced { space, peer, moved, traffic, settled: false });
-                }
-                Some(News::Closed(of)) if of == space => return Err(Error::NotOpen(space)),
-                Some(News::Declined(of, why)) if of == space => {
-                    return Err(Error::Peer(format!(
-                        "the peer does not take more of this space for now: {why}"
-                    )));
-                }
-                Some(_) => {}
-                None => return Err(self.failure().await),
             }
         }
     }
 
-    async fn keep(mut self, spaces: &[SpaceId], mut stop: watch::Receiver<bool>) -> Result<(), Error> {
-        for space in spaces {
-            let _ = self.commands.send(Command::Open(*space, None)).await;
+    // What became of each space; those for which there was no room are left.
+    async fn open_all(&mut self, left: &mut Vec<SpaceId>) -> Vec<(SpaceId, Result<Synced, Error>)> {
+        // If the connection has ended, its news say why.
+        let _ = self.commands.send(Command::OpenAll(left.clone())).await;
+        let mut waiting: BTreeSet<SpaceId> = left.drain(..).collect();
+        let mut done: Vec<(SpaceId, Result<Synced, Error>)> = Vec::new();
+        let mut before = Traffic::default();
+        while !waiting.is_empty() {
+            let news = match self.next().await {
+                Ok(news) => news,
+                Err(error) => {
+                    // One tells why, the others that it concerns them, too.
+                    let others = || Error::Unreachable("the connection to the peer ended before".into());
+                    let mut why = Some(error);
+                    let failed =
+                        waiting.into_iter().map(|space| (space, Err(why.take().unwrap_or_else(others))));
+                    done.extend(failed);
+                    break;
+                }
+            };
+            for (space, mut outcome) in news.into_iter().filter(|(space, _)| waiting.remove(space)) {
+                if let Some(Ok(Synced { traffic, .. })) = &mut outcome {
+                    let Traffic { sent, received } = std::mem::replace(&mut before, *traffic);
+                    *traffic = Traffic { sent: traffic.sent - sent, received: traffic.received - received };
+                }
+                match outcome {
+                    Some(outcome) => done.push((space, outcome)),
+                    None => left.push(space),
+                }
+            }
         }
+        done
+    }
+
+    // The next news: what became of some spaces, or that there was no room for one.
+    async fn next(&mut self) -> Result<Vec<(SpaceId, Option<Result<Synced, Error>>)>, Error> {
+        let news = tokio::time::timeout(PATIENCE, self.news.recv()).await;
+        let Ok(news) = news else {
+            return Err(Error::Unreachable("the peer does not answer any more".into()));
+        };
+        let peer = self.peer;
+        let synced = |space, moved, traffic, settled| {
+            (space, Some(Ok(Synced { space, peer, moved, traffic, settled })))
+        };
+        Ok(match news {
+            Some(News::Settled(space, moved, traffic)) => vec![synced(space, moved, traffic, true)],
+            Some(News::Stalled(space, moved, traffic)) => vec![synced(space, moved, traffic, false)],
+            Some(News::Unchanged(spaces, traffic)) => {
+                let each = spaces.into_iter();
+                each.map(|space| synced(space, Moved::default(), traffic, true)).collect()
+            }
+            Some(News::Later(space)) => vec![(space, None)],
+            Some(News::Closed(space)) => vec![(space, Some(Err(Error::NotOpen(space))))],
+            Some(News::Declined(space, why)) => {
+                let why = format!("the peer does not take more of this space for now: {why}");
+                vec![(space, Some(Err(Error::Peer(why))))]
+            }
+            Some(News::Moved | News::Pulled(..)) => Vec::new(),
+            None => return Err(self.failure().await),
+        })
+    }
+
+    async fn keep(mut self, spaces: &[SpaceId], mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let _ = self.commands.send(Command::OpenAll(spaces.to_vec())).await;
         loop {
             tokio::select! {
                 news = self.news.recv() => if news.is_none() { return Err(self.failure().await) },

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod live;
+mod many;
 mod pulls;
 
 use std::sync::Arc;
