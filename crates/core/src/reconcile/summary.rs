@@ -172,10 +172,8 @@ impl Reconciler {
                 Ok(enough())
             }
             // They stand where we met before.
-            Detail::Bare
-                if first && !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() =>
-            {
-                let since = Detail::Since(theirs.digest, Clock::default());
+            Detail::Bare if first && self.met(graph, &theirs.digest).is_some() => {
+                let since = Detail::Recent(theirs.digest, Filter::default());
                 self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
             }
             Detail::Bare if first => Ok(Heard { answer: say(self.all(graph)?), ready: false }),
@@ -313,7 +311,11 @@ impl Reconciler {
 
     // What went on here since, in the way that costs least; `None` if marks may cost less.
     fn since<G: HashGraph>(&self, graph: &G, agreed: Agreed) -> Result<Option<Detail>, G::Error> {
-        let clock = Clock::of(graph, &self.salt, agreed.len)?;
+        // Nodes without authors are in no clock.
+        let clock = match graph.tips()?.is_empty() {
+            true => None,
+            false => Clock::of(graph, &self.salt, agreed.len)?,
+        };
         let new = graph.len() - agreed.len;
         // A clock is exact, and a filter may cost another round: a few authors are worth that.
         let small = |clock: &Clock| clock.0.len() <= EAGER || clock.weight() <= Filter::weight(new);
