@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftless::{Address, Database, Network, Permission, Space, SpaceId, Strength, Subject};
 use driftless_net::MemoryNetwork;
@@ -184,12 +185,12 @@ impl Base {
     async fn lost(&self) -> Result<Measured, Failure> {
         let pair = self.open().await?;
         pair.exchange(pair.space).await?;
-        let folder = pair.close()?;
+        let folder = pair.close().await?;
         copy(&folder.path().join("theirs"), &folder.path().join("copy"))?;
         let pair = Pair::open(folder, self.space).await?;
         insert_each(&notes_of(&pair.theirs, &pair.space)?, 1)?;
         pair.exchange(pair.space).await?;
-        let folder = pair.close()?;
+        let folder = pair.close().await?;
         std::fs::remove_dir_all(folder.path().join("theirs"))?;
         std::fs::rename(folder.path().join("copy"), folder.path().join("theirs"))?;
         let pair = Pair::open(folder, self.space).await?;
@@ -229,13 +230,19 @@ impl Pair {
     }
 
     // Gives the folder when nobody holds its databases any more.
-    fn close(self) -> Result<tempfile::TempDir, Failure> {
+    async fn close(self) -> Result<tempfile::TempDir, Failure> {
         let Self { folder, at_ours, at_theirs, .. } = self;
         at_ours.close();
         at_theirs.close();
         drop((self.ours, self.theirs, at_ours, at_theirs, self.counted));
         for side in ["ours", "theirs"] {
-            drop(batched(&folder.path().join(side))?);
+            // What served connections lets go of it in a moment.
+            for _ in 0..1000 {
+                match batched(&folder.path().join(side)) {
+                    Ok(_) => break,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
         }
         Ok(folder)
     }
