@@ -20,6 +20,8 @@ mod network;
 mod peers;
 mod wire;
 mod sync;
+mod topology;
+mod matrix;
 
 use std::path::PathBuf;
 
@@ -57,7 +59,10 @@ const BENCHES: [(&str, Bench); 10] = [
     ("find", finding::run),
     ("exchange", exchange::run),
     ("network", network::run),
-    ("sync", sync::run),
+    ("sync", |place, results| {
+        matrix::run(place, results)?;
+        sync::run(place, results)
+    }),
 ];
 
 fn main() -> Result<(), Failure> {

@@ -22,6 +22,8 @@ struct Line {
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     lines: Vec<Line>,
+    // What has columns of its own.
+    others: Vec<String>,
 }
 
 impl Results {
@@ -39,7 +41,12 @@ impl Results {
         self.lines.push(line);
     }
 
-    /// The table, its columns aligned.
+    /// Adds a table with columns of its own.
+    pub(crate) fn append(&mut self, table: String) {
+        self.others.push(table);
+    }
+
+    /// The tables, their columns aligned.
     pub(crate) fn table(&self) -> String {
         let mut rows = vec![["work", "measured", "goal", "verdict", "beside it"].map(str::to_owned)];
         rows.extend(self.lines.iter().map(Line::cells));
@@ -51,6 +58,10 @@ impl Results {
             let line = format!("{work:a$}  {measured:>b$}  {goal:>c$}  {verdict:d$}  {note}");
             table += line.trim_end();
             table.push('\n');
+        }
+        for other in &self.others {
+            table.push('\n');
+            table += other;
         }
         table
     }

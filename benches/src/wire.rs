@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use driftless::{Address, PeerId};
-use driftless_core::session::Message;
+use driftless_core::session::{Message, take_number};
 use driftless_net::{
     BoxFuture, Connection, Listener, MemoryNetwork, MemoryTransport, NetError, Receiver, Sender, Transport,
 };
@@ -52,7 +52,11 @@ impl Counters {
     fn count(&self, frame: &[u8]) {
         let length = frame.len() as u64;
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        match Message::decode(frame) {
+        let Some((_, message)) = take_number(frame) else {
+            self.unknown.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        match Message::decode(message) {
             Ok(Message::Hello { .. } | Message::Proof(_)) => {
                 bytes.proofs += length;
                 return;

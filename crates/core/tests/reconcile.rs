@@ -114,8 +114,23 @@ fn whatever_the_number_of_authors_only_what_is_missing_is_sent() {
             let mut again = fresh(Some(&reconcilers), 2);
             let outcome = meet(&mut graphs, &mut again);
             assert_eq!((outcome.sent, outcome.known, outcome.rounds), ([5, 0], 0, 0));
-            assert!(!named || outcome.messages == 2, "{outcome:?}");
+            assert_eq!(outcome.messages, 2, "{outcome:?}");
         }
+    }
+}
+
+#[test]
+fn who_know_each_other_tell_what_many_authors_wrote_in_one_message_each() {
+    for (named, authors, session) in [(true, 60, 3), (true, 400, 4), (false, 4, 5), (false, 4, 6)] {
+        let mut base = Graph::new(named);
+        grow(&mut base, 1000, authors, 0, 1);
+        let mut graphs = [base.clone(), base];
+        let mut met = fresh(None, 1);
+        meet(&mut graphs, &mut met);
+        grow(&mut graphs[0], 200, authors / 2, 0, 1);
+        grow(&mut graphs[1], 100, authors / 2, authors / 2, 1);
+        let outcome = meet(&mut graphs, &mut fresh(Some(&met), session));
+        assert_eq!((outcome.sent, outcome.known, outcome.messages), ([200, 100], 0, 2), "{outcome:?}");
     }
 }
 

@@ -293,6 +293,7 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
         Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
         Message::Summary { slot: 3, summary: summary(Detail::Bare) },
+        Message::Have { slot: 3, summary: summary(Detail::Recent([8; 8], known.clone())) },
         Message::Summary { slot: 3, summary: summary(Detail::Marks(vec![[6; 12]; 3])) },
         Message::Summary { slot: 3, summary: summary(Detail::Filter(vec![true; 9], known.clone())) },
         Message::Data { slot: 4, number: 1 << 40, frame: vec![1, 2, 3], digest: [4; 8] },

@@ -298,6 +298,7 @@ fn summary_changes(summary: &mut Summary, choices: &mut Choices<'_>) {
             known[0] ^= choices.byte();
             clock_changes(clock, choices);
         }
+        Detail::Recent(known, _) => known[0] ^= choices.byte(),
         Detail::Clock(clock) | Detail::Otherwise(clock) => clock_changes(clock, choices),
         Detail::Filter(found, _) => {
             found.iter_mut().for_each(|found| *found ^= choices.below(2) == 0);

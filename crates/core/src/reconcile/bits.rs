@@ -40,6 +40,11 @@ impl Bits {
         }
     }
 
+    pub(super) fn contains(&self, at: Position) -> bool {
+        let word = |(word, bit): (usize, u64)| self.words.get(word).is_some_and(|word| word & bit != 0);
+        self.place(at).is_some_and(word)
+    }
+
     /// The smallest member from `from` on.
     pub(super) fn next(&self, from: Position) -> Option<Position> {
         let from = from.max(self.floor + 1);
@@ -67,6 +72,7 @@ mod tests {
             bits.insert(at);
         }
         assert!(!bits.insert(500));
+        assert!(bits.contains(500) && !bits.contains(499) && !bits.contains(100) && !bits.contains(9_000));
         bits.remove(165);
         bits.remove(7_000);
         let mut found = Vec::new();

@@ -85,9 +85,10 @@ impl Clock {
         unlisted: Position,
     ) -> Result<(Bits, bool), G::Error> {
         let theirs = self.chains();
-        let mut lacking = Bits::above(listed.min(unlisted));
+        let bottom = listed.min(unlisted);
+        let mut lacking = Bits::above(bottom);
         let mut forked = false;
-        for tip in graph.tips()? {
+        for tip in graph.tips()?.into_iter().filter(|tip| tip.at > bottom) {
             let chain = theirs.get(&salt.tag(&tip.author));
             let floor = if chain.is_some() { listed } else { unlisted };
             if chain.and_then(|chain| chain.last()).is_some_and(|(seq, _)| *seq > tip.seq) {
@@ -111,6 +112,11 @@ impl Clock {
             }
         }
         Ok((lacking, forked))
+    }
+
+    /// How many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.0.iter().map(|entry| 9 + entry.seq.checked_ilog2().unwrap_or(0) as usize / 7).sum()
     }
 
     /// The bytes: per entry the tag, the check, and the number in LEB128.

@@ -143,15 +143,20 @@ pub struct Filter {
 impl Filter {
     pub(super) fn of<G: HashGraph>(graph: &G, nodes: &[Position], salt: &Salt) -> Result<Self, G::Error> {
         let mut filter = Self { bits: vec![0; (nodes.len() * BITS).div_ceil(8)] };
+        let size = filter.bits.len();
         for at in nodes {
-            let id = graph.node(*at)?.id;
-            for bit in filter.probes(&id, salt) {
+            for bit in probes(size, &graph.node(*at)?.id, salt) {
                 if let Some(byte) = filter.bits.get_mut(bit / 8) {
                     *byte |= 1 << (bit % 8);
                 }
             }
         }
         Ok(filter)
+    }
+
+    /// How many bytes one of so many nodes takes.
+    pub(super) fn weight(nodes: Position) -> usize {
+        usize::try_from(nodes).unwrap_or(usize::MAX).saturating_mul(BITS).div_ceil(8)
     }
 
     /// Takes received bits, if they are not too many.
@@ -167,15 +172,16 @@ impl Filter {
     /// Whether the node may be one of those that were put in.
     pub(super) fn contains(&self, id: &[u8; 32], salt: &Salt) -> bool {
         let set = |bit: usize| self.bits.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
-        !self.bits.is_empty() && self.probes(id, salt).into_iter().all(set)
+        !self.bits.is_empty() && probes(self.bits.len(), id, salt).all(set)
     }
+}
 
-    // Bit `(start + i * step) mod size` for each probe i, where start and an odd step are two halves of one hash: as good
-    // as seven hashes (Kirsch and Mitzenmacher, "Less Hashing, Same Performance", 2006).
-    fn probes(&self, id: &[u8; 32], salt: &Salt) -> Vec<usize> {
-        let hash = blake3::keyed_hash(salt.key(), id);
-        let half = |from: usize| u64::from_le_bytes(short(hash.as_bytes().get(from..).unwrap_or_default()));
-        let (start, step, size) = (half(0), half(8) | 1, (self.bits.len() as u64 * 8).max(1));
-        (0..PROBES).map(|probe| (start.wrapping_add(step.wrapping_mul(probe)) % size) as usize).collect()
-    }
+// Which bits of a filter of so many bytes stand for a node: `(start + i * step) mod size` for each probe i, where start and
+// an odd step are two halves of one hash: as good as seven hashes (Kirsch and Mitzenmacher, "Less Hashing, Same
+// Performance", 2006).
+fn probes(bytes: usize, id: &[u8; 32], salt: &Salt) -> impl Iterator<Item = usize> {
+    let hash = blake3::keyed_hash(salt.key(), id);
+    let half = |from: usize| u64::from_le_bytes(short(hash.as_bytes().get(from..).unwrap_or_default()));
+    let (start, step, size) = (half(0), half(8) | 1, (bytes as u64 * 8).max(1));
+    (0..PROBES).map(move |probe| (start.wrapping_add(step.wrapping_mul(probe)) % size) as usize)
 }

@@ -72,6 +72,12 @@ impl Plan {
         }
     }
 
+    /// Whether what stands at `at` went over in this session, to the other side or from there. Of what came from there
+    /// before it was its turn, this may say no.
+    pub fn passed(&self, at: Position) -> bool {
+        at < self.next && (at > self.end || self.lacking.contains(at))
+    }
+
     /// Whether everything up to `len` is sent, or known to be there.
     pub fn is_done(&mut self, len: Position) -> bool {
         self.peek(len).is_none()
@@ -112,5 +118,7 @@ mod tests {
         assert_eq!(all(&mut plan, 6), vec![2]);
         assert!(plan.is_done(6));
         assert_eq!(all(&mut plan, 8), vec![7, 8]);
+        let passed: Vec<_> = (0..=9).filter(|at| plan.passed(*at)).collect();
+        assert_eq!(passed, vec![2, 7, 8]);
     }
 }

@@ -4,6 +4,7 @@
 //! at most four messages both have a plan. What a peer says of itself can only cost the peer.
 
 use super::Salt;
+use super::bits::Bits;
 use super::clock::Clock;
 use super::cuts::{self, Filter, Mark};
 use super::plan::Plan;
@@ -14,7 +15,7 @@ use crate::limits::{MAX_AGREED, MAX_FILTER, MAX_ROUNDS};
 const EAGER: usize = 16;
 // Authors up to whom a clock is smaller than marks and filters.
 const FEW: usize = 128;
-// Nodes in the filter of a repair.
+// Nodes in the filter of a repair, and at most in one of what went on since both sides met.
 const RECENT: Position = 1024;
 
 /// A frontier at which both sides once were, and how long our graph was then.
@@ -45,6 +46,8 @@ pub enum Detail {
     Bare,
     /// Both sides have what had this frontier; these chains went on.
     Since([u8; 8], Clock),
+    /// The same, where a filter of what is new is smaller than the chains that went on.
+    Recent([u8; 8], Filter),
     /// All chains.
     Clock(Clock),
     /// The chains that stand otherwise than in the clock that was received.
@@ -81,6 +84,8 @@ pub struct Reconciler {
     // How long the graph was then.
     above_at: Position,
     wanted: Vec<NodeId>,
+    // Up to here the other side has everything, as it said itself in this session.
+    shared: Position,
     plan: Plan,
 }
 
@@ -98,6 +103,7 @@ impl Reconciler {
             above: None,
             above_at: 0,
             wanted: Vec::new(),
+            shared: 0,
             plan: Plan::nothing(0),
         }
     }
@@ -107,8 +113,14 @@ impl Reconciler {
         &mut self.plan
     }
 
+    /// Whether the other side has what stands at `at` for certain, unless it did not take it or is wrong about itself.
+    pub fn knows(&self, at: Position) -> bool {
+        at <= self.shared || self.plan.passed(at)
+    }
+
     /// Both sides have this frontier now: the newest of those that were agreed on.
     pub fn agree(&mut self, digest: [u8; 8], len: Position) {
+        self.shared = self.shared.max(len);
         self.agreed.retain(|agreed| agreed.digest != digest);
         self.agreed.push(Agreed { digest, len });
         // The first stays: it is what the other side finds if it forgets this session in a crash.
@@ -133,9 +145,8 @@ impl Reconciler {
             if agreed.digest == digest {
                 return Ok(Summary { digest, detail: Detail::Bare });
             }
-            let since = if authors > 0 { Clock::of(graph, &self.salt, agreed.len)? } else { None };
-            if let Some(clock) = since.filter(|clock| clock.0.len() <= FEW) {
-                return Ok(Summary { digest, detail: Detail::Since(agreed.digest, clock) });
+            if let Some(detail) = self.since(graph, agreed)? {
+                return Ok(Summary { digest, detail });
             }
         }
         let detail = match authors {
@@ -168,8 +179,8 @@ impl Reconciler {
                 Ok(enough())
             }
             // They stand where we met before.
-            Detail::Bare if !graph.tips()?.is_empty() && self.met(graph, &theirs.digest).is_some() => {
-                let since = Detail::Since(theirs.digest, Clock::default());
+            Detail::Bare if self.met(graph, &theirs.digest).is_some() => {
+                let since = Detail::Recent(theirs.digest, Filter::default());
                 self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
             }
             Detail::Bare if first => self.answer_all(graph, digest),
@@ -178,22 +189,38 @@ impl Reconciler {
                 self.plan.renew(Plan::nothing(self.offered.map_or(0, |offered| offered.len)));
                 Ok(enough())
             }
-            Detail::Since(known, clock) => {
+            Detail::Since(known, _) | Detail::Recent(known, _) => {
                 let Some(agreed) = self.met(graph, known) else {
                     // An answer names only what we named ourselves.
                     return self.unknown(graph, digest, first);
                 };
-                let (lacking, forked) = clock.lacks(graph, &self.salt, agreed.len, agreed.len)?;
-                if forked {
-                    return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
+                // What was noted in another session may be wrong; heads below it are named.
+                if self.offered.is_some_and(|offered| offered.digest == *known) {
+                    self.shared = self.shared.max(agreed.len);
                 }
-                let answer = match (first, Clock::of(graph, &self.salt, agreed.len)?) {
-                    (false, _) => None,
+                let lacking = match &theirs.detail {
+                    Detail::Recent(_, filter) => {
+                        let new: Vec<Position> = (agreed.len + 1..=graph.len()).collect();
+                        cuts::lacks(graph, &new, filter, &self.salt, &[])?
+                    }
+                    Detail::Since(_, clock) => {
+                        let (lacking, forked) = clock.lacks(graph, &self.salt, agreed.len, agreed.len)?;
+                        if forked {
+                            return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
+                        }
+                        lacking
+                    }
+                    _ => Bits::default(),
+                };
+                let answer = match first {
+                    false => None,
                     // They named it, and know it by its digest.
-                    (true, Some(ours)) if ours.0.is_empty() && digest == *known => say(Detail::Bare),
-                    (true, Some(ours)) => say(Detail::Since(*known, ours)),
-                    // What they say to that makes another plan.
-                    (true, None) => return Ok(Heard { answer: say(self.mark(graph)?), ready: false }),
+                    true if digest == *known => say(Detail::Bare),
+                    true => match self.since(graph, agreed)? {
+                        Some(since) => say(since),
+                        // What they say to that makes another plan.
+                        None => return Ok(Heard { answer: say(self.mark(graph)?), ready: false }),
+                    },
                 };
                 self.plan.renew(Plan::only(lacking, graph.len()));
                 Ok(Heard { answer, ready: true })
@@ -277,6 +304,8 @@ impl Reconciler {
         wanted: Vec<NodeId>,
     ) -> Result<(), G::Error> {
         self.wanted = wanted;
+        // What seemed certain was not.
+        self.shared = 0;
         self.hear(graph, digest, theirs, false).map(|_| ())
     }
 
@@ -295,6 +324,27 @@ impl Reconciler {
         debug_assert!(recent.len() * 10 / 8 < MAX_FILTER);
         let filter = Filter::of(graph, &recent, &self.salt.round(round))?;
         Ok(Summary { digest, detail: Detail::Again(round, cuts::marks(graph)?, filter) })
+    }
+
+    // What went on here since, in the way that costs least; `None` if marks may cost less.
+    fn since<G: HashGraph>(&self, graph: &G, agreed: Agreed) -> Result<Option<Detail>, G::Error> {
+        // Nodes without authors are in no clock.
+        let clock = match graph.tips()?.is_empty() {
+            true => None,
+            false => Clock::of(graph, &self.salt, agreed.len)?,
+        };
+        let new = graph.len() - agreed.len;
+        // A clock is exact, and a filter may cost another round: a few authors are worth that.
+        let small = |clock: &Clock| clock.0.len() <= EAGER || clock.weight() <= Filter::weight(new);
+        Ok(match clock {
+            Some(clock) if small(&clock) && clock.0.len() <= FEW => Some(Detail::Since(agreed.digest, clock)),
+            _ if new <= RECENT => {
+                let new: Vec<Position> = (agreed.len + 1..=graph.len()).collect();
+                Some(Detail::Recent(agreed.digest, Filter::of(graph, &new, &self.salt)?))
+            }
+            Some(clock) if clock.0.len() <= FEW => Some(Detail::Since(agreed.digest, clock)),
+            _ => None,
+        })
     }
 
     // When we had this frontier.

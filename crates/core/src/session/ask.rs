@@ -68,7 +68,7 @@ pub enum Ask {
     Check {
         /// For which slot.
         slot: Slot,
-        /// The peer's heads.
+        /// The heads that the peer named, and parents that were missing.
         heads: Vec<CommitId>,
         /// The digest of all of them.
         digest: [u8; 8],
@@ -230,7 +230,7 @@ pub struct ReadFrame {
     pub frame: Option<Vec<u8>>,
     /// The digest of our sync heads.
     pub digest: [u8; 8],
-    /// Those heads, as many as fit.
+    /// Those heads that the peer may not have, as many as fit.
     pub heads: Vec<CommitId>,
 }
 

@@ -224,16 +224,24 @@ impl<G: HashGraphMut> GraphHost<G> {
             leb128::put(&mut frame, bytes.len() as u64);
             frame.extend_from_slice(&bytes);
         }
-        let heads = graph.heads()?;
-        let digest = frontier_digest(&heads);
-        let heads = heads.into_iter().take(MAX_SUMMARY_HEADS).map(CommitId).collect();
-        Ok(Some(ReadFrame { frame: (!frame.is_empty()).then_some(frame), digest, heads }))
+        let mut read = ReadFrame { digest: frontier_digest(&graph.heads()?), ..ReadFrame::default() };
+        if frame.is_empty() {
+            for head in graph.heads()? {
+                let known = graph.position(&head)?.is_some_and(|at| stream.reconciler.knows(at));
+                if !known && read.heads.len() < MAX_SUMMARY_HEADS {
+                    read.heads.push(CommitId(head));
+                }
+            }
+        } else {
+            read.frame = Some(frame);
+        }
+        Ok(Some(read))
     }
 
     fn ingest(&mut self, slot: Slot, mut frame: &[u8], theirs: &[u8; 8]) -> Result<Ingested, G::Error> {
         let Some((stream, graph)) = self.at(slot) else { return Ok(Ingested::default()) };
         let mut ingested = Ingested::default();
-        let mut orphaned = BTreeSet::new();
+        let (mut orphans, mut orphaned) = (BTreeSet::new(), BTreeSet::new());
         while !frame.is_empty() {
             let node = leb128::take(frame)
                 .and_then(|(length, rest)| rest.split_at_checked(usize::try_from(length).ok()?));
@@ -245,14 +253,17 @@ impl<G: HashGraphMut> GraphHost<G> {
             frame = rest;
             match graph.insert(bytes)? {
                 Inserted::New(at) | Inserted::Known(at) => stream.plan().has(at),
-                Inserted::Missing { parents, .. } => orphaned.extend(parents.into_iter().map(CommitId)),
+                Inserted::Missing { id, parents } => {
+                    orphaned.extend(parents.into_iter().filter(|parent| !orphans.contains(parent)));
+                    orphans.insert(id);
+                }
                 Inserted::Refused(code) => {
                     let hash = Domain::Refused.hash(&[bytes]);
                     ingested.refused.push(Verdict { hash, code: code.into() });
                 }
             }
         }
-        ingested.orphaned = orphaned.into_iter().take(MAX_WANTED).collect();
+        ingested.orphaned = orphaned.into_iter().take(MAX_WANTED).map(CommitId).collect();
         ingested.digest = frontier_digest(&graph.heads()?);
         stream.meet(graph, theirs)?;
         Ok(ingested)

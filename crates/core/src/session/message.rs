@@ -124,7 +124,7 @@ pub enum Message {
         slot: Slot,
         /// The sender's sync heads now.
         digest: [u8; 8],
-        /// Those heads, as many as fit.
+        /// Those heads that the receiver may not have, as many as fit.
         heads: Vec<CommitId>,
     },
     /// Asks for commits by id: heads whose ancestors are missing, or commits whose bodies are.
@@ -423,6 +423,9 @@ fn encode_summary(summary: &Summary, writer: &mut Writer) {
         Detail::Since(known, clock) => {
             writer.array(4).u64(2).bytes(digest).bytes(known).bytes(&clock.encode())
         }
+        Detail::Recent(known, filter) => {
+            writer.array(4).u64(8).bytes(digest).bytes(known).bytes(filter.bytes())
+        }
         Detail::Clock(clock) => writer.array(3).u64(3).bytes(digest).bytes(&clock.encode()),
         Detail::Otherwise(clock) => writer.array(3).u64(4).bytes(digest).bytes(&clock.encode()),
         Detail::Marks(marks) => writer.array(3).u64(5).bytes(digest).bytes(marks.as_flattened()),
@@ -473,6 +476,7 @@ fn decode_summary(reader: &mut Reader<'_>) -> Result<Summary, CborError> {
             let round = u32::try_from(reader.u64()?).map_err(|_| CborError::Unexpected)?;
             Detail::Again(round, decode_marks(reader)?, filter(reader)?)
         }
+        (8, 4) => Detail::Recent(reader.array_bytes()?, filter(reader)?),
         _ => return Err(CborError::Unexpected),
     };
     Ok(Summary { digest, detail })
@@ -572,6 +576,7 @@ mod tests {
             Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
             Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
             Message::Summary { slot: 3, summary: summary(Detail::Bare) },
+            Message::Have { slot: 3, summary: summary(Detail::Recent([8; 8], filter.clone())) },
             Message::Summary { slot: 3, summary: summary(Detail::Marks(vec![[6; 12]; 3])) },
             Message::Summary { slot: 3, summary: summary(Detail::Filter(vec![true; 9], filter.clone())) },
             Message::Data { slot: 4, number: 1 << 40, frame: vec![1, 2, 3], digest: [4; 8] },

@@ -727,10 +727,12 @@ impl Session {
         };
         match exchange.their_end.clone() {
             // A stalled exchange looks again: what came may be what was missing.
-            Some((digest, heads)) if !exchange.have_all || exchange.stalled => {
+            Some((digest, mut heads)) if !exchange.have_all || exchange.stalled => {
                 if std::mem::replace(&mut exchange.checking, true) {
                     return;
                 }
+                // Heads that were sent are not named. What they stand on may be missing.
+                heads.extend(exchange.orphaned.iter().take(MAX_WANTED.saturating_sub(heads.len())));
                 let round = exchange.rounds + 1;
                 self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest, round }));
             }

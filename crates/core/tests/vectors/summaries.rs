@@ -23,6 +23,7 @@ enum DetailFields {
     Nothing {},
     Bare {},
     Since { known: Hex, clock: Vec<EntryFields> },
+    Recent { known: Hex, filter: Hex },
     Clock { clock: Vec<EntryFields> },
     Otherwise { clock: Vec<EntryFields> },
     Marks { marks: Vec<Hex> },
@@ -56,6 +57,9 @@ impl SummaryFields {
             Detail::Nothing => DetailFields::Nothing {},
             Detail::Bare => DetailFields::Bare {},
             Detail::Since(known, since) => DetailFields::Since { known: Hex::of(known), clock: clock(since) },
+            Detail::Recent(known, filter) => {
+                DetailFields::Recent { known: Hex::of(known), filter: Hex::of(filter.bytes()) }
+            }
             Detail::Clock(all) => DetailFields::Clock { clock: clock(all) },
             Detail::Otherwise(other) => DetailFields::Otherwise { clock: clock(other) },
             Detail::Marks(all) => DetailFields::Marks { marks: marks(all) },
@@ -84,6 +88,7 @@ impl SummaryFields {
             DetailFields::Nothing {} => Detail::Nothing,
             DetailFields::Bare {} => Detail::Bare,
             DetailFields::Since { known, clock: since } => Detail::Since(known.array(), clock(since)),
+            DetailFields::Recent { known, filter: bits } => Detail::Recent(known.array(), filter(bits)),
             DetailFields::Clock { clock: all } => Detail::Clock(clock(all)),
             DetailFields::Otherwise { clock: other } => Detail::Otherwise(clock(other)),
             DetailFields::Marks { marks: all } => Detail::Marks(marks(all)),
@@ -162,6 +167,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Detail)> {
         ("bare", Detail::Bare),
         ("since, and nothing went on", Detail::Since([9; 8], Clock::default())),
         ("since, two chains of one author", Detail::Since([9; 8], clock.clone())),
+        ("recent", Detail::Recent([9; 8], filter.clone())),
+        ("recent, and nothing is", Detail::Recent([9; 8], none.clone())),
         ("clock", Detail::Clock(clock)),
         (
             "otherwise, one chain that is not there at all",

@@ -28,7 +28,7 @@ use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
 use crate::sync::pull;
-use crate::sync::space_graph::{SpaceGraph, frontier_digest, heads};
+use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
@@ -622,8 +622,11 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
 }
 
-fn nothing_more(replica: &Replica) -> ReadFrame {
-    let heads = heads(replica).into_iter().take(MAX_SUMMARY_HEADS).map(CommitId).collect();
+fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
+    let unknown = replica.sync_heads().filter(|head| !stream.reconciler.knows(head.at));
+    let mut heads: Vec<CommitId> = unknown.map(|head| head.id).collect();
+    heads.sort_unstable();
+    heads.truncate(MAX_SUMMARY_HEADS);
     ReadFrame { frame: None, digest: frontier_digest(replica), heads }
 }
 
@@ -650,10 +653,10 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
         count += 1;
     }
     if count == 0 {
-        return Ok(nothing_more(replica));
+        return Ok(nothing_more(replica, stream));
     }
     moved.sent += count;
-    Ok(ReadFrame { frame: Some(builder.finish()), ..nothing_more(replica) })
+    Ok(ReadFrame { frame: Some(builder.finish()), digest: frontier_digest(replica), heads: Vec::new() })
 }
 
 #[cfg(test)]
