@@ -181,10 +181,12 @@ impl Raw {
     // The settings of crates/store/src/sqlite/open.rs.
     fn set_up(&self) -> Result<(), Failure> {
         self.connection.set_prepared_statement_cache_capacity(256);
+        let size = "SELECT page_count * page_size / 1024 FROM pragma_page_count, pragma_page_size";
+        let size: i64 = self.connection.query_row(size, [], |row| row.get(0))?;
         for (pragma, value) in [
             ("synchronous", 2),
             ("temp_store", 2),
-            ("cache_size", -64 * 1024),
+            ("cache_size", -size.clamp(64 * 1024, 256 * 1024)),
             ("mmap_size", 0),
             ("cell_size_check", 1),
             ("wal_autocheckpoint", 4000),

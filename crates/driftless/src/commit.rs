@@ -18,6 +18,7 @@ use driftless_store::Storage;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork;
+use crate::judge::Body;
 use crate::layout::{self, LogKey, MAX_SPACES, Row, State};
 use crate::log::{self, Alike};
 use crate::refused::Reason;
@@ -92,7 +93,8 @@ impl Engine {
             Kind::Documents => match replica.rules.strength_at(frontier, &header.author) {
                 Ok(standing) => {
                     let (facts, row) = self.append(&space, commit, admitted, standing)?;
-                    Ok(Entered::New(self.settle_new(&space, facts, &row)?))
+                    let body = if commit.body().is_some() { Body::Stored } else { Body::Unknown };
+                    Ok(Entered::New(self.settle_new(&space, facts, &row, body)?))
                 }
                 Err(refusal) => Ok(Entered::Refused(Reason::Rules(refusal))),
             },

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
@@ -22,6 +22,9 @@ use crate::view::Source;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
 const GROUP: usize = 1000;
+// How long the last in line waits for those who shared the last flush, before it flushes for itself and fewer: less than
+// a flush takes on a fast disk.
+const PATIENCE: Duration = Duration::from_micros(50);
 
 /// When a write is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +63,9 @@ struct Shared {
     flushed: Condvar,
     // Writers that wait for the lock: whoever holds it leaves the flush to them.
     in_line: AtomicUsize,
+    // Writers of the flush to come that have left it to others, and writers of the last flush. Changed under the lock.
+    left: AtomicUsize,
+    shared_last: AtomicUsize,
     listeners: Listeners,
     // What writers need before they stand in line: who waits here is not seen to be coming.
     author: RwLock<AuthorId>,
@@ -85,6 +91,8 @@ impl Database {
             flushes: Mutex::new(0),
             flushed: Condvar::new(),
             in_line: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            shared_last: AtomicUsize::new(1),
             listeners: Listeners::default(),
             durability,
             folder,
@@ -242,13 +250,14 @@ impl Database {
         if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
             return result;
         }
-        if shared.in_line.load(Ordering::SeqCst) == 0 || engine.staged >= GROUP {
+        if engine.staged >= GROUP || !shared.is_followed() {
             let flushed = engine.flush();
             self.finish(engine);
             return flushed.and(result);
         }
         // Somebody behind us flushes for us: the last in line always does, whatever comes of its own write.
         let mine = engine.flushes;
+        shared.left.fetch_add(1, Ordering::SeqCst);
         drop(engine);
         if result.is_ok() {
             let mut flushes = shared.flushes.lock().map_err(|_| panicked())?;
@@ -314,6 +323,7 @@ impl Database {
     // Publishes what is durable, after the lock is gone.
     fn finish(&self, mut engine: MutexGuard<'_, Engine>) {
         let changes = engine.take_outbox();
+        self.shared.shared_last.store(self.shared.left.swap(0, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let flushes = if engine.poisoned.is_some() { STOPPED } else { engine.flushes };
         let turn = self.shared.listeners.turn();
         drop(engine);
@@ -332,6 +342,26 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    // Whether somebody stands in line who will flush for all. Writers that the last flush woke are on their way with
+    // their next writes, and flushing again before they are here would take as long as for all of them.
+    fn is_followed(&self) -> bool {
+        let is_followed = || self.in_line.load(Ordering::SeqCst) > 0;
+        if is_followed() {
+            return true;
+        }
+        if self.left.load(Ordering::SeqCst) + 1 >= self.shared_last.load(Ordering::SeqCst) {
+            return false;
+        }
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            std::thread::yield_now();
+            if is_followed() {
+                return true;
+            }
+        }
+        false
+    }
+
     // Tells writers who wait how far flushes have come.
     fn tell(&self, flushes: u64) {
         if let Ok(mut done) = self.flushes.lock() {
@@ -404,6 +434,18 @@ mod tests {
         let (db, answered) = waiting_writer();
         db.flush().unwrap();
         assert!(answered.recv_timeout(Duration::from_secs(60)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_writer_whom_nobody_follows_flushes_for_itself() {
+        let db = Database::memory().unwrap();
+        // The last flush was for many, of whom none comes back.
+        db.shared.shared_last.store(32, Ordering::SeqCst);
+        let before = db.engine().unwrap().flushes;
+        db.create_space("home").unwrap();
+        assert_eq!(db.engine().unwrap().flushes, before + 1);
+        // Nor is any waited for again.
+        assert_eq!(db.shared.shared_last.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -23,10 +23,11 @@ impl Engine {
         space: &SpaceId,
         facts: Facts,
         row: &Row,
+        body: Body,
     ) -> Result<Option<State>, Error> {
         let (storage, replica) = self.parts(space)?;
         let at = replica.key(facts.at);
-        let judged = judge(storage, replica, at, row)?;
+        let judged = judge(storage, replica, at, row, body)?;
         if judged.is_some() || !row.in_run() {
             self.move_to(space, at, row, None, judged, true)?;
             return Ok(judged);
@@ -42,7 +43,7 @@ impl Engine {
         let (storage, replica) = self.parts(space)?;
         let row = log::row(storage, at)?;
         let old = log::state(storage, at)?;
-        let judged = judge(storage, replica, at, &row)?;
+        let judged = judge(storage, replica, at, &row, Body::Unknown)?;
         if !row.in_run() {
             if old != judged {
                 self.move_to(space, at, &row, old, judged, false)?;
@@ -277,6 +278,15 @@ impl Engine {
     }
 }
 
+/// Whether the body of a commit is here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// It was just stored.
+    Stored,
+    /// Storage is asked.
+    Unknown,
+}
+
 #[derive(Clone, Copy)]
 struct Member {
     before: Option<LogKey>,
@@ -302,6 +312,7 @@ pub(crate) fn judge(
     replica: &mut Replica,
     at: LogKey,
     row: &Row,
+    body: Body,
 ) -> Result<Option<State>, Error> {
     let author = replica.author(storage, row.author)?;
     let facts = Facts::of(at, row);
@@ -318,7 +329,7 @@ pub(crate) fn judge(
     if replica.retractions && is_retracted(storage, replica.number, at, row)? {
         return Ok(Some(State::Retracted));
     }
-    if storage.get(&layout::BODY, at.0.into())?.is_none() {
+    if body == Body::Unknown && storage.get(&layout::BODY, at.0.into())?.is_none() {
         return Ok(Some(State::Wanted));
     }
     Ok(None)

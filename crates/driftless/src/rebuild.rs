@@ -15,6 +15,7 @@ use crate::digest::Sum;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork;
+use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::replica::{Counts, Facts};
@@ -81,7 +82,7 @@ fn fold_again(
         let parents: Vec<u64> = row.previous.iter().chain(&row.parents).copied().collect();
         replica.join(facts, &parents, held.contains(&(row.time, at)));
         match row.kind {
-            Kind::Documents => drop(engine.settle_new(space, facts, &row)?),
+            Kind::Documents => drop(engine.settle_new(space, facts, &row, Body::Unknown)?),
             Kind::Rules => engine.settle_rule(space, facts, &row)?,
         }
     }

@@ -120,6 +120,8 @@ pub(crate) struct Replica {
     pub advanced: bool,
     /// Whether any commit here takes others back.
     pub retractions: bool,
+    /// How far a key had written here when the space was last forgotten: that of the key which asked last.
+    pub forgotten: Option<(AuthorId, Option<u64>)>,
     authors: HashMap<u32, AuthorId>,
     numbers: HashMap<AuthorId, u32>,
     by_id: HashMap<CommitId, LogSeq>,
@@ -224,6 +226,7 @@ impl Replica {
             alias: None,
             advanced: false,
             retractions: false,
+            forgotten: None,
             authors: HashMap::new(),
             numbers: HashMap::new(),
             by_id: HashMap::new(),

@@ -180,11 +180,12 @@ impl Transaction {
         let bodies: Vec<_> = divided.collect::<Result<_, Error>>()?;
         database.write(|engine| {
             // Nothing is written anywhere before every space has said yes.
-            for (space, _) in &bodies {
-                engine.may_write(space)?;
-            }
-            let written =
-                bodies.into_iter().map(|(space, bodies)| Ok((space, engine.write(&space, bodies)?)));
+            let parents =
+                bodies.iter().map(|(space, _)| engine.may_write(space)).collect::<Result<Vec<_>, _>>()?;
+            let written = bodies
+                .into_iter()
+                .zip(parents)
+                .map(|((space, bodies), parents)| Ok((space, engine.write_after(&space, parents, bodies)?)));
             // A part of the spaces is worse than no database: from here on every error is one of the machine.
             written.collect::<Result<_, Error>>().inspect_err(|error| engine.poison(error))
         })

@@ -281,7 +281,7 @@ impl View {
         storage: &dyn Storage,
         at: LogKey,
     ) -> Result<Option<Arc<DocumentBody>>, Error> {
-        if let Some((_, body)) = self.decoded.iter().find(|(key, _)| *key == at) {
+        if let Some((_, body)) = self.decoded.iter().rev().find(|(key, _)| *key == at) {
             return Ok(Some(body.clone()));
         }
         let row = log::row(storage, at)?;

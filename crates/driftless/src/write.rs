@@ -42,12 +42,23 @@ impl Engine {
         }
     }
 
-    /// Writes one transaction: one commit, or a run of them. Returns the last. Ask `may_write` before.
+    /// Writes one transaction: one commit, or a run of them. Returns the last.
     pub(crate) fn write(&mut self, space: &SpaceId, bodies: Vec<DocumentBody>) -> Result<CommitId, Error> {
         self.load(space)?;
+        let parents = self.parents(space, Kind::Documents)?;
+        self.write_after(space, parents, bodies)
+    }
+
+    /// The same, after what `may_write` said; nothing was written to the space since.
+    pub(crate) fn write_after(
+        &mut self,
+        space: &SpaceId,
+        parents: Parents,
+        bodies: Vec<DocumentBody>,
+    ) -> Result<CommitId, Error> {
+        let mut parents = parents;
         let mut last = None;
         let count = bodies.len();
-        let mut parents = self.parents(space, Kind::Documents)?;
         for (at, body) in bodies.into_iter().enumerate() {
             let body = body.encode(self.random());
             let commit = self.sign(space, Kind::Documents, at + 1 < count, &parents, body)?;
@@ -91,10 +102,10 @@ impl Engine {
         self.write_rules(space, vec![RuleOperator::Grant { subject, permission, keep }])
     }
 
-    /// Whether this user may write documents in a space, as of what a new commit would build on.
-    pub(crate) fn may_write(&mut self, space: &SpaceId) -> Result<(), Error> {
+    /// What a new commit of this user would build on, if the user may write documents in a space.
+    pub(crate) fn may_write(&mut self, space: &SpaceId) -> Result<Parents, Error> {
         self.present(space)?;
-        self.parents(space, Kind::Documents).map(drop)
+        self.parents(space, Kind::Documents)
     }
 
     fn enter_own(&mut self, commit: &Vouched) -> Result<CommitId, Error> {
@@ -131,7 +142,7 @@ impl Engine {
             let own = self.author();
             let (storage, replica) = self.parts(space)?;
             let previous = own_last(storage, replica, &own)?;
-            if let Some(forgotten) = forgotten_seq(storage, space, &own)?
+            if let Some(forgotten) = forgotten_seq(storage, replica, &own)?
                 && previous.is_none_or(|previous| previous.seq < forgotten)
             {
                 return Err(Error::Invalid(format!(
@@ -163,7 +174,8 @@ impl Engine {
     }
 }
 
-struct Parents {
+/// What the next commit builds on.
+pub(crate) struct Parents {
     previous: Option<(CommitId, u64)>,
     others: Vec<CommitId>,
 }
@@ -188,19 +200,26 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
 // The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
 // was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
 // of this database has begun and whose end has not come: what is written here must not become its end.
-fn own_last(storage: &dyn Storage, replica: &Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
-    let Some(number) = log::known_author(storage, author)? else { return Ok(None) };
+fn own_last(storage: &dyn Storage, replica: &mut Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
+    let Some(number) = replica.author_number(storage, author)? else { return Ok(None) };
     let mut last: Option<Facts> = None;
     for tip in replica.tips_of(number) {
         let mut next = Some(tip).filter(|tip| last.is_none_or(|last| last.seq < tip.seq)).map(|tip| tip.at);
         while let Some(at) = next {
             let key = LogKey::new(replica.number, at);
-            let row = log::row(storage, key)?;
-            if !row.continues && !replica.held.contains(&(row.time, at)) {
-                last = last.into_iter().chain([Facts::of(key, &row)]).max_by_key(|facts| facts.seq);
+            // Nearly always the last commit is a head, and those are in memory.
+            let (facts, before) = match replica.heads.get(&at) {
+                Some(head) if !head.facts.continues && head.write => (head.facts, None),
+                _ => {
+                    let row = log::row(storage, key)?;
+                    (Facts::of(key, &row), row.previous)
+                }
+            };
+            if !facts.continues && !replica.held.contains(&(facts.time, at)) {
+                last = last.into_iter().chain([facts]).max_by_key(|facts| facts.seq);
                 break;
             }
-            next = row.previous;
+            next = before;
         }
     }
     Ok(last)
@@ -278,10 +297,20 @@ pub(crate) fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
     Ok(bodies)
 }
 
-/// The number of commits that a key had written in a space when the space was forgotten here.
-fn forgotten_seq(storage: &dyn Storage, space: &SpaceId, author: &AuthorId) -> Result<Option<u64>, Error> {
-    let row = storage.get(&layout::META, forgotten_key(space, author).as_slice().into())?;
-    Ok(row.and_then(|row| row.try_into().ok()).map(u64::from_be_bytes))
+// The number of commits that a key had written in a space when the space was forgotten here. It changes only when the
+// space is forgotten, and the replica with it.
+fn forgotten_seq(
+    storage: &dyn Storage,
+    replica: &mut Replica,
+    author: &AuthorId,
+) -> Result<Option<u64>, Error> {
+    if let Some((_, seq)) = replica.forgotten.filter(|(known, _)| known == author) {
+        return Ok(seq);
+    }
+    let row = storage.get(&layout::META, forgotten_key(&replica.id, author).as_slice().into())?;
+    let seq = row.and_then(|row| row.try_into().ok()).map(u64::from_be_bytes);
+    replica.forgotten = Some((*author, seq));
+    Ok(seq)
 }
 
 pub(crate) fn forgotten_key(space: &SpaceId, author: &AuthorId) -> Vec<u8> {

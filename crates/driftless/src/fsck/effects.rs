@@ -10,7 +10,7 @@ use driftless_store::StorageError;
 use super::{Checker, count, count_at};
 use crate::collections::Collections;
 use crate::error::Error;
-use crate::judge::{judge, judge_rule, next_of_run};
+use crate::judge::{Body, judge, judge_rule, next_of_run};
 use crate::layout::{self, LogKey, LogSeq, Row, State, key, retract_key};
 use crate::log;
 use crate::replica::{Counts, Replica, Summary};
@@ -105,7 +105,7 @@ impl Checker<'_> {
             return Ok(judge_rule(replica, replica.rule_at.get(&at).copied(), held));
         }
         if !row.in_run() {
-            return judge(self.storage, replica, key, row);
+            return judge(self.storage, replica, key, row, Body::Unknown);
         }
         if row.run == 0 {
             self.run_from(replica, expected, key)?;
@@ -113,7 +113,7 @@ impl Checker<'_> {
         match expected.members.remove(&at) {
             Some(state) => Ok(state),
             // Its beginning does not lead to it: its links are damaged, and named.
-            None => judge(self.storage, replica, key, row),
+            None => judge(self.storage, replica, key, row, Body::Unknown),
         }
     }
 
@@ -136,7 +136,7 @@ impl Checker<'_> {
         let mut open = vec![(first, None)];
         while let Some((at, before)) = open.pop() {
             let row = log::row(self.storage, at)?;
-            let judged = judge(self.storage, replica, at, &row)?;
+            let judged = judge(self.storage, replica, at, &row, Body::Unknown)?;
             let reached = judged.is_none()
                 && before.is_none_or(|before| members.get(&before).is_some_and(|before| before.reached));
             if row.continues {

@@ -28,6 +28,9 @@ const CHECKPOINT_PAGES: u32 = 4000;
 const LOG_BYTES: u32 = 64 * 1024 * 1024;
 // The most memory pages may take, in KiB (negative means KiB to SQLite).
 const CACHE: i32 = -64 * 1024;
+// The same for a larger file: as much as the file when it is opened, and never more than this. A million small documents
+// and their index lie in 180 MiB of pages: one by its id takes 7.0 to 8.6 us with 64 MiB, 5.4 to 5.8 with 256.
+const LARGEST_CACHE: i32 = -256 * 1024;
 
 /// Makes a complete, empty database at `path`. It is built in a draft beside it and renamed, so that a crash leaves
 /// either nothing or a draft, which the next attempt throws away.
@@ -93,6 +96,8 @@ pub(super) fn open(
     // One transaction for all checks, so that they are of one state of the file.
     connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
     check(&connection, schema)?;
+    let bytes: i64 = connection.query_row(sql::SIZE, [], |row| row.get(0)).map_err(failure)?;
+    set(&connection, "cache_size", cache_of(bytes))?;
     if access == Access::Read {
         set(&connection, "query_only", 1)?;
         return Ok(connection);
@@ -105,6 +110,11 @@ pub(super) fn open(
     // From here on the file is ours to write: closing it folds the log into it.
     config(&connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
+}
+
+fn cache_of(bytes: i64) -> i32 {
+    let kibibytes = i32::try_from(bytes / 1024).unwrap_or(i32::MAX);
+    kibibytes.saturating_neg().clamp(LARGEST_CACHE, CACHE)
 }
 
 /// A connection that reads what is left of a damaged database: nothing is checked, and nothing written.
@@ -214,4 +224,17 @@ pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(end);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_has_the_small_cache_and_a_large_one_no_more_than_the_largest() {
+        let mib = |count: i64| cache_of(count * 1024 * 1024);
+        assert_eq!([0, 1, 64].map(mib), [-64 * 1024; 3]);
+        assert_eq!(mib(100), -100 * 1024);
+        assert_eq!([256, 500, i64::MAX >> 20].map(mib), [-256 * 1024; 3]);
+    }
 }
