@@ -9,6 +9,7 @@
 
 mod message;
 mod ask;
+mod exchange;
 mod pull;
 mod graph_host;
 mod spaces;
@@ -22,13 +23,15 @@ pub use graph_host::GraphHost;
 pub use message::{InviteProof, Message, PROTOCOL_VERSION, Slot, Verdict};
 pub use pull::{Cursor, CursorError, Fed, PullEnd};
 
+use exchange::Exchange;
+
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
 use crate::leb128;
 use crate::limits::{
     MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED, SEND_WINDOW,
     SESSION_WINDOW,
 };
-use crate::reconcile::{Detail, Heard, Salt, Summary};
+use crate::reconcile::{Heard, Salt, Summary};
 use crate::sign::{AuthorKey, Domain, verify};
 
 // What a frame counts for in a window at least, so that windows also bound how many frames are on their way.
@@ -83,78 +86,6 @@ enum Stage {
     Hello,
     Proof,
     Open,
-}
-
-// One space in one session.
-#[derive(Debug)]
-struct Exchange {
-    space: SpaceId,
-    /// The host has answered `Open`.
-    opened: bool,
-    /// The peer wants no more of it: nothing is read for it any more.
-    declined: bool,
-    invite: Option<InviteProof>,
-    by_peer: bool,
-    // Both sides opened at once: what the listener will open again if it may not show what it has, and the slot of the
-    // listener that the dialer did not take.
-    yielded: Option<Option<InviteProof>>,
-    crossed: Option<Slot>,
-    // The peer's summary is here.
-    answered: bool,
-    // The host knows what the peer lacks.
-    ready: bool,
-    // It was opened by its salted name, or is to be opened by its own.
-    reopened: bool,
-    plain: bool,
-    // Nobody here asked for it: a peer that may not read it hears nothing of it.
-    unasked: bool,
-    // The last that the peer said of its heads.
-    their_digest: Option<[u8; 8]>,
-    // A frontier of which the peer has everything, as it said.
-    their_past: Option<[u8; 8]>,
-    our_summaries: u32,
-    their_summaries: u32,
-    reading: bool,
-    // More may be there than what was read.
-    behind: bool,
-    sent: u64,
-    acked: u64,
-    in_flight: VecDeque<(u64, usize)>,
-    unacked: usize,
-    ended: bool,
-    received: u64,
-    ingesting: u64,
-    // The peer owes an `End`: one in the beginning, one for each wish.
-    end_due: bool,
-    their_end: Option<([u8; 8], Vec<CommitId>)>,
-    checking: bool,
-    have_all: bool,
-    // Heads of the peer stay away although it was asked for them.
-    stalled: bool,
-    rounds: u32,
-    their_wants: u32,
-    // Wishes for bodies that brought nothing, one after the other: ours, and the peer's.
-    idle: Idle,
-    their_idle: Idle,
-    // Parents that were missing when something came after the end.
-    orphaned: Vec<CommitId>,
-    settled: bool,
-}
-
-// Counts wishes for bodies after which no frame came. Not those that were as long as a wish may be: what the next one
-// asks for may be there.
-#[derive(Debug, Default)]
-struct Idle {
-    frames: Option<u64>,
-    rounds: u32,
-}
-
-impl Idle {
-    fn wish(&mut self, wanted: usize, frames: u64) -> u32 {
-        self.rounds = if self.frames == Some(frames) { self.rounds + 1 } else { 0 };
-        self.frames = (wanted < MAX_WANTED).then_some(frames);
-        self.rounds
-    }
 }
 
 impl Session {
@@ -789,59 +720,4 @@ enum Cross {
     Ignore,
     // Theirs stays; ours was opened by this invite, if any.
     Yield(Option<InviteProof>),
-}
-
-impl Exchange {
-    fn outcome(&self) -> Event {
-        if self.stalled { Event::Stalled(self.space) } else { Event::Settled(self.space) }
-    }
-
-    fn new(space: SpaceId, invite: Option<InviteProof>, by_peer: bool) -> Self {
-        Self {
-            space,
-            opened: false,
-            declined: false,
-            invite,
-            by_peer,
-            yielded: None,
-            crossed: None,
-            answered: by_peer,
-            ready: false,
-            reopened: false,
-            plain: false,
-            unasked: false,
-            their_digest: None,
-            their_past: None,
-            our_summaries: 0,
-            their_summaries: 0,
-            reading: false,
-            behind: false,
-            sent: 0,
-            acked: 0,
-            in_flight: VecDeque::new(),
-            unacked: 0,
-            ended: false,
-            received: 0,
-            ingesting: 0,
-            end_due: true,
-            their_end: None,
-            checking: false,
-            have_all: false,
-            stalled: false,
-            rounds: 0,
-            their_wants: 0,
-            idle: Idle::default(),
-            their_idle: Idle::default(),
-            orphaned: Vec::new(),
-            settled: false,
-        }
-    }
-
-    // The peer's first summary.
-    fn they_have(&mut self, summary: &Summary) {
-        self.their_digest = Some(summary.digest);
-        if let Detail::Since(known, _) = &summary.detail {
-            self.their_past = Some(*known);
-        }
-    }
 }

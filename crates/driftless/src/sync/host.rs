@@ -175,7 +175,9 @@ impl Host {
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
+                let before = self.moved;
                 let whole = self.take(space, &frames, &cursor, more)?;
+                self.moved_in.entry(space).or_default().add_since(&before, &self.moved);
                 session.handle_taken(request, whole);
             }
             Ask::Survey { keys } => {
