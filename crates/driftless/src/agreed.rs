@@ -5,7 +5,7 @@
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::limits::MAX_AGREED;
 use driftless_core::reconcile::Agreed;
-use driftless_store::{Key, Order, Storage};
+use driftless_store::{Key, Order, Storage, Table};
 use std::ops::{Bound, ControlFlow};
 
 use crate::error::Error;
@@ -52,9 +52,14 @@ pub(crate) fn write(
 
 /// Forgets what is remembered of a space: its log is not what it was.
 pub(crate) fn forget(storage: &mut dyn Storage, space: &SpaceId) -> Result<(), Error> {
+    forget_in(storage, &layout::AGREED, space)
+}
+
+/// Removes the rows of a space from a table whose keys are a peer and a space.
+pub(crate) fn forget_in(storage: &mut dyn Storage, table: &Table, space: &SpaceId) -> Result<(), Error> {
     let mut keys = Vec::new();
     let all = Bound::Unbounded;
-    storage.range(&layout::AGREED, all, all, Order::Ascending, &mut |key, _| {
+    storage.range(table, all, all, Order::Ascending, &mut |key, _| {
         if let Key::Bytes(key) = key
             && key.ends_with(&space.0)
         {
@@ -63,12 +68,13 @@ pub(crate) fn forget(storage: &mut dyn Storage, space: &SpaceId) -> Result<(), E
         ControlFlow::Continue(())
     })?;
     for key in keys {
-        storage.remove(&layout::AGREED, key.as_slice().into())?;
+        storage.remove(table, key.as_slice().into())?;
     }
     Ok(())
 }
 
-fn key(peer: &PeerId, space: &SpaceId) -> [u8; 64] {
+/// The key of what is remembered of a peer and a space.
+pub(crate) fn key(peer: &PeerId, space: &SpaceId) -> [u8; 64] {
     let mut key = [0; 64];
     key[..32].copy_from_slice(&peer.0);
     key[32..].copy_from_slice(&space.0);

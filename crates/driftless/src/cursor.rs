@@ -2,12 +2,11 @@
 //!
 //! A row is written with the commits that it tells of. One that is lost costs a reconciliation, never a commit.
 
-use std::ops::{Bound, ControlFlow};
-
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::session::Cursor;
-use driftless_store::{Key, Order, Storage};
+use driftless_store::Storage;
 
+use crate::agreed::{forget_in, key};
 use crate::error::Error;
 use crate::layout;
 
@@ -34,25 +33,5 @@ pub(crate) fn remove(storage: &mut dyn Storage, peer: &PeerId, space: &SpaceId) 
 
 /// Forgets those of a space: its log is not here any more.
 pub(crate) fn forget(storage: &mut dyn Storage, space: &SpaceId) -> Result<(), Error> {
-    let mut keys = Vec::new();
-    let all = Bound::Unbounded;
-    storage.range(&layout::CURSOR, all, all, Order::Ascending, &mut |key, _| {
-        if let Key::Bytes(key) = key
-            && key.ends_with(&space.0)
-        {
-            keys.push(key.to_vec());
-        }
-        ControlFlow::Continue(())
-    })?;
-    for key in keys {
-        storage.remove(&layout::CURSOR, key.as_slice().into())?;
-    }
-    Ok(())
-}
-
-fn key(peer: &PeerId, space: &SpaceId) -> [u8; 64] {
-    let mut key = [0; 64];
-    key[..32].copy_from_slice(&peer.0);
-    key[32..].copy_from_slice(&space.0);
-    key
+    forget_in(storage, &layout::CURSOR, space)
 }
