@@ -76,6 +76,26 @@ pub(crate) struct OneDocument {
     pub(crate) id: String,
 }
 
+/// What to change of what a user wants.
+#[derive(Debug, Args)]
+pub(crate) struct Wishes {
+    /// Exchange it with peers at all
+    #[arg(long, value_name = "BOOL", requires = "space")]
+    pub(crate) enabled: Option<bool>,
+    /// Send what is committed at once, and stay connected for it
+    #[arg(long, value_name = "BOOL", requires = "space")]
+    pub(crate) on_commit: Option<bool>,
+    /// Exchange it every so many seconds, or `none`
+    #[arg(long, value_name = "SECONDS", requires = "space")]
+    pub(crate) interval: Option<String>,
+    /// Remember this with it; without a value, forget it. May be given several times
+    #[arg(long, value_name = "K=V", requires = "space")]
+    pub(crate) property: Vec<String>,
+    /// Track the space no more
+    #[arg(long, requires = "space", conflicts_with_all = ["enabled", "on_commit", "interval", "property"])]
+    pub(crate) remove: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create the database, with a user and a device key
@@ -304,6 +324,24 @@ With --json, a line of kind `ready` follows the first result.")]
   driftless index list"
     )]
     Index(IndexCommand),
+
+    /// Say what you want of a space: whether, when and how often it is exchanged with peers
+    #[command(after_help = "EXAMPLES
+  driftless prefs
+  driftless prefs notes
+  driftless prefs notes --on-commit false --interval 60
+  driftless prefs notes --enabled false
+  driftless prefs notes --property colour=blue --json
+
+Several users of one database may want different things: the smallest interval of all of them is used, and a commit is sent
+at once if one of them wants that. Where none wants a space exchanged it is not. A space that nobody said anything about is
+exchanged at each commit and every 300 seconds. `driftless status` says what happened.")]
+    Prefs {
+        /// A space: its id, a prefix of it, or its local name; if left out, all that you track
+        space: Option<String>,
+        #[command(flatten)]
+        wishes: Wishes,
+    },
 
     /// Print the history of a space or of a document, the newest commit first
     #[command(after_help = "EXAMPLES
@@ -712,55 +750,4 @@ pub(crate) enum Format {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn each(command: &clap::Command, check: &mut impl FnMut(&clap::Command)) {
-        check(command);
-        command.get_subcommands().for_each(|below| each(below, check));
-    }
-
-    #[test]
-    fn every_command_says_what_it_does_and_shows_an_example() {
-        Arguments::command().debug_assert();
-        each(&Arguments::command(), &mut |command| {
-            let name = command.get_name();
-            assert!(command.get_about().is_some(), "{name} has no sentence");
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("EXAMPLES\n"), "{name} has no example");
-        });
-    }
-
-    /// Words as a shell splits them, as far as examples go: spaces, single quotes, a comment, a pipe, a redirection.
-    fn words(line: &str) -> Vec<String> {
-        let mut words = vec![String::new()];
-        let mut quoted = false;
-        for character in line.chars() {
-            match character {
-                '\'' => quoted = !quoted,
-                '#' | '|' | '>' if !quoted => break,
-                ' ' if !quoted => words.push(String::new()),
-                _ => words.last_mut().unwrap().push(character),
-            }
-        }
-        words.retain(|word| !word.is_empty());
-        words
-    }
-
-    #[test]
-    fn every_example_can_be_typed() {
-        each(&Arguments::command(), &mut |command| {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples = help.lines().filter(|line| line.starts_with("  driftless "));
-            for line in examples {
-                // Reading the arguments without an error is what counts; a global `--json` must never get in the way.
-                for words in [words(line), [words(line), vec!["--json".to_owned()]].concat()] {
-                    let parsed = Arguments::try_parse_from(&words);
-                    assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
-                }
-            }
-        });
-    }
-}
+mod tests;
