@@ -113,6 +113,8 @@ pub use status::{Pending, SpaceStatus, Status};
 pub use sync::driven::DrivenSession;
 pub use sync::host::Moved;
 pub use sync::network::{Network, Synced};
+#[doc(hidden)]
+pub use sync::plan;
 pub use sync::puller::Pulled;
 pub use ticket::{Invite, Ticket};
 pub use transaction::{Insert, Transaction, Written};
