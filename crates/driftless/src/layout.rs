@@ -14,7 +14,7 @@ macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $position:literal $text:literal $kind:ident;)*) => {
         $($(#[$doc])* pub(crate) const $name: Table = Table { position: $position, name: $text, key: KeyKind::$kind };)*
         /// Every table, at its position, and the version of this layout.
-        pub(crate) const SCHEMA: Schema = Schema { version: 1, tables: &[$($name),*] };
+        pub const SCHEMA: Schema = Schema { version: 1, tables: &[$($name),*] };
     };
 }
 

@@ -99,6 +99,8 @@ pub use fsck::{Problem, Progress, Report};
 pub use guard::{Lost, Restored};
 pub use history::{LogLine, LogQuery};
 pub use layout::LogSeq;
+#[doc(hidden)]
+pub use layout::SCHEMA;
 pub use met::Agreed;
 pub use past::At;
 pub use peers::Peer;

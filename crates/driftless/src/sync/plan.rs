@@ -215,6 +215,11 @@ impl Plan {
         known.fail(now, dice);
     }
 
+    /// The peer does not open a space: it is asked again when the next exchange is due, not before.
+    pub fn closed(&mut self, peer: &PeerId, space: &SpaceId, now: u64) {
+        self.settled(peer, space, now);
+    }
+
     /// Somebody wants it now: everything, or what is named.
     pub fn sync_now(&mut self, peer: Option<&PeerId>, space: Option<&SpaceId>, now: u64) {
         for (_, known) in self.peers.iter_mut().filter(|(id, _)| peer.is_none_or(|peer| peer == *id)) {
