@@ -40,6 +40,7 @@ impl Clone for Host {
     // What a database keeps when its connections end.
     fn clone(&self) -> Self {
         let mut graphs = GraphHost::new();
+        graphs.set_step(5);
         for space in self.spaces() {
             let graph = self.graphs.graph(&space).unwrap();
             graphs.insert(space, Graph { received: Vec::new(), ..graph.clone() });
@@ -56,6 +57,7 @@ impl Host {
 
     fn padded(padding: usize, numbers: impl IntoIterator<Item = u32>) -> Self {
         let mut host = Self { padding, ..Self::default() };
+        host.graphs.set_step(5);
         host.write(A, numbers);
         host
     }
