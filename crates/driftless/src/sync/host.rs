@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::push;
 use crate::ingest::{Tally, ingest};
-use crate::layout::{self, LogSeq, State};
+use crate::layout::LogSeq;
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
@@ -549,20 +549,15 @@ impl Host {
             }
             let mut bodies = Vec::new();
             if replica.counts.wanted > 0 && missing.is_empty() {
-                for (key, state) in
-                    replica::range_after(storage, &layout::STATE, replica.number, stream.asked)?
-                {
-                    if State::decode(&state)? != State::Wanted {
-                        continue;
-                    }
-                    let row = log::row(storage, key)?;
-                    stream.asked = key.seq();
-                    // What waits for the rest of a transaction has its body.
-                    if log::body(storage, key)?.is_none() {
-                        bodies.push(row.id);
-                    }
-                    if bodies.len() == MAX_WANTED {
-                        break;
+                while bodies.is_empty() {
+                    let page = replica::wanted_after(storage, replica.number, stream.asked, MAX_WANTED)?;
+                    let Some(last) = page.last() else { break };
+                    stream.asked = last.seq();
+                    for key in page {
+                        // What waits for the rest of a transaction has its body.
+                        if log::body(storage, key)?.is_none() {
+                            bodies.push(log::row(storage, key)?.id);
+                        }
                     }
                 }
             }
@@ -590,8 +585,8 @@ impl Host {
                 if stream.given >= replica.next {
                     break;
                 }
-                let Some(facts) = replica.facts(storage, id)? else { continue };
-                if log::body(storage, replica.key(facts.at))?.is_some() {
+                // Whether its body is here is seen when it is its turn: a thousand of them may be a GiB.
+                if let Some(facts) = replica.facts(storage, id)? {
                     stream.given += 1;
                     stream.wanted.push_back(facts.at);
                 }
@@ -676,6 +671,10 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
     let mut builder = FrameBuilder::new(space);
     let mut count = 0;
     while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
+        if log::body(storage, replica.key(at))?.is_none() {
+            stream.wanted.pop_front();
+            continue;
+        }
         if push(storage, replica, at, &mut builder)?.is_none() {
             break;
         }
