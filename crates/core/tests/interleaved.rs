@@ -88,6 +88,7 @@ impl World {
         let mut graphs = graphs.into_iter();
         let sides = roles.map(|role| {
             let mut host = GraphHost::new();
+            host.set_step(1 + seed as usize % 7);
             host.insert(SPACE, graphs.next().unwrap());
             Side {
                 host,
@@ -112,6 +113,7 @@ impl World {
             let graph = side.host.remove(&SPACE).unwrap();
             let agreed = side.host.agreed().clone();
             side.host = GraphHost::new();
+            side.host.set_step(1 + number as usize % 7);
             side.host.insert(SPACE, graph);
             side.host.restore(agreed);
             side.session = session(role, number);

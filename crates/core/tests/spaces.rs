@@ -153,6 +153,7 @@ impl World {
         self.sessions += 1;
         for (side, role) in self.sides.iter_mut().zip([Role::Dialer, Role::Listener]) {
             let mut host = GraphHost::new();
+            host.set_step(5);
             let spaces: Vec<SpaceId> = side.host.spaces().copied().collect();
             for space in spaces {
                 host.insert(space, side.host.remove(&space).unwrap());

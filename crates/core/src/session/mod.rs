@@ -28,8 +28,8 @@ use exchange::Exchange;
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
 use crate::leb128;
 use crate::limits::{
-    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED, SEND_WINDOW,
-    SESSION_WINDOW,
+    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_REOPENS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED,
+    SEND_WINDOW, SESSION_WINDOW,
 };
 use crate::reconcile::{Heard, Salt, Summary};
 use crate::sign::{AuthorKey, Domain, verify};
@@ -68,6 +68,9 @@ pub struct Session {
     // The last slot that the peer opened. Numbers only go up: what was said of a closed slot never means another.
     their_slot: Option<Slot>,
     their_opens: usize,
+    their_spaces: BTreeMap<SpaceId, u32>,
+    // Slots whose work the host has begun and not ended.
+    pending: VecDeque<Slot>,
     // What all slots have sent and not heard of.
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
@@ -105,6 +108,8 @@ impl Session {
             next_slot: if role == Role::Dialer { 0 } else { 1 },
             their_slot: None,
             their_opens: 0,
+            their_spaces: BTreeMap::new(),
+            pending: VecDeque::new(),
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
@@ -173,7 +178,18 @@ impl Session {
 
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        let slot = self.pending.pop_front()?;
+        Some(Output::Ask(Ask::Go { slot }))
+    }
+
+    /// The host goes on with a slot after everything else had its turn: what was asked is not, or not all, understood.
+    pub fn handle_pending(&mut self, slot: Slot) {
+        if self.slots.contains_key(&slot) && !self.pending.contains(&slot) {
+            self.pending.push_back(slot);
+        }
     }
 
     /// Bytes from the peer: one whole message, and before it which one of the session it is.
@@ -245,7 +261,8 @@ impl Session {
             self.send(&Message::Summary { slot, summary });
         }
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        exchange.ready = heard.ready;
+        // Of two summaries the last one counts, once it is understood.
+        exchange.ready = heard.ready && !self.pending.contains(&slot);
         exchange.behind |= heard.ready;
         self.advance(slot);
     }
@@ -423,6 +440,7 @@ impl Session {
                     return Err(SessionError::Unexpected("endless summaries"));
                 }
                 exchange.their_digest = Some(summary.digest);
+                exchange.ready = false;
                 self.outputs.push_back(Output::Ask(Ask::Hear { slot, theirs: summary }));
                 Ok(())
             }
@@ -487,6 +505,8 @@ impl Session {
                 exchange.ended = false;
                 exchange.settled = false;
                 if !exchange.declined {
+                    // Nothing is read, and no end said, before it is understood.
+                    exchange.ready &= bodies;
                     self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, again }));
                 }
                 self.advance(slot);
@@ -564,6 +584,12 @@ impl Session {
             Cross::Ignore => return Ok(()),
             Cross::Yield(invite) => exchange.yielded = Some(invite),
             Cross::No => {}
+        }
+        // Each costs an answer, however often it is closed in between.
+        let opened = self.their_spaces.entry(exchange.space).or_default();
+        *opened += 1;
+        if *opened > MAX_REOPENS {
+            return Err(SessionError::Unexpected("a space that is opened again and again"));
         }
         exchange.they_have(&summary);
         self.rouse(&exchange.space);
@@ -687,6 +713,7 @@ impl Session {
     fn leave(&mut self, slot: Slot, tell: bool) -> Option<SpaceId> {
         let room = self.room();
         let exchange = self.slots.remove(&slot)?;
+        self.pending.retain(|pending| *pending != slot);
         self.unacked = self.unacked.saturating_sub(exchange.unacked);
         self.reading = self.reading.saturating_sub(usize::from(exchange.reading));
         for slot in tell.then_some(slot).into_iter().chain(exchange.crossed) {

@@ -7,9 +7,8 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use driftless_core::commit::Vouched;
 use driftless_core::frame::{self, FrameBuilder};
-use driftless_core::hash_graph::HashGraph;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
@@ -23,7 +22,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::push;
 use crate::ingest::{Tally, ingest};
-use crate::layout::{self, LogSeq, State};
+use crate::layout::LogSeq;
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
@@ -94,6 +93,8 @@ pub(crate) struct Host {
     forged: u64,
     /// Commits that were pulled and were here already.
     pulled: HashMap<SpaceId, u64>,
+    /// How many commits were looked at for summaries of the peer, in slots that are closed.
+    looked: HashMap<SpaceId, u64>,
     failure: Option<Error>,
 }
 
@@ -103,6 +104,8 @@ struct Stream {
     keys: Vec<AuthorId>,
     invite: Option<Box<InviteProof>>,
     by_peer: bool,
+    /// The peer opened it, and is not answered yet.
+    opening: bool,
     /// What the peer lacks, and where both sides met.
     reconciler: Reconciler,
     /// Where they had met when that was last noted.
@@ -127,6 +130,7 @@ impl Host {
             moved_in: HashMap::new(),
             forged: 0,
             pulled: HashMap::new(),
+            looked: HashMap::new(),
             failure: None,
         }
     }
@@ -137,13 +141,22 @@ impl Host {
             Ask::Open { slot, space, keys, invite, theirs, salt } => {
                 let by_peer = theirs.is_some();
                 let stream = self.stream(space, keys, invite, by_peer, salt)?;
-                let opened = self.open(slot, stream, theirs.as_ref())?;
-                session.handle_opened(slot, opened);
+                match theirs {
+                    Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
+                    None => {
+                        let opened = self.open(slot, stream)?;
+                        session.handle_opened(slot, Some(opened));
+                    }
+                }
             }
             Ask::Hear { slot, theirs } => {
-                let heard = self.hear(slot, &theirs, Vec::new())?;
-                session.handle_heard(slot, heard);
+                self.meet(slot, &theirs.digest)?;
+                if let Some(stream) = self.streams.get_mut(&slot) {
+                    stream.reconciler.begin(theirs, false);
+                }
+                self.go(session, slot)?;
             }
+            Ask::Go { slot } => self.go(session, slot)?,
             Ask::Read { slot } => {
                 let before = self.moved;
                 let read = self.read(slot)?;
@@ -165,8 +178,10 @@ impl Host {
             }
             Ask::Want { slot, ids, again } => match again {
                 Some(theirs) => {
-                    let wanted = ids.iter().map(|id| id.0).collect();
-                    self.hear(slot, &theirs, wanted)?;
+                    if let Some(stream) = self.streams.get_mut(&slot) {
+                        stream.reconciler.begin_again(theirs, ids.iter().map(|id| id.0).collect());
+                    }
+                    self.go(session, slot)?;
                 }
                 None => self.want(slot, &ids)?,
             },
@@ -186,7 +201,9 @@ impl Host {
             }
             Ask::Forget { slot } => {
                 self.note_agreed(slot, 1)?;
-                self.streams.remove(&slot);
+                if let Some(stream) = self.streams.remove(&slot) {
+                    self.looked.insert(stream.space, stream.reconciler.looked());
+                }
             }
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -303,63 +320,84 @@ impl Host {
         let agreed =
             self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
-        let reconciler = Reconciler::new(salt, agreed);
-        let wanted = VecDeque::new();
-        Ok(Stream { space, keys, invite, by_peer, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
+        let mut reconciler = Reconciler::new(salt, agreed);
+        reconciler.count_from(self.looked.get(&space).copied().unwrap_or(0));
+        let (wanted, opening) = (VecDeque::new(), by_peer);
+        let (given, asked, known) = (0, 0, 0);
+        Ok(Stream { space, keys, invite, by_peer, opening, reconciler, noted, wanted, given, asked, known })
     }
 
-    // `theirs`: what the peer said that it has, if it asked.
-    fn open(
-        &mut self,
-        slot: Slot,
-        mut stream: Stream,
-        theirs: Option<&Summary>,
-    ) -> Result<Option<Opened>, Error> {
+    // Ours: what we say that we have.
+    fn open(&mut self, slot: Slot, mut stream: Stream) -> Result<Opened, Error> {
         let opened = match SpaceGraph::of(&self.database, stream.space)? {
             // A space that we want and do not have yet; a peer may not know that we do not have it.
-            None if theirs.is_none() => Opened { summary: Summary::default(), readable: false, ready: false },
-            None => return Ok(None),
+            None => Opened { summary: Summary::default(), readable: false, ready: false },
             Some(graph) => {
                 let readable = self.database.read(|engine| may_read(engine, &stream))?;
-                match theirs {
-                    Some(_) if !readable => return Ok(None),
-                    Some(theirs) => {
-                        let heard = stream.reconciler.hear(&graph, graph.digest, theirs, true)?;
-                        if theirs.digest == graph.digest {
-                            stream.reconciler.agree(graph.digest, graph.len());
-                        }
-                        let summary = heard.answer.unwrap_or_default();
-                        Opened { summary, readable, ready: heard.ready }
-                    }
-                    None => {
-                        let summary = stream.reconciler.offer(&graph, graph.digest)?;
-                        Opened { summary, readable, ready: false }
-                    }
-                }
+                let summary = stream.reconciler.offer(&graph, graph.digest)?;
+                Opened { summary, readable, ready: false }
             }
         };
         self.streams.insert(slot, stream);
-        Ok(Some(opened))
+        Ok(opened)
     }
 
-    // What the peer lacks, now that it said what it has; `wanted` are heads that it lacks for certain.
-    fn hear(&mut self, slot: Slot, theirs: &Summary, wanted: Vec<[u8; 32]>) -> Result<Heard, Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Heard::default()) };
-        let ready = Heard { answer: None, ready: true };
-        let Some(graph) = SpaceGraph::of(&self.database, stream.space)? else { return Ok(ready) };
-        if !self.database.read(|engine| may_read(engine, stream))? {
-            // It gives and gets nothing: `read` sees to that. It is not even told what is here.
-            return Ok(ready);
+    // The peer's, which is answered once it is known what it lacks.
+    fn open_for_peer(
+        &mut self,
+        session: &mut Session,
+        slot: Slot,
+        mut stream: Stream,
+        theirs: Summary,
+    ) -> Result<(), Error> {
+        let readable =
+            self.database.read(|engine| Ok(engine.load(&stream.space)? && may_read(engine, &stream)?))?;
+        if !readable {
+            session.handle_opened(slot, None);
+            return Ok(());
         }
-        let heard = match wanted.is_empty() {
-            true => stream.reconciler.hear(&graph, graph.digest, theirs, false)?,
-            false => {
-                stream.reconciler.hear_again(&graph, graph.digest, theirs, wanted)?;
-                ready
-            }
+        let digest = theirs.digest;
+        stream.reconciler.begin(theirs, true);
+        self.streams.insert(slot, stream);
+        self.meet(slot, &digest)?;
+        self.go(session, slot)
+    }
+
+    // Goes on with what the peer said that it has, as far as one step reaches: other connections have the database
+    // meanwhile, and the other spaces of this one their turn.
+    fn go(&mut self, session: &mut Session, slot: Slot) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else {
+            session.handle_heard(slot, Heard::default());
+            return Ok(());
         };
-        self.meet(slot, &theirs.digest)?;
-        Ok(heard)
+        let opening = stream.opening;
+        let graph = SpaceGraph::of(&self.database, stream.space)?;
+        let readable = graph.is_some() && self.database.read(|engine| may_read(engine, stream))?;
+        let Some(graph) = graph.filter(|_| readable) else {
+            stream.reconciler.stop();
+            if opening {
+                self.streams.remove(&slot);
+                session.handle_opened(slot, None);
+            } else {
+                // It gives and gets nothing: `read` sees to that. It is not even told what is here.
+                session.handle_heard(slot, Heard { answer: None, ready: true });
+            }
+            return Ok(());
+        };
+        let heard = stream.reconciler.go(&graph, graph.digest, WALK_STEP)?;
+        stream.opening &= heard.is_none();
+        if stream.reconciler.is_busy() {
+            session.handle_pending(slot);
+        }
+        match heard {
+            Some(Heard { answer, ready }) if opening => {
+                let summary = answer.unwrap_or_default();
+                session.handle_opened(slot, Some(Opened { summary, readable: true, ready }));
+            }
+            Some(heard) => session.handle_heard(slot, heard),
+            None => {}
+        }
+        Ok(())
     }
 
     // The peer has these heads. If they are ours, that is where both sides met last.
@@ -512,20 +550,15 @@ impl Host {
             }
             let mut bodies = Vec::new();
             if replica.counts.wanted > 0 && missing.is_empty() {
-                for (key, state) in
-                    replica::range_after(storage, &layout::STATE, replica.number, stream.asked)?
-                {
-                    if State::decode(&state)? != State::Wanted {
-                        continue;
-                    }
-                    let row = log::row(storage, key)?;
-                    stream.asked = key.seq();
-                    // What waits for the rest of a transaction has its body.
-                    if log::body(storage, key)?.is_none() {
-                        bodies.push(row.id);
-                    }
-                    if bodies.len() == MAX_WANTED {
-                        break;
+                while bodies.is_empty() {
+                    let page = replica::wanted_after(storage, replica.number, stream.asked, MAX_WANTED)?;
+                    let Some(last) = page.last() else { break };
+                    stream.asked = last.seq();
+                    for key in page {
+                        // What waits for the rest of a transaction has its body.
+                        if log::body(storage, key)?.is_none() {
+                            bodies.push(log::row(storage, key)?.id);
+                        }
                     }
                 }
             }
@@ -553,8 +586,8 @@ impl Host {
                 if stream.given >= replica.next {
                     break;
                 }
-                let Some(facts) = replica.facts(storage, id)? else { continue };
-                if log::body(storage, replica.key(facts.at))?.is_some() {
+                // Whether its body is here is seen when it is its turn: a thousand of them may be a GiB.
+                if let Some(facts) = replica.facts(storage, id)? {
                     stream.given += 1;
                     stream.wanted.push_back(facts.at);
                 }
@@ -639,6 +672,10 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
     let mut builder = FrameBuilder::new(space);
     let mut count = 0;
     while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
+        if log::body(storage, replica.key(at))?.is_none() {
+            stream.wanted.pop_front();
+            continue;
+        }
         if push(storage, replica, at, &mut builder)?.is_none() {
             break;
         }
