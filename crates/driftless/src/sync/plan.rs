@@ -38,6 +38,23 @@ pub struct Unsent {
     pub spaces: Vec<SpaceId>,
 }
 
+/// How a peer stands with the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// There is a connection.
+    pub connected: bool,
+    /// One is being made.
+    pub dialing: bool,
+    /// An exchange is under way.
+    pub running: bool,
+    /// The spaces that wait for the peer.
+    pub waiting: Vec<SpaceId>,
+    /// How often in a row it failed.
+    pub attempts: u32,
+    /// How long it is until the next attempt, at least, in milliseconds.
+    pub pause_ms: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Link {
     #[default]
@@ -74,15 +91,29 @@ struct Known {
     attempts: u32,
     // No attempt before this.
     not_before: u64,
+    // Nobody knows where the peer is: it has to come by itself.
+    nowhere: bool,
+    // Under which time it stands in the agenda.
+    agenda: Option<u64>,
+    // What of `unsent` was last asked for.
+    kept: Unsent,
+    // How many exchanges are under way.
+    running: usize,
 }
 
-/// All that the engine has to remember.
+/// All that the engine has to remember. What something costs grows with what it concerns, not with how many peers and
+/// spaces there are: who is to be looked at, and when, stands in an agenda.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     peers: BTreeMap<PeerId, Known>,
     wanted: BTreeMap<SpaceId, Wanted>,
+    sharing: BTreeMap<SpaceId, BTreeSet<PeerId>>,
+    agenda: BTreeSet<(u64, PeerId)>,
+    // Whose `unsent` may not be what it was.
+    changed: BTreeSet<PeerId>,
     paused: bool,
     dice: u64,
+    now: u64,
 }
 
 impl Plan {
@@ -91,11 +122,22 @@ impl Plan {
         Self { dice: seed | 1, ..Self::default() }
     }
 
-    /// What users want of a space from now on; `None` if nobody wants it exchanged.
+    /// What users want of a space from now on; `None` if nobody wants it exchanged. What becomes wanted is exchanged.
     pub fn want(&mut self, space: SpaceId, wanted: Option<Wanted>) {
-        match wanted {
-            Some(wanted) => _ = self.wanted.insert(space, wanted),
-            None => _ = self.wanted.remove(&space),
+        let before = match wanted {
+            Some(wanted) => self.wanted.insert(space, wanted),
+            None => self.wanted.remove(&space),
+        };
+        if before == wanted {
+            return;
+        }
+        for peer in self.sharing.get(&space).cloned().unwrap_or_default() {
+            if let Some(shared) = self.peers.get_mut(&peer).and_then(|known| known.spaces.get_mut(&space))
+                && before.is_none()
+            {
+                shared.waiting = true;
+            }
+            self.schedule(&peer);
         }
     }
 
@@ -106,38 +148,115 @@ impl Plan {
 
     /// A peer, and the spaces that are shared with it. Replaces what was said before; what waits goes on waiting.
     pub fn peer(&mut self, peer: PeerId, spaces: impl IntoIterator<Item = SpaceId>, now: u64) {
+        self.now = self.now.max(now);
         let known = self.peers.entry(peer).or_default();
         let spaces: BTreeSet<SpaceId> = spaces.into_iter().collect();
+        for gone in known.spaces.keys().filter(|space| !spaces.contains(space)) {
+            remove_sharing(&mut self.sharing, gone, &peer);
+        }
         known.spaces.retain(|space, _| spaces.contains(space));
+        known.running = known.spaces.values().filter(|shared| shared.running).count();
         for space in spaces {
             // What has never been exchanged since the start is due: who knows what happened before.
             known.spaces.entry(space).or_insert(Shared { waiting: true, running: false, last: now });
+            self.sharing.entry(space).or_default().insert(peer);
+        }
+        self.schedule(&peer);
+    }
+
+    /// One more space is shared with a peer that is known: the same on both sides just now.
+    pub fn share(&mut self, peer: &PeerId, space: SpaceId, now: u64) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        known.spaces.entry(space).or_insert(Shared { waiting: false, running: false, last: now });
+        self.sharing.entry(space).or_default().insert(*peer);
+        self.schedule(peer);
+    }
+
+    /// Whether there is any address at which a peer may be looked for. As long as nothing is said there is.
+    pub fn can_be_dialed(&mut self, peer: &PeerId, can: bool) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        if std::mem::replace(&mut known.nowhere, !can) == can {
+            self.schedule(peer);
         }
     }
 
     /// Forgets a peer.
     pub fn forget(&mut self, peer: &PeerId) {
-        self.peers.remove(peer);
+        let Some(known) = self.peers.remove(peer) else { return };
+        for space in known.spaces.keys() {
+            remove_sharing(&mut self.sharing, space, peer);
+        }
+        if let Some(at) = known.agenda {
+            self.agenda.remove(&(at, *peer));
+        }
+        self.changed.remove(peer);
+    }
+
+    /// Whether a peer is known.
+    pub fn knows(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// Whether a space is shared with a peer.
+    pub fn shares(&self, peer: &PeerId, space: &SpaceId) -> bool {
+        self.peers.get(peer).is_some_and(|known| known.spaces.contains_key(space))
+    }
+
+    /// All peers, and the spaces that are shared with each.
+    pub fn peers(&self) -> impl Iterator<Item = (&PeerId, Vec<SpaceId>)> {
+        self.peers.iter().map(|(peer, known)| (peer, known.spaces.keys().copied().collect()))
+    }
+
+    /// How a peer stands.
+    pub fn standing(&self, peer: &PeerId) -> Option<Standing> {
+        let known = self.peers.get(peer)?;
+        let waiting = known.spaces.iter().filter(|(_, shared)| shared.waiting);
+        let waiting = waiting.map(|(space, _)| *space).collect();
+        let connected = matches!(known.link, Link::Up { .. });
+        let pause = known.not_before.saturating_sub(self.now);
+        Some(Standing {
+            connected,
+            dialing: known.link == Link::Dialing,
+            running: known.is_running(),
+            waiting,
+            attempts: known.attempts,
+            pause_ms: if connected { 0 } else { pause },
+        })
     }
 
     /// What was not sent when the database was closed.
     pub fn restore(&mut self, peer: PeerId, unsent: &Unsent, now: u64) {
         let known = self.peers.entry(peer).or_default();
         known.attempts = unsent.attempts;
+        known.kept = unsent.clone();
         for space in &unsent.spaces {
             let shared = known.spaces.entry(*space).or_insert(Shared { last: now, ..Shared::default() });
             shared.waiting = true;
+            self.sharing.entry(*space).or_default().insert(peer);
         }
+        self.schedule(&peer);
     }
 
     /// What has to survive a restart; a peer for whom nothing waits is left out.
     pub fn unsent(&self) -> BTreeMap<PeerId, Unsent> {
-        let unsent = self.peers.iter().map(|(peer, known)| {
-            let waiting = known.spaces.iter().filter(|(_, shared)| shared.waiting);
-            let spaces = waiting.map(|(space, _)| *space).collect();
-            (*peer, Unsent { attempts: known.attempts, spaces })
-        });
-        unsent.filter(|(_, unsent)| unsent.attempts > 0 || !unsent.spaces.is_empty()).collect()
+        let unsent = self.peers.iter().map(|(peer, known)| (*peer, known.unsent()));
+        unsent.filter(|(_, unsent)| *unsent != Unsent::default()).collect()
+    }
+
+    /// The same, of whom it is not what it was when this was last asked; nothing at all where nothing waits any more.
+    pub fn take_unsent(&mut self) -> Vec<(PeerId, Unsent)> {
+        let mut news = Vec::new();
+        for peer in std::mem::take(&mut self.changed) {
+            let Some(known) = self.peers.get_mut(&peer) else { continue };
+            let mut unsent = known.unsent();
+            // More attempts than these make no difference any more.
+            unsent.attempts = unsent.attempts.min(MOST_DOUBLINGS);
+            if unsent != known.kept {
+                known.kept.clone_from(&unsent);
+                news.push((peer, unsent));
+            }
+        }
+        news
     }
 
     /// Commits of a space became durable, which `from` sent us if it was a peer.
@@ -145,25 +264,34 @@ impl Plan {
         if !self.wanted.get(space).is_some_and(|wanted| wanted.on_commit) {
             return;
         }
-        for (peer, known) in &mut self.peers {
+        let mut touched = Vec::new();
+        for peer in self.sharing.get(space).into_iter().flatten().filter(|peer| Some(*peer) != from) {
             // Over a link that is up the session sends it unasked; if the link breaks, all is exchanged on the next.
-            if Some(peer) != from
+            if let Some(known) = self.peers.get_mut(peer)
                 && !matches!(known.link, Link::Up { .. })
                 && let Some(shared) = known.spaces.get_mut(space)
+                && !std::mem::replace(&mut shared.waiting, true)
             {
-                shared.waiting = true;
+                touched.push(*peer);
             }
+        }
+        for peer in touched {
+            self.changed.insert(peer);
+            self.schedule(&peer);
         }
     }
 
     /// There is a connection, whoever made it.
     pub fn connected(&mut self, peer: PeerId, now: u64) {
+        self.now = self.now.max(now);
         let known = self.peers.entry(peer).or_default();
         known.link = Link::Up { proved: false, checked: now };
         known.not_before = now;
         for shared in known.spaces.values_mut() {
             (shared.waiting, shared.running) = (true, false);
         }
+        known.running = 0;
+        self.schedule(&peer);
     }
 
     /// No address led to the peer.
@@ -173,6 +301,8 @@ impl Plan {
         if let Some(known) = self.peers.get_mut(peer).filter(|known| known.link == Link::Dialing) {
             known.link = Link::Down;
             known.fail(now, dice);
+            self.changed.insert(*peer);
+            self.schedule(peer);
         }
     }
 
@@ -186,22 +316,34 @@ impl Plan {
         for shared in known.spaces.values_mut() {
             shared.waiting |= std::mem::take(&mut shared.running);
         }
+        known.running = 0;
         if proved {
             known.attempts = 0;
         }
         known.fail(now, dice);
+        self.changed.insert(*peer);
+        self.schedule(peer);
     }
 
     /// A space is the same on both sides.
     pub fn settled(&mut self, peer: &PeerId, space: &SpaceId, now: u64) {
+        self.now = self.now.max(now);
         let Some(known) = self.peers.get_mut(peer) else { return };
-        known.attempts = 0;
+        let failed = std::mem::take(&mut known.attempts) > 0;
         known.not_before = now;
         if let Link::Up { proved, checked } = &mut known.link {
             (*proved, *checked) = (true, now);
         }
-        if let Some(shared) = known.spaces.get_mut(space) {
-            *shared = Shared { waiting: false, running: false, last: now };
+        let Some(shared) = known.spaces.get_mut(space) else { return };
+        let before = std::mem::replace(shared, Shared { waiting: false, running: false, last: now });
+        known.running -= usize::from(before.running);
+        if known.kept != Unsent::default() {
+            self.changed.insert(*peer);
+        }
+        // Most of all it is a live commit that has arrived, or one space of many: what is due later is found when the
+        // agenda says so.
+        if failed || (before.waiting || before.running) && known.running == 0 {
+            self.schedule(peer);
         }
     }
 
@@ -210,9 +352,12 @@ impl Plan {
         let dice = self.throw();
         let Some(known) = self.peers.get_mut(peer) else { return };
         if let Some(shared) = known.spaces.get_mut(space) {
+            known.running -= usize::from(shared.running);
             *shared = Shared { waiting: true, running: false, last: now };
         }
         known.fail(now, dice);
+        self.changed.insert(*peer);
+        self.schedule(peer);
     }
 
     /// The peer does not open a space: it is asked again when the next exchange is due, not before.
@@ -222,23 +367,37 @@ impl Plan {
 
     /// Somebody wants it now: everything, or what is named.
     pub fn sync_now(&mut self, peer: Option<&PeerId>, space: Option<&SpaceId>, now: u64) {
-        for (_, known) in self.peers.iter_mut().filter(|(id, _)| peer.is_none_or(|peer| peer == *id)) {
+        self.now = self.now.max(now);
+        let mut touched = Vec::new();
+        for (id, known) in self.peers.iter_mut().filter(|(id, _)| peer.is_none_or(|peer| peer == *id)) {
             let named = known.spaces.iter_mut().filter(|(id, _)| space.is_none_or(|space| space == *id));
+            let mut any = false;
             for (_, shared) in named {
                 shared.waiting = true;
+                any = true;
+            }
+            if any {
                 known.not_before = now;
+                touched.push(*id);
             }
         }
+        touched.iter().for_each(|peer| self.schedule(peer));
     }
 
     /// Nothing is done until `resume`.
     pub fn pause(&mut self) {
-        self.paused = true;
+        self.set_paused(true);
     }
 
     /// Goes on.
     pub fn resume(&mut self) {
-        self.paused = false;
+        self.set_paused(false);
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        let all: Vec<PeerId> = self.peers.keys().copied().collect();
+        all.iter().for_each(|peer| self.schedule(peer));
     }
 
     /// Whether it is paused.
@@ -256,65 +415,74 @@ impl Plan {
 
     /// What is due. Each action is given out once: its answer, or time, brings the next.
     pub fn due(&mut self, now: u64) -> Vec<Action> {
-        let Self { peers, wanted, paused, .. } = self;
-        let mut actions = Vec::new();
-        for (peer, known) in peers {
-            let stays = known.stays(wanted) && !*paused;
-            let needed = if *paused { Vec::new() } else { known.needed(wanted, now) };
-            let running = known.spaces.values().any(|shared| shared.running);
-            match &mut known.link {
-                Link::Dialing => {}
-                Link::Down if (stays || !needed.is_empty()) && now >= known.not_before => {
-                    known.link = Link::Dialing;
-                    actions.push(Action::Dial(*peer));
-                }
-                Link::Down => {}
-                Link::Up { .. } if !stays && !running && needed.is_empty() => {
-                    known.link = Link::Down;
-                    actions.push(Action::HangUp(*peer));
-                }
-                Link::Up { checked, .. } => {
-                    if now >= checked.saturating_add(CHECK_MS) {
-                        *checked = now;
-                        actions.push(Action::Check(*peer));
-                    }
-                    if !needed.is_empty() && now >= known.not_before {
-                        for space in &needed {
-                            if let Some(shared) = known.spaces.get_mut(space) {
-                                (shared.running, shared.waiting) = (true, true);
-                            }
-                        }
-                        actions.push(Action::Exchange(*peer, needed));
-                    }
-                }
+        self.now = self.now.max(now);
+        let mut due = Vec::new();
+        while let Some((at, peer)) = self.agenda.first().copied().filter(|(at, _)| *at <= now) {
+            self.agenda.remove(&(at, peer));
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.agenda = None;
             }
+            due.push(peer);
+        }
+        // As many peers as there are get their turn, in the order of their names.
+        due.sort_unstable();
+        let mut actions = Vec::new();
+        for peer in due {
+            self.look(peer, now, &mut actions);
+            self.schedule(&peer);
         }
         actions
     }
 
-    /// When to ask for what is due again, if nothing happens before.
-    pub fn next(&self) -> Option<u64> {
-        if self.paused {
-            return None;
-        }
-        let soonest = self.peers.values().filter_map(|known| {
-            let spaces = known.spaces.iter().filter(|(_, shared)| !shared.running);
-            let needed = spaces.filter_map(|(space, shared)| {
-                let wanted = self.wanted.get(space)?;
-                let due = if shared.waiting { 0 } else { shared.due(wanted.interval?) };
-                Some(due.max(known.not_before))
-            });
-            let needed = needed.min();
-            match known.link {
-                Link::Dialing => None,
-                Link::Down if known.stays(&self.wanted) => Some(known.not_before),
-                Link::Down => needed,
-                Link::Up { checked, .. } => {
-                    needed.into_iter().chain([checked.saturating_add(CHECK_MS)]).min()
+    fn look(&mut self, peer: PeerId, now: u64, actions: &mut Vec<Action>) {
+        let Self { peers, wanted, paused, .. } = self;
+        let Some(known) = peers.get_mut(&peer) else { return };
+        let stays = known.stays(wanted) && !*paused;
+        let needed = if *paused { Vec::new() } else { known.needed(wanted, now) };
+        let running = known.is_running();
+        match &mut known.link {
+            Link::Dialing => {}
+            Link::Down if (stays || !needed.is_empty()) && now >= known.not_before && !known.nowhere => {
+                known.link = Link::Dialing;
+                actions.push(Action::Dial(peer));
+            }
+            Link::Down => {}
+            Link::Up { .. } if !stays && !running && needed.is_empty() => {
+                known.link = Link::Down;
+                actions.push(Action::HangUp(peer));
+            }
+            Link::Up { checked, .. } => {
+                if now >= checked.saturating_add(CHECK_MS) {
+                    *checked = now;
+                    actions.push(Action::Check(peer));
+                }
+                if !needed.is_empty() && now >= known.not_before {
+                    for space in &needed {
+                        if let Some(shared) = known.spaces.get_mut(space) {
+                            (shared.running, shared.waiting) = (true, true);
+                        }
+                    }
+                    known.running += needed.len();
+                    actions.push(Action::Exchange(peer, needed));
                 }
             }
-        });
-        soonest.min()
+        }
+    }
+
+    /// When to ask for what is due again, if nothing happens before.
+    pub fn next(&self) -> Option<u64> {
+        self.agenda.first().map(|(at, _)| *at)
+    }
+
+    // Writes down when a peer is to be looked at again.
+    fn schedule(&mut self, peer: &PeerId) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let at = known.next(&self.wanted, self.paused, self.now);
+        let before = std::mem::replace(&mut known.agenda, at);
+        if before != at {
+            before.map(|at| self.agenda.remove(&(at, *peer)));
+            at.map(|at| self.agenda.insert((at, *peer)));
+        }
     }
 
     // Xorshift: only spreads pauses.
@@ -326,10 +494,23 @@ impl Plan {
     }
 }
 
+fn remove_sharing(sharing: &mut BTreeMap<SpaceId, BTreeSet<PeerId>>, space: &SpaceId, peer: &PeerId) {
+    if let Some(peers) = sharing.get_mut(space) {
+        peers.remove(peer);
+        if peers.is_empty() {
+            sharing.remove(space);
+        }
+    }
+}
+
 impl Known {
     // Whether the connection is kept though nothing is to be done over it.
     fn stays(&self, wanted: &BTreeMap<SpaceId, Wanted>) -> bool {
         self.spaces.keys().any(|space| wanted.get(space).is_some_and(|wanted| wanted.on_commit))
+    }
+
+    fn is_running(&self) -> bool {
+        self.running > 0
     }
 
     fn needed(&self, wanted: &BTreeMap<SpaceId, Wanted>, now: u64) -> Vec<SpaceId> {
@@ -339,6 +520,36 @@ impl Known {
             !shared.running && (shared.waiting || due)
         });
         needed.map(|(space, _)| *space).collect()
+    }
+
+    fn unsent(&self) -> Unsent {
+        let waiting = self.spaces.iter().filter(|(_, shared)| shared.waiting);
+        Unsent { attempts: self.attempts, spaces: waiting.map(|(space, _)| *space).collect() }
+    }
+
+    // When something is due, as far as is known at `now`.
+    fn next(&self, wanted: &BTreeMap<SpaceId, Wanted>, paused: bool, now: u64) -> Option<u64> {
+        let idle = self.spaces.iter().filter(|(_, shared)| !shared.running && !paused);
+        let needed = idle.filter_map(|(space, shared)| {
+            let interval = wanted.get(space)?.interval;
+            if shared.waiting { Some(0) } else { interval.map(|interval| shared.due(interval)) }
+        });
+        let needed = needed.min();
+        let stays = !paused && self.stays(wanted);
+        match self.link {
+            Link::Dialing => None,
+            Link::Down if self.nowhere => None,
+            Link::Down if stays => Some(self.not_before),
+            Link::Down => needed.map(|needed| needed.max(self.not_before)),
+            // To be ended.
+            Link::Up { .. } if !stays && !self.is_running() && needed.is_none_or(|needed| needed > now) => {
+                Some(0)
+            }
+            Link::Up { checked, .. } => {
+                let needed = needed.map(|needed| needed.max(self.not_before));
+                needed.into_iter().chain([checked.saturating_add(CHECK_MS)]).min()
+            }
+        }
     }
 
     fn fail(&mut self, now: u64, dice: u64) {
@@ -354,162 +565,4 @@ pub fn pause_ms(attempts: u32, dice: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const USUAL: Wanted = Wanted { on_commit: true, interval: Some(300) };
-    const ANN: PeerId = PeerId([1; 32]);
-    const BEN: PeerId = PeerId([2; 32]);
-    const NOTES: SpaceId = SpaceId([7; 32]);
-    const SHOP: SpaceId = SpaceId([8; 32]);
-
-    fn dial(peer: PeerId) -> Vec<Action> {
-        vec![Action::Dial(peer)]
-    }
-
-    fn exchange(peer: PeerId, spaces: &[SpaceId]) -> Vec<Action> {
-        vec![Action::Exchange(peer, spaces.to_vec())]
-    }
-
-    fn plan(wanted: Wanted) -> Plan {
-        let mut plan = Plan::new(5);
-        plan.want(NOTES, Some(wanted));
-        plan.peer(ANN, [NOTES], 0);
-        plan
-    }
-
-    /// Connected at 0, everything the same.
-    fn quiet(wanted: Wanted) -> Plan {
-        let mut plan = plan(wanted);
-        assert_eq!(plan.due(0), dial(ANN));
-        plan.connected(ANN, 0);
-        assert_eq!(plan.due(0), exchange(ANN, &[NOTES]));
-        plan.settled(&ANN, &NOTES, 0);
-        plan
-    }
-
-    #[test]
-    fn who_syncs_on_commit_stays_connected_and_who_does_not_hangs_up() {
-        let mut live = quiet(USUAL);
-        assert_eq!((live.due(0), live.is_idle()), (vec![], true));
-        assert_eq!(live.next(), Some(CHECK_MS));
-        assert_eq!(live.due(CHECK_MS), [Action::Check(ANN)]);
-        let mut rare = quiet(Wanted { on_commit: false, interval: Some(300) });
-        assert_eq!(rare.due(0), [Action::HangUp(ANN)]);
-        rare.committed(&NOTES, None);
-        assert_eq!((rare.due(299_999), rare.next()), (vec![], Some(300_000)));
-        assert_eq!(rare.due(300_000), dial(ANN));
-    }
-
-    #[test]
-    fn the_smallest_interval_of_all_users_is_used_and_where_all_are_off_nothing_is_sent() {
-        let (slow, fast) = (
-            Wanted { on_commit: false, interval: Some(300) },
-            Wanted { on_commit: false, interval: Some(60) },
-        );
-        let mut plan = quiet(slow.and(fast));
-        assert_eq!(plan.due(0), [Action::HangUp(ANN)]);
-        assert_eq!((plan.due(59_999), plan.due(60_000)), (vec![], dial(ANN)));
-        plan.connected(ANN, 60_000);
-        plan.want(NOTES, None);
-        assert_eq!(plan.due(60_000), [Action::HangUp(ANN)]);
-        plan.committed(&NOTES, None);
-        assert_eq!((plan.due(u64::MAX), plan.next()), (vec![], None));
-    }
-
-    #[test]
-    fn failures_pause_up_to_64_seconds_and_never_give_up() {
-        let mut plan = plan(USUAL);
-        let mut now = 0;
-        for attempt in 1..100 {
-            assert_eq!(plan.due(now), dial(ANN), "attempt {attempt}");
-            assert_eq!(plan.due(now), []);
-            plan.failed_to_connect(&ANN, now);
-            let next = plan.next().unwrap();
-            let longest = (1000 << attempt.min(6)).min(LONGEST_PAUSE_MS);
-            assert!((longest / 2..=longest).contains(&(next - now)), "attempt {attempt}: {}", next - now);
-            assert_eq!(plan.due(next - 1), []);
-            now = next;
-        }
-        plan.connected(ANN, now);
-        assert_eq!(plan.due(now), exchange(ANN, &[NOTES]));
-        plan.settled(&ANN, &NOTES, now);
-        plan.disconnected(&ANN, now);
-        assert!(plan.next().unwrap() <= now + 2000, "after it worked the pauses begin anew");
-    }
-
-    #[test]
-    fn a_connection_that_breaks_before_anything_was_exchanged_is_an_attempt_that_failed() {
-        let mut plan = plan(USUAL);
-        let mut now = 0;
-        for _ in 0..8 {
-            assert_eq!(plan.due(now), dial(ANN));
-            plan.connected(ANN, now);
-            assert_eq!(plan.due(now), exchange(ANN, &[NOTES]));
-            plan.disconnected(&ANN, now);
-            now = plan.next().unwrap();
-        }
-        assert_eq!(plan.unsent()[&ANN], Unsent { attempts: 8, spaces: vec![NOTES] });
-    }
-
-    #[test]
-    fn what_was_not_sent_survives_a_restart_and_is_due_at_once() {
-        let mut before = quiet(USUAL);
-        before.disconnected(&ANN, 10);
-        before.committed(&NOTES, None);
-        before.due(5000);
-        before.failed_to_connect(&ANN, 5000);
-        let unsent = before.unsent();
-        assert_eq!(unsent[&ANN], Unsent { attempts: 2, spaces: vec![NOTES] });
-        let mut after = Plan::new(6);
-        after.want(NOTES, Some(Wanted { on_commit: true, interval: None }));
-        after.restore(ANN, &unsent[&ANN], 0);
-        assert!(!after.is_idle());
-        assert_eq!(after.due(0), dial(ANN));
-        after.failed_to_connect(&ANN, 0);
-        assert!(
-            after.next().unwrap() >= 4000,
-            "it goes on where it was, and does not knock every second again"
-        );
-    }
-
-    #[test]
-    fn a_commit_from_a_peer_goes_to_the_others() {
-        let mut plan = Plan::new(5);
-        plan.want(NOTES, Some(Wanted { on_commit: true, interval: None }));
-        plan.peer(ANN, [NOTES], 0);
-        plan.peer(BEN, [NOTES], 0);
-        for peer in [ANN, BEN] {
-            plan.connected(peer, 0);
-            plan.settled(&peer, &NOTES, 0);
-        }
-        plan.disconnected(&BEN, 0);
-        plan.committed(&NOTES, Some(&ANN));
-        assert_eq!(plan.unsent().keys().collect::<Vec<_>>(), [&BEN]);
-        assert_eq!(plan.unsent()[&BEN].spaces, [NOTES]);
-    }
-
-    #[test]
-    fn only_what_users_want_is_exchanged_and_now_means_now() {
-        let mut plan = quiet(USUAL);
-        plan.peer(ANN, [NOTES, SHOP], 0);
-        assert_eq!(plan.due(0), []);
-        plan.want(SHOP, Some(USUAL));
-        assert_eq!(plan.due(0), exchange(ANN, &[SHOP]));
-        plan.failed(&ANN, &SHOP, 0);
-        assert_eq!(plan.due(0), []);
-        plan.sync_now(None, Some(&SHOP), 0);
-        assert_eq!(plan.due(0), exchange(ANN, &[SHOP]));
-    }
-
-    #[test]
-    fn while_paused_nothing_is_done_and_afterwards_all_of_it() {
-        let mut plan = quiet(USUAL);
-        plan.pause();
-        assert_eq!((plan.due(0), plan.next()), (vec![Action::HangUp(ANN)], None));
-        plan.committed(&NOTES, None);
-        assert_eq!(plan.due(1_000_000), []);
-        plan.resume();
-        assert_eq!(plan.due(1_000_000), dial(ANN));
-    }
-}
+mod tests;
