@@ -90,6 +90,14 @@ impl<G: HashGraphMut> GraphHost<G> {
             session.handle_opened(*slot, None);
             return Ok(());
         }
+        let met = match &ask {
+            Ask::Open { slot, .. }
+            | Ask::Hear { slot, .. }
+            | Ask::Ingest { slot, .. }
+            | Ask::Acknowledged { slot, .. }
+            | Ask::Check { slot, .. } => Some(*slot),
+            _ => None,
+        };
         match ask {
             Ask::Open { slot, space, theirs, salt, .. } => {
                 let Some(graph) = self.graphs.get(&space) else {
@@ -174,7 +182,7 @@ impl<G: HashGraphMut> GraphHost<G> {
             Ask::Feed { request, .. } => session.handle_fed(request, Fed::Withheld),
             Ask::Take { request, .. } => session.handle_taken(request, false),
         }
-        self.keep();
+        met.into_iter().for_each(|slot| self.keep(slot));
         Ok(())
     }
 
@@ -197,12 +205,11 @@ impl<G: HashGraphMut> GraphHost<G> {
         Some((stream, graph))
     }
 
-    fn keep(&mut self) {
-        for stream in self.streams.values() {
-            let agreed = stream.reconciler.agreed();
-            if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
-                self.agreed.insert(stream.space, agreed.to_vec());
-            }
+    fn keep(&mut self, slot: Slot) {
+        let Some(stream) = self.streams.get(&slot) else { return };
+        let agreed = stream.reconciler.agreed();
+        if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
+            self.agreed.insert(stream.space, agreed.to_vec());
         }
     }
 
@@ -255,6 +262,8 @@ impl<G: HashGraphMut> GraphHost<G> {
                 Inserted::New(at) | Inserted::Known(at) => stream.plan().has(at),
                 Inserted::Missing { id, parents } => {
                     orphaned.extend(parents.into_iter().filter(|parent| !orphans.contains(parent)));
+                    // Its parents may come from elsewhere: then it is missing all the same.
+                    orphaned.insert(id);
                     orphans.insert(id);
                 }
                 Inserted::Refused(code) => {

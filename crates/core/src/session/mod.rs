@@ -68,6 +68,7 @@ pub struct Session {
     // The last slot that the peer opened. Numbers only go up: what was said of a closed slot never means another.
     their_slot: Option<Slot>,
     their_opens: usize,
+    our_opens: usize,
     // What all slots have sent and not heard of.
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
@@ -105,6 +106,7 @@ impl Session {
             next_slot: if role == Role::Dialer { 0 } else { 1 },
             their_slot: None,
             their_opens: 0,
+            our_opens: 0,
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
@@ -264,6 +266,9 @@ impl Session {
         match read.frame {
             Some(frame) => {
                 exchange.sent += 1;
+                if exchange.ended {
+                    exchange.their_wants = 0;
+                }
                 let weight = frame.len().max(LEAST_FRAME);
                 exchange.in_flight.push_back((exchange.sent, weight));
                 exchange.unacked += weight;
@@ -406,6 +411,7 @@ impl Session {
             Message::Spaces { count, sum } => self.handle_spaces(count, sum),
             Message::Cells(cells) => self.handle_cells(cells),
             Message::More => self.handle_more(),
+            Message::Rest { slot } => self.handle_rest(slot),
             Message::Have { slot, summary } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if exchange.by_peer || exchange.answered {
@@ -432,6 +438,10 @@ impl Session {
                     return Err(SessionError::Unexpected("a frame out of turn"));
                 }
                 exchange.received = number;
+                // News after the end: what it needs may be asked for as often as before.
+                if !exchange.end_due && !exchange.stalled {
+                    exchange.rounds = 0;
+                }
                 exchange.ingesting += 1;
                 exchange.settled = false;
                 exchange.their_digest = Some(digest);
@@ -506,8 +516,8 @@ impl Session {
                 }
                 Ok(())
             }
-            Message::Pull { request, space, cursor, budget } => {
-                self.handle_pull(request, space, cursor, budget)
+            Message::Pull { request, space, cursor, budget, wanted } => {
+                self.handle_pull(request, space, cursor, budget, wanted)
             }
             Message::Pulled { request, frames, cursor, more } => {
                 self.handle_fed_by_peer(request, Fed::Page { frames, cursor, more })
@@ -581,13 +591,14 @@ impl Session {
             }
             return None;
         }
-        if self.slots.len() >= MAX_SLOTS {
+        if self.slots.len() >= MAX_SLOTS || self.our_opens >= MAX_OPENS {
             self.outputs.push_back(Output::Event(Event::Closed(space)));
             return None;
         }
         self.rouse(&space);
         let slot = self.next_slot;
         self.next_slot += 2;
+        self.our_opens += 1;
         self.slots.insert(slot, Exchange::new(space, invite, false));
         self.ask_open(slot, None);
         Some(slot)
@@ -632,6 +643,8 @@ impl Session {
         if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
             exchange.settled = true;
             self.outputs.push_back(Output::Event(exchange.outcome()));
+            self.make_room();
+            self.open_held();
         }
     }
 
@@ -695,6 +708,7 @@ impl Session {
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
         self.no_longer_opening(slot);
         self.advance_others(room);
+        self.make_room();
         Some(exchange.space)
     }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::SpaceId;
+use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{Cursor, Event, InviteProof, Output, PullEnd, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
@@ -27,8 +27,8 @@ const INBOX: usize = 2 * SESSION_WINDOW;
 pub(crate) enum Command {
     /// Begin the exchange of a space.
     Open(SpaceId, Option<InviteProof>),
-    /// Pull what came after a cursor, in pages of so many bytes.
-    Pull(SpaceId, Option<Cursor>, u64),
+    /// Pull what came after a cursor, in pages of so many bytes, and the bodies of these commits.
+    Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
     /// Say goodbye and end.
@@ -172,7 +172,9 @@ pub(crate) async fn run(
             () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             command = commands.recv() => match command {
                 Some(Command::Open(space, invite)) => session.open(space, invite),
-                Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
+                Some(Command::Pull(space, cursor, budget, wanted)) => {
+                    session.pull_with(space, cursor, budget, wanted);
+                }
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
                 Some(Command::End) | None => {
                     sender.close().await?;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use driftless_core::commit::Vouched;
+use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame::{self, FrameBuilder};
 use driftless_core::hash_graph::HashGraph;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
@@ -21,7 +21,7 @@ use crate::agreed;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::feed::push;
+use crate::feed::{bodies_here, push, push_wanted};
 use crate::ingest::{Tally, ingest};
 use crate::layout::{self, LogSeq, State};
 use crate::log;
@@ -36,6 +36,8 @@ const NOTE_EVERY: u64 = 1000;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
+// Bodies that a peer waits for and that are not here either.
+const MAX_UNMET: usize = 16 * MAX_WANTED;
 
 /// What went over a session so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -109,6 +111,10 @@ struct Stream {
     noted: LogSeq,
     /// Asked for by id.
     wanted: VecDeque<LogSeq>,
+    /// What the peer has, or got, without its body, which is not here either: it gets it as soon as it is.
+    unmet: BTreeSet<LogSeq>,
+    /// Bodies that had come late when that was last looked through.
+    late: u64,
     /// How many were, in all.
     given: u64,
     /// Up to where we asked for bodies: each is asked for once.
@@ -170,8 +176,8 @@ impl Host {
                 }
                 None => self.want(slot, &ids)?,
             },
-            Ask::Feed { request, space, keys, cursor, budget } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget)?;
+            Ask::Feed { request, space, keys, cursor, budget, wanted } => {
+                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -304,8 +310,21 @@ impl Host {
             self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let reconciler = Reconciler::new(salt, agreed);
-        let wanted = VecDeque::new();
-        Ok(Stream { space, keys, invite, by_peer, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
+        let (wanted, unmet) = (VecDeque::new(), BTreeSet::new());
+        Ok(Stream {
+            space,
+            keys,
+            invite,
+            by_peer,
+            reconciler,
+            noted,
+            wanted,
+            unmet,
+            late: 0,
+            given: 0,
+            asked: 0,
+            known: 0,
+        })
     }
 
     // `theirs`: what the peer said that it has, if it asked.
@@ -435,6 +454,11 @@ impl Host {
             }
         };
         moved.received += received.len() as u64;
+        let bodiless: HashSet<CommitId> = received
+            .iter()
+            .filter(|commit| commit.body.is_none())
+            .map(|commit| commit_id(&commit.header))
+            .collect();
         let forged = &mut self.forged;
         let ingested = self.database.write(|engine| {
             engine.source(Source::Peer);
@@ -460,7 +484,7 @@ impl Host {
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
             for (_, id) in &taken.here {
-                stream.has(engine, id)?;
+                stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
@@ -547,41 +571,42 @@ impl Host {
                 return Ok(());
             }
             let (storage, replica) = engine.parts(&stream.space)?;
-            for id in ids {
-                // Nobody lacks more bodies than there are commits.
-                if stream.given >= replica.next {
-                    break;
-                }
-                let Some(facts) = replica.facts(storage, id)? else { continue };
-                if log::body(storage, replica.key(facts.at))?.is_some() {
-                    stream.given += 1;
-                    stream.wanted.push_back(facts.at);
-                }
-            }
+            let unmet = &mut stream.unmet;
+            let mut here = bodies_here(storage, replica, ids, |at| lacks(unmet, at))?;
+            // Nobody lacks more bodies than there are commits.
+            here.truncate(usize::try_from(replica.next.saturating_sub(stream.given)).unwrap_or(usize::MAX));
+            stream.given += here.len() as u64;
+            stream.wanted.append(&mut here);
             Ok(())
         })
     }
 }
 
 impl Stream {
-    // The peer has this commit: it sent it.
-    fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
+    // The peer has this commit: it sent it, with its body or without.
+    fn has(&mut self, engine: &mut Engine, id: &CommitId, whole: bool) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;
         if let Some(facts) = replica.facts(storage, id)? {
             self.reconciler.plan().has(facts.at);
+            if whole {
+                self.unmet.remove(&facts.at);
+            } else if log::body(storage, replica.key(facts.at))?.is_none() {
+                lacks(&mut self.unmet, facts.at);
+            }
         }
         Ok(())
     }
 }
 
-// Parents that are neither here nor among the commits that wait for them.
+// What waits for its parents, and those parents that are neither here nor waiting. A parent may come from elsewhere:
+// then what waits for it is missing all the same.
 fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
     if early.is_empty() || !engine.load(space)? {
         return Ok(Vec::new());
     }
     let (storage, replica) = engine.parts(space)?;
     let waiting: HashSet<CommitId> = early.iter().map(Vouched::id).collect();
-    let mut missing = BTreeSet::new();
+    let mut missing: BTreeSet<CommitId> = waiting.iter().take(MAX_WANTED / 2).copied().collect();
     for header in early.iter().map(Vouched::header) {
         for parent in header.previous.iter().chain(&header.parents) {
             if missing.len() < MAX_WANTED
@@ -624,6 +649,13 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
 }
 
+// Notes a body that the peer lacks. What is too much for memory comes with the next session.
+fn lacks(unmet: &mut BTreeSet<LogSeq>, at: LogSeq) {
+    if unmet.len() < MAX_UNMET {
+        unmet.insert(at);
+    }
+}
+
 fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
     let unknown = replica.sync_heads().filter(|head| !stream.reconciler.knows(head.at));
     let mut heads: Vec<CommitId> = unknown.map(|head| head.id).collect();
@@ -634,22 +666,26 @@ fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
 
 fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Result<ReadFrame, Error> {
     let space = stream.space;
+    let late = engine.late;
     let (storage, replica) = engine.parts(&space)?;
-    let mut builder = FrameBuilder::new(space);
-    let mut count = 0;
-    while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
+    if std::mem::replace(&mut stream.late, late) != late {
+        // Bodies came late, here or in another space: the peer gets those that it waits for.
+        for at in stream.unmet.clone() {
+            if log::body(storage, replica.key(at))?.is_some() {
+                stream.unmet.remove(&at);
+                stream.wanted.push_back(at);
+            }
         }
-        stream.wanted.pop_front();
-        count += 1;
     }
+    let mut builder = FrameBuilder::new(space);
+    let mut count = push_wanted(storage, replica, &mut stream.wanted, &mut builder)?;
     let plan = stream.reconciler.plan();
     // A frame ends only where every commit in it is vouched for.
     while builder.unvouched() || builder.size() < FRAME_TARGET {
         let Some(at) = plan.peek(replica.next - 1) else { break };
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
+        let Some(pushed) = push(storage, replica, at, &mut builder)? else { break };
+        if !pushed.whole {
+            lacks(&mut stream.unmet, at);
         }
         plan.sent();
         count += 1;
