@@ -512,7 +512,8 @@ impl Network {
         self.note_all(peer, address, &[(space, error)])
     }
 
-    fn note_all(
+    /// The same of several spaces.
+    pub(crate) fn note_all(
         &self,
         peer: PeerId,
         address: &Address,

@@ -59,10 +59,12 @@ pub struct Pulled {
     pub peer: PeerId,
     /// Commits, states, signatures.
     pub moved: Moved,
-    /// Bytes on the wire.
+    /// Bytes on the wire; of several spaces in one connection, what went over since the one before.
     pub traffic: Traffic,
     /// There was no cursor that the peer's log knows, so both sides reconciled in a session.
     pub reconciled: bool,
+    /// All that the peer has is here; else it had less to give than it said.
+    pub settled: bool,
     /// Where the next pull goes on, if everything up to there is here.
     pub cursor: Option<Cursor>,
     /// Commits here that wait for a body that the peer does not have either, or for the rest of their transaction.
@@ -73,12 +75,41 @@ impl Network {
     /// Gets what came into the store of the peer at an address since the last pull from it, in one direction and without
     /// a summary; and remembers how far that went.
     pub async fn pull(&self, address: &Address, space: &SpaceId) -> Result<Pulled, Error> {
+        let pulled = self.pull_all(address, &[*space]).await?.pop();
+        pulled.map_or_else(|| Err(Error::not_found("space", space)), |(_, pulled)| pulled)
+    }
+
+    /// The same for many spaces over one connection. Gives what became of each; an error where the peer could not be
+    /// reached.
+    pub async fn pull_all(
+        &self,
+        address: &Address,
+        spaces: &[SpaceId],
+    ) -> Result<Vec<(SpaceId, Result<Pulled, Error>)>, Error> {
         let mut exchange = self.dial_or_note(address).await?;
-        let pulled = self.pull_over(&mut exchange, *space).await;
+        let mut done: Vec<(SpaceId, Result<Pulled, Error>)> = Vec::with_capacity(spaces.len());
+        let (mut before, mut ended) = (Traffic::default(), false);
+        for space in spaces {
+            let mut pulled = match ended {
+                false => self.pull_over(&mut exchange, *space).await,
+                // One tells why, the others that it concerns them, too.
+                true => Err(Error::Unreachable("the connection to the peer ended before".into())),
+            };
+            match &mut pulled {
+                Ok(Pulled { traffic, .. }) => {
+                    let Traffic { sent, received } = std::mem::replace(&mut before, *traffic);
+                    *traffic = Traffic { sent: traffic.sent - sent, received: traffic.received - received };
+                }
+                Err(Error::NotOpen(_)) => {}
+                Err(_) => ended = true,
+            }
+            done.push((*space, pulled));
+        }
         let peer = exchange.peer;
         exchange.end().await;
-        self.note(peer, address, *space, pulled.as_ref().err())?;
-        pulled
+        let outcomes: Vec<_> = done.iter().map(|(space, pulled)| (*space, pulled.as_ref().err())).collect();
+        self.note_all(peer, address, &outcomes)?;
+        Ok(done)
     }
 
     async fn pull_over(&self, exchange: &mut Exchange, space: SpaceId) -> Result<Pulled, Error> {
@@ -105,7 +136,8 @@ impl Network {
                 break pulled;
             }
         };
-        let mut pulled = Pulled { space, peer, moved, traffic, reconciled: false, cursor: None, wanted: 0 };
+        let mut pulled =
+            Pulled { space, peer, moved, traffic, reconciled: false, settled: true, cursor: None, wanted: 0 };
         let now = match end {
             PullEnd::Withheld => return Err(Error::NotOpen(space)),
             PullEnd::Whole => None,
@@ -115,6 +147,7 @@ impl Network {
         if end != PullEnd::Whole {
             let synced = exchange.open(space, None).await?;
             (pulled.moved, pulled.traffic, pulled.reconciled) = (synced.moved, synced.traffic, true);
+            pulled.settled = synced.settled;
             if let Some(now) = now.filter(|_| synced.settled) {
                 // It is from before the session, so all up to it is here.
                 let write = move || {
