@@ -5,6 +5,7 @@
 //! is there which is not; then heads tell, and the next round is salted otherwise.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::bits::Bits;
 use super::{Salt, short};
@@ -113,19 +114,22 @@ pub(super) fn above<G: HashGraph>(
 }
 
 /// What a graph lacks whose nodes above a common base are in `filter`: of `above`, what the filter has not or what it
-/// `wanted`, and all that descends from it, since nobody has a node without its parents.
+/// `wanted`, and all that descends from it, since nobody has a node without its parents. What is `underway` is not in
+/// the filter yet, and is asked for by its id should it not be taken.
 pub(super) fn lacks<G: HashGraph>(
     graph: &G,
     above: &[Position],
     filter: &Filter,
     salt: &Salt,
     wanted: &[NodeId],
+    underway: &Range<Position>,
 ) -> Result<Bits, G::Error> {
     let mut lacking = Bits::above(above.first().map_or(graph.len(), |first| first - 1));
     let mut lacked = BTreeSet::new();
     for at in above {
         let node = graph.node(*at)?;
-        let here = filter.contains(&node.id, salt) && !wanted.contains(&node.id);
+        let here = underway.contains(at) || filter.contains(&node.id, salt);
+        let here = here && !wanted.contains(&node.id);
         if !here || node.parents.iter().any(|parent| lacked.contains(parent)) {
             lacking.insert(*at);
             lacked.insert(*at);

@@ -3,6 +3,8 @@
 //! One `Reconciler` per graph and session. The opener offers; each side hears what the other says and may answer; after
 //! at most four messages both have a plan. What a peer says of itself can only cost the peer.
 
+use std::ops::Range;
+
 use super::Salt;
 use super::bits::Bits;
 use super::clock::Clock;
@@ -84,6 +86,10 @@ pub struct Reconciler {
     // How long the graph was then.
     above_at: Position,
     wanted: Vec<NodeId>,
+    // How long the graph was when all was sent: what went over since then may be on its way.
+    ended_at: Option<Position>,
+    // Of what is asked for again, this went over since the end.
+    underway: Range<Position>,
     // Up to here the other side has everything, as it said itself in this session.
     shared: Position,
     plan: Plan,
@@ -103,6 +109,8 @@ impl Reconciler {
             above: None,
             above_at: 0,
             wanted: Vec::new(),
+            ended_at: None,
+            underway: 0..0,
             shared: 0,
             plan: Plan::nothing(0),
         }
@@ -116,6 +124,11 @@ impl Reconciler {
     /// Whether the other side has what stands at `at` for certain, unless it did not take it or is wrong about itself.
     pub fn knows(&self, at: Position) -> bool {
         at <= self.shared || self.plan.passed(at)
+    }
+
+    /// All that the other side lacks of a graph of this length has been sent.
+    pub fn ended(&mut self, len: Position) {
+        self.ended_at.get_or_insert(len);
     }
 
     /// Both sides have this frontier now: the newest of those that were agreed on.
@@ -201,7 +214,7 @@ impl Reconciler {
                 let lacking = match &theirs.detail {
                     Detail::Recent(_, filter) => {
                         let new: Vec<Position> = (agreed.len + 1..=graph.len()).collect();
-                        cuts::lacks(graph, &new, filter, &self.salt, &[])?
+                        cuts::lacks(graph, &new, filter, &self.salt, &[], &(0..0))?
                     }
                     Detail::Since(_, clock) => {
                         let (lacking, forked) = clock.lacks(graph, &self.salt, agreed.len, agreed.len)?;
@@ -273,9 +286,10 @@ impl Reconciler {
                     };
                 }
                 self.plan.renew(match &self.above {
-                    Some(above) => {
-                        Plan::only(cuts::lacks(graph, above, filter, &self.salt, &[])?, self.above_at)
-                    }
+                    Some(above) => Plan::only(
+                        cuts::lacks(graph, above, filter, &self.salt, &[], &(0..0))?,
+                        self.above_at,
+                    ),
                     None => Plan::everything(),
                 });
                 Ok(Heard { answer, ready: true })
@@ -284,8 +298,14 @@ impl Reconciler {
                 let found = cuts::find(graph, marks)?;
                 self.plan.renew(match cuts::above(graph, found.into_iter().flatten())? {
                     Some(above) => {
-                        let lacking =
-                            cuts::lacks(graph, &above, filter, &self.salt.round(*round), &self.wanted)?;
+                        let lacking = cuts::lacks(
+                            graph,
+                            &above,
+                            filter,
+                            &self.salt.round(*round),
+                            &self.wanted,
+                            &self.underway,
+                        )?;
                         Plan::only(lacking, graph.len())
                     }
                     None => Plan::everything(),
@@ -304,6 +324,7 @@ impl Reconciler {
         wanted: Vec<NodeId>,
     ) -> Result<(), G::Error> {
         self.wanted = wanted;
+        self.underway = self.ended_at.take().map_or(0..0, |end| end + 1..self.plan.next());
         // What seemed certain was not.
         self.shared = 0;
         self.hear(graph, digest, theirs, false).map(|_| ())

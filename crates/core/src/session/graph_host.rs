@@ -233,6 +233,7 @@ impl<G: HashGraphMut> GraphHost<G> {
         }
         let mut read = ReadFrame { digest: frontier_digest(&graph.heads()?), ..ReadFrame::default() };
         if frame.is_empty() {
+            stream.reconciler.ended(graph.len());
             for head in graph.heads()? {
                 let known = graph.position(&head)?.is_some_and(|at| stream.reconciler.knows(at));
                 if !known && read.heads.len() < MAX_SUMMARY_HEADS {

@@ -691,6 +691,7 @@ fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Re
         count += 1;
     }
     if count == 0 {
+        stream.reconciler.ended(replica.next - 1);
         return Ok(nothing_more(replica, stream));
     }
     moved.sent += count;
