@@ -110,22 +110,23 @@ pub(crate) async fn run(
                         greeted = true;
                     }
                     let met = match &event {
-                        Event::Proven(authors) => Some(Met { authors: authors.clone(), agreed: Vec::new() }),
+                        Event::Proven(authors) => Some(Met { authors: authors.clone(), ..Met::default() }),
                         Event::Settled(space) => {
                             let position =
                                 state.as_ref().map(|(_, host)| host.reached(space)).unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
-                            let agreed = vec![Agreed { space: *space, position, at_ms }];
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = [(*space, Agreed { space: *space, position, at_ms })].into();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         Event::Unchanged(spaces) => {
                             let reached = state.as_ref().map(|(_, host)| host.reached_before(spaces));
                             let reached = reached.transpose()?.unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
                             let agreed = reached.into_iter();
-                            let agreed =
-                                agreed.map(|(space, position)| Agreed { space, position, at_ms }).collect();
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = agreed
+                                .map(|(space, position)| (space, Agreed { space, position, at_ms }))
+                                .collect();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         _ => None,
                     };

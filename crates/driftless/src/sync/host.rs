@@ -33,6 +33,8 @@ use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
+// Closed slots of which that is noted together.
+const NOTED_TOGETHER: usize = 256;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
@@ -97,6 +99,8 @@ pub(crate) struct Host {
     /// Commits that were pulled and were here already.
     pulled: HashMap<SpaceId, u64>,
     failure: Option<Error>,
+    /// Where both sides met, in slots that are closed: written down many at a time.
+    closed: HashMap<SpaceId, Vec<Agreed>>,
 }
 
 #[derive(Debug)]
@@ -134,6 +138,7 @@ impl Host {
             forged: 0,
             pulled: HashMap::new(),
             failure: None,
+            closed: HashMap::new(),
         }
     }
 
@@ -187,12 +192,13 @@ impl Host {
                 session.handle_taken(request, whole);
             }
             Ask::Survey { keys } => {
+                self.note_closed(1)?;
                 let found = self.survey(&keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
-                self.note_agreed(slot, 1)?;
-                self.streams.remove(&slot);
+                self.close(slot);
+                self.note_closed(NOTED_TOGETHER)?;
             }
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -295,7 +301,32 @@ impl Host {
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
-        slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
+        slots.into_iter().for_each(|slot| self.close(slot));
+        self.note_closed(1)
+    }
+
+    // Forgets a slot, but for where both sides met in it.
+    fn close(&mut self, slot: Slot) {
+        let Some(stream) = self.streams.remove(&slot) else { return };
+        let agreed = stream.reconciler.agreed();
+        if agreed.last().is_some_and(|agreed| agreed.len > stream.noted) {
+            self.closed.insert(stream.space, agreed.to_vec());
+        }
+    }
+
+    // Writes down where both sides met in slots that are closed, if these are so many.
+    fn note_closed(&mut self, least: usize) -> Result<(), Error> {
+        if self.closed.len() < least {
+            return Ok(());
+        }
+        let closed = std::mem::take(&mut self.closed);
+        self.database.write(|engine| {
+            for (space, agreed) in closed {
+                agreed::write(engine.storage.as_mut(), &self.peer, &space, &agreed)?;
+            }
+            engine.staged();
+            Ok(())
+        })
     }
 
     fn stream(
@@ -306,8 +337,10 @@ impl Host {
         by_peer: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
-        let agreed =
-            self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
+        let agreed = match self.closed.get(&space) {
+            Some(agreed) => agreed.clone(),
+            None => self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?,
+        };
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let reconciler = Reconciler::new(salt, agreed);
         let (wanted, unmet) = (VecDeque::new(), BTreeSet::new());
