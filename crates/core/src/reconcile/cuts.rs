@@ -5,6 +5,7 @@
 //! is there which is not; then heads tell, and the next round is salted otherwise.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::bits::Bits;
 use super::{Salt, short};
@@ -208,6 +209,8 @@ pub(super) struct Lacks {
     filter: Filter,
     salt: Salt,
     wanted: BTreeSet<NodeId>,
+    // What is on its way: it is not in the filter yet, and is asked for by its id should it not be taken.
+    underway: Range<Position>,
     lacking: Bits,
 }
 
@@ -229,9 +232,15 @@ impl Of {
 }
 
 impl Lacks {
-    pub(super) fn new(nodes: Of, filter: Filter, salt: Salt, wanted: BTreeSet<NodeId>) -> Self {
+    pub(super) fn new(
+        nodes: Of,
+        filter: Filter,
+        salt: Salt,
+        wanted: BTreeSet<NodeId>,
+        underway: Range<Position>,
+    ) -> Self {
         let lacking = Bits::above(nodes.next(0).map_or(0, |first| first - 1));
-        Self { nodes, next: 0, filter, salt, wanted, lacking }
+        Self { nodes, next: 0, filter, salt, wanted, underway, lacking }
     }
 
     /// Goes on while there is budget; says whether it came to the end.
@@ -242,7 +251,8 @@ impl Lacks {
             }
             *budget -= 1;
             let node = graph.node(at)?;
-            let here = self.filter.contains(&node.id, &self.salt) && !self.wanted.contains(&node.id);
+            let here = self.underway.contains(&at) || self.filter.contains(&node.id, &self.salt);
+            let here = here && !self.wanted.contains(&node.id);
             if !here || node.parents.iter().any(|parent| self.lacking.contains(*parent)) {
                 self.lacking.insert(at);
             }

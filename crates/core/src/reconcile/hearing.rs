@@ -132,7 +132,7 @@ impl Reconciler {
                 continue;
             }
             let (digest, len, first) = (work.digest, work.len, work.first);
-            match self.ended(graph, (digest, len, first), work.next)? {
+            match self.walked(graph, (digest, len, first), work.next)? {
                 Step::Done(heard) => return Ok(Some(heard.silent_if(work.silent))),
                 Step::Next(next) => work.next = next,
             }
@@ -190,6 +190,7 @@ impl Reconciler {
     fn start<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8], said: Said) -> Result<Step, G::Error> {
         let Said { theirs, first, wanted } = said;
         if wanted.is_some() {
+            self.underway = self.ended_at.take().map_or(0..0, |end| end + 1..self.plan.next());
             // What seemed certain was not.
             self.shared = 0;
         }
@@ -234,7 +235,7 @@ impl Reconciler {
             Detail::Recent(known, filter) => {
                 let agreed = self.again_at(graph, known);
                 let new = Of::Between(agreed.len, len);
-                let lacks = Lacks::new(new, filter, self.salt, BTreeSet::new());
+                let lacks = Lacks::new(new, filter, self.salt, BTreeSet::new(), 0..0);
                 Step::Next(Next::Lacks(lacks, len, After::Since(agreed, known)))
             }
             Detail::Clock(clock) => {
@@ -267,7 +268,7 @@ impl Reconciler {
         })
     }
 
-    fn ended<G: HashGraph>(
+    fn walked<G: HashGraph>(
         &mut self,
         graph: &G,
         (digest, len, first): ([u8; 8], Position, bool),
@@ -290,7 +291,7 @@ impl Reconciler {
             }
             Next::Above(above, at, Cut::Again(round, filter, wanted)) => {
                 let salt = self.salt.round(round);
-                let lacks = Lacks::new(Of::These(above.end()), filter, salt, wanted);
+                let lacks = Lacks::new(Of::These(above.end()), filter, salt, wanted, self.underway.clone());
                 Step::Next(Next::Lacks(lacks, at, After::Ready(None)))
             }
             Next::Above(above, at, cut) => Step::Next(Next::Sift(Sift::new(above.end(), self.salt), at, cut)),
@@ -341,7 +342,7 @@ impl Reconciler {
     }
 
     fn sifted(&self, above: Nodes, at: Position, theirs: Filter, ours: Option<Filter>) -> Next {
-        let lacks = Lacks::new(Of::These(above), theirs, self.salt, BTreeSet::new());
+        let lacks = Lacks::new(Of::These(above), theirs, self.salt, BTreeSet::new(), 0..0);
         Next::Lacks(lacks, at, After::Ready(ours))
     }
 

@@ -4,6 +4,7 @@
 //! at most four messages both have a plan. What a peer says of itself can only cost the peer.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::Salt;
 use super::clock::Clock;
@@ -84,6 +85,10 @@ pub struct Reconciler {
     pub(super) marks: Vec<Mark>,
     // What lies above the marks that both have, and how long the graph was then.
     pub(super) above: Option<(Nodes, Position)>,
+    // How long the graph was when all was sent: what went over since then may be on its way.
+    pub(super) ended_at: Option<Position>,
+    // Of what is asked for again, this went over since the end.
+    pub(super) underway: Range<Position>,
     // Up to here the other side has everything, as it said itself in this session.
     pub(super) shared: Position,
     pub(super) plan: Plan,
@@ -106,6 +111,8 @@ impl Reconciler {
             clock_at: 0,
             marks: Vec::new(),
             above: None,
+            ended_at: None,
+            underway: 0..0,
             shared: 0,
             plan: Plan::nothing(0),
             work: None,
@@ -122,6 +129,11 @@ impl Reconciler {
     /// Whether the other side has what stands at `at` for certain, unless it did not take it or is wrong about itself.
     pub fn knows(&self, at: Position) -> bool {
         at <= self.shared || self.plan.passed(at)
+    }
+
+    /// All that the other side lacks of a graph of this length has been sent.
+    pub fn ended(&mut self, len: Position) {
+        self.ended_at.get_or_insert(len);
     }
 
     /// Both sides have this frontier now: the newest of those that were agreed on.

@@ -112,6 +112,8 @@ pub enum Ask {
         cursor: Option<Cursor>,
         /// About how many bytes; for 0 only where the log ends.
         budget: u64,
+        /// Commits whose bodies the peer lacks: first those that are here.
+        wanted: Vec<CommitId>,
     },
     /// Take a page that was pulled through the door, and remember its cursor: `handle_taken` when both are durable.
     Take {
@@ -137,7 +139,7 @@ pub enum Event {
     Settled(SpaceId),
     /// Both sides have the same of these, as they had when they last met; what either writes opens them.
     Unchanged(Vec<SpaceId>),
-    /// There is no room for this space in this session: it is for another one.
+    /// A side opens no more spaces in one session, and this one waited for room: it is for another one.
     Later(SpaceId),
     /// The peer does not open this space, or not any more.
     Closed(SpaceId),

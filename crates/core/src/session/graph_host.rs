@@ -107,6 +107,14 @@ impl<G: HashGraphMut> GraphHost<G> {
             session.handle_opened(*slot, None);
             return Ok(());
         }
+        let met = match &ask {
+            Ask::Open { slot, .. }
+            | Ask::Hear { slot, .. }
+            | Ask::Ingest { slot, .. }
+            | Ask::Acknowledged { slot, .. }
+            | Ask::Check { slot, .. } => Some(*slot),
+            _ => None,
+        };
         match ask {
             Ask::Open { slot, space, theirs, salt, .. } => {
                 let Some(graph) = self.graphs.get(&space) else {
@@ -199,7 +207,7 @@ impl<G: HashGraphMut> GraphHost<G> {
             Ask::Feed { request, .. } => session.handle_fed(request, Fed::Withheld),
             Ask::Take { request, .. } => session.handle_taken(request, false),
         }
-        self.keep();
+        met.into_iter().for_each(|slot| self.keep(slot));
         Ok(())
     }
 
@@ -244,12 +252,11 @@ impl<G: HashGraphMut> GraphHost<G> {
         Some((stream, graph))
     }
 
-    fn keep(&mut self) {
-        for stream in self.streams.values() {
-            let agreed = stream.reconciler.agreed();
-            if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
-                self.agreed.insert(stream.space, agreed.to_vec());
-            }
+    fn keep(&mut self, slot: Slot) {
+        let Some(stream) = self.streams.get(&slot) else { return };
+        let agreed = stream.reconciler.agreed();
+        if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
+            self.agreed.insert(stream.space, agreed.to_vec());
         }
     }
 
@@ -273,6 +280,7 @@ impl<G: HashGraphMut> GraphHost<G> {
         }
         let mut read = ReadFrame { digest: frontier_digest(&graph.heads()?), ..ReadFrame::default() };
         if frame.is_empty() {
+            stream.reconciler.ended(graph.len());
             for head in graph.heads()? {
                 let known = graph.position(&head)?.is_some_and(|at| stream.reconciler.knows(at));
                 if !known && read.heads.len() < MAX_SUMMARY_HEADS {
@@ -302,6 +310,8 @@ impl<G: HashGraphMut> GraphHost<G> {
                 Inserted::New(at) | Inserted::Known(at) => stream.plan().has(at),
                 Inserted::Missing { id, parents } => {
                     orphaned.extend(parents.into_iter().filter(|parent| !orphans.contains(parent)));
+                    // Its parents may come from elsewhere: then it is missing all the same.
+                    orphaned.insert(id);
                     orphans.insert(id);
                 }
                 Inserted::Refused(code) => {

@@ -71,6 +71,7 @@ pub struct Session {
     their_spaces: BTreeMap<SpaceId, u32>,
     // Slots whose work the host has begun and not ended.
     pending: VecDeque<Slot>,
+    our_opens: usize,
     // What all slots have sent and not heard of.
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
@@ -110,6 +111,7 @@ impl Session {
             their_opens: 0,
             their_spaces: BTreeMap::new(),
             pending: VecDeque::new(),
+            our_opens: 0,
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
@@ -281,6 +283,9 @@ impl Session {
         match read.frame {
             Some(frame) => {
                 exchange.sent += 1;
+                if exchange.ended {
+                    exchange.their_wants = 0;
+                }
                 let weight = frame.len().max(LEAST_FRAME);
                 exchange.in_flight.push_back((exchange.sent, weight));
                 exchange.unacked += weight;
@@ -423,6 +428,7 @@ impl Session {
             Message::Spaces { count, sum } => self.handle_spaces(count, sum),
             Message::Cells(cells) => self.handle_cells(cells),
             Message::More => self.handle_more(),
+            Message::Rest { slot } => self.handle_rest(slot),
             Message::Have { slot, summary } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if exchange.by_peer || exchange.answered {
@@ -450,6 +456,10 @@ impl Session {
                     return Err(SessionError::Unexpected("a frame out of turn"));
                 }
                 exchange.received = number;
+                // News after the end: what it needs may be asked for as often as before.
+                if !exchange.end_due && !exchange.stalled {
+                    exchange.rounds = 0;
+                }
                 exchange.ingesting += 1;
                 exchange.settled = false;
                 exchange.their_digest = Some(digest);
@@ -526,8 +536,8 @@ impl Session {
                 }
                 Ok(())
             }
-            Message::Pull { request, space, cursor, budget } => {
-                self.handle_pull(request, space, cursor, budget)
+            Message::Pull { request, space, cursor, budget, wanted } => {
+                self.handle_pull(request, space, cursor, budget, wanted)
             }
             Message::Pulled { request, frames, cursor, more } => {
                 self.handle_fed_by_peer(request, Fed::Page { frames, cursor, more })
@@ -607,13 +617,14 @@ impl Session {
             }
             return None;
         }
-        if self.slots.len() >= MAX_SLOTS {
+        if self.slots.len() >= MAX_SLOTS || self.our_opens >= MAX_OPENS {
             self.outputs.push_back(Output::Event(Event::Closed(space)));
             return None;
         }
         self.rouse(&space);
         let slot = self.next_slot;
         self.next_slot += 2;
+        self.our_opens += 1;
         self.slots.insert(slot, Exchange::new(space, invite, false));
         self.ask_open(slot, None);
         Some(slot)
@@ -658,6 +669,8 @@ impl Session {
         if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
             exchange.settled = true;
             self.outputs.push_back(Output::Event(exchange.outcome()));
+            self.make_room();
+            self.open_held();
         }
     }
 
@@ -722,6 +735,7 @@ impl Session {
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
         self.no_longer_opening(slot);
         self.advance_others(room);
+        self.make_room();
         Some(exchange.space)
     }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::SpaceId;
+use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{Ask, Cursor, Event, InviteProof, Output, PullEnd, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
@@ -27,8 +27,8 @@ const INBOX: usize = 2 * SESSION_WINDOW;
 pub(crate) enum Command {
     /// Begin the exchange of a space.
     Open(SpaceId, Option<InviteProof>),
-    /// Pull what came after a cursor, in pages of so many bytes.
-    Pull(SpaceId, Option<Cursor>, u64),
+    /// Pull what came after a cursor, in pages of so many bytes, and the bodies of these commits.
+    Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
     /// Say goodbye and end.
@@ -108,22 +108,23 @@ pub(crate) async fn run(
                         greeted = true;
                     }
                     let met = match &event {
-                        Event::Proven(authors) => Some(Met { authors: authors.clone(), agreed: Vec::new() }),
+                        Event::Proven(authors) => Some(Met { authors: authors.clone(), ..Met::default() }),
                         Event::Settled(space) => {
                             let position =
                                 state.as_ref().map(|(_, host)| host.reached(space)).unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
-                            let agreed = vec![Agreed { space: *space, position, at_ms }];
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = [(*space, Agreed { space: *space, position, at_ms })].into();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         Event::Unchanged(spaces) => {
                             let reached = state.as_ref().map(|(_, host)| host.reached_before(spaces));
                             let reached = reached.transpose()?.unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
                             let agreed = reached.into_iter();
-                            let agreed =
-                                agreed.map(|(space, position)| Agreed { space, position, at_ms }).collect();
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = agreed
+                                .map(|(space, position)| (space, Agreed { space, position, at_ms }))
+                                .collect();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         _ => None,
                     };
@@ -169,7 +170,9 @@ pub(crate) async fn run(
             },
             command = commands.recv() => match command {
                 Some(Command::Open(space, invite)) => session.open(space, invite),
-                Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
+                Some(Command::Pull(space, cursor, budget, wanted)) => {
+                    session.pull_with(space, cursor, budget, wanted);
+                }
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
                 Some(Command::End) | None => {
                     sender.close().await?;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use driftless_core::commit::Vouched;
+use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame::{self, FrameBuilder};
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED, WALK_STEP};
@@ -20,7 +20,7 @@ use crate::agreed;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::feed::push;
+use crate::feed::{push, push_wanted};
 use crate::ingest::{Tally, ingest};
 use crate::layout::LogSeq;
 use crate::log;
@@ -32,9 +32,13 @@ use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
+// Closed slots of which that is noted together.
+const NOTED_TOGETHER: usize = 256;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
+// Bodies that a peer waits for and that are not here either.
+const MAX_UNMET: usize = 16 * MAX_WANTED;
 
 /// What went over a session so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,6 +100,8 @@ pub(crate) struct Host {
     /// How many commits were looked at for summaries of the peer, in slots that are closed.
     looked: HashMap<SpaceId, u64>,
     failure: Option<Error>,
+    /// Where both sides met, in slots that are closed: written down many at a time.
+    closed: HashMap<SpaceId, Vec<Agreed>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +118,10 @@ struct Stream {
     noted: LogSeq,
     /// Asked for by id.
     wanted: VecDeque<LogSeq>,
+    /// What the peer has, or got, without its body, which is not here either: it gets it as soon as it is.
+    unmet: BTreeSet<LogSeq>,
+    /// Bodies that had come late when that was last looked through.
+    late: u64,
     /// How many were, in all.
     given: u64,
     /// Up to where we asked for bodies: each is asked for once.
@@ -132,6 +142,7 @@ impl Host {
             pulled: HashMap::new(),
             looked: HashMap::new(),
             failure: None,
+            closed: HashMap::new(),
         }
     }
 
@@ -185,8 +196,8 @@ impl Host {
                 }
                 None => self.want(slot, &ids)?,
             },
-            Ask::Feed { request, space, keys, cursor, budget } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget)?;
+            Ask::Feed { request, space, keys, cursor, budget, wanted } => {
+                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -196,14 +207,13 @@ impl Host {
                 session.handle_taken(request, whole);
             }
             Ask::Survey { keys } => {
+                self.note_closed(1)?;
                 let found = self.survey(&keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
-                self.note_agreed(slot, 1)?;
-                if let Some(stream) = self.streams.remove(&slot) {
-                    self.looked.insert(stream.space, stream.reconciler.looked());
-                }
+                self.close(slot);
+                self.note_closed(NOTED_TOGETHER)?;
             }
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -306,7 +316,33 @@ impl Host {
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
-        slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
+        slots.into_iter().for_each(|slot| self.close(slot));
+        self.note_closed(1)
+    }
+
+    // Forgets a slot, but for where both sides met in it.
+    fn close(&mut self, slot: Slot) {
+        let Some(stream) = self.streams.remove(&slot) else { return };
+        self.looked.insert(stream.space, stream.reconciler.looked());
+        let agreed = stream.reconciler.agreed();
+        if agreed.last().is_some_and(|agreed| agreed.len > stream.noted) {
+            self.closed.insert(stream.space, agreed.to_vec());
+        }
+    }
+
+    // Writes down where both sides met in slots that are closed, if these are so many.
+    fn note_closed(&mut self, least: usize) -> Result<(), Error> {
+        if self.closed.len() < least {
+            return Ok(());
+        }
+        let closed = std::mem::take(&mut self.closed);
+        self.database.write(|engine| {
+            for (space, agreed) in closed {
+                agreed::write(engine.storage.as_mut(), &self.peer, &space, &agreed)?;
+            }
+            engine.staged();
+            Ok(())
+        })
     }
 
     fn stream(
@@ -317,14 +353,29 @@ impl Host {
         by_peer: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
-        let agreed =
-            self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
+        let agreed = match self.closed.get(&space) {
+            Some(agreed) => agreed.clone(),
+            None => self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?,
+        };
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let mut reconciler = Reconciler::new(salt, agreed);
         reconciler.count_from(self.looked.get(&space).copied().unwrap_or(0));
-        let (wanted, opening) = (VecDeque::new(), by_peer);
-        let (given, asked, known) = (0, 0, 0);
-        Ok(Stream { space, keys, invite, by_peer, opening, reconciler, noted, wanted, given, asked, known })
+        let (wanted, unmet) = (VecDeque::new(), BTreeSet::new());
+        Ok(Stream {
+            space,
+            keys,
+            invite,
+            by_peer,
+            opening: by_peer,
+            reconciler,
+            noted,
+            wanted,
+            unmet,
+            late: 0,
+            given: 0,
+            asked: 0,
+            known: 0,
+        })
     }
 
     // Ours: what we say that we have.
@@ -473,6 +524,11 @@ impl Host {
             }
         };
         moved.received += received.len() as u64;
+        let bodiless: HashSet<CommitId> = received
+            .iter()
+            .filter(|commit| commit.body.is_none())
+            .map(|commit| commit_id(&commit.header))
+            .collect();
         let forged = &mut self.forged;
         // The peer is told that it is durable.
         let ingested = self.database.write_durably(|engine| {
@@ -499,7 +555,7 @@ impl Host {
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
             for (_, id) in &taken.here {
-                stream.has(engine, id)?;
+                stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
@@ -598,24 +654,30 @@ impl Host {
 }
 
 impl Stream {
-    // The peer has this commit: it sent it.
-    fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
+    // The peer has this commit: it sent it, with its body or without.
+    fn has(&mut self, engine: &mut Engine, id: &CommitId, whole: bool) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;
         if let Some(facts) = replica.facts(storage, id)? {
             self.reconciler.plan().has(facts.at);
+            if whole {
+                self.unmet.remove(&facts.at);
+            } else if log::body(storage, replica.key(facts.at))?.is_none() {
+                lacks(&mut self.unmet, facts.at);
+            }
         }
         Ok(())
     }
 }
 
-// Parents that are neither here nor among the commits that wait for them.
+// What waits for its parents, and those parents that are neither here nor waiting. A parent may come from elsewhere:
+// then what waits for it is missing all the same.
 fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
     if early.is_empty() || !engine.load(space)? {
         return Ok(Vec::new());
     }
     let (storage, replica) = engine.parts(space)?;
     let waiting: HashSet<CommitId> = early.iter().map(Vouched::id).collect();
-    let mut missing = BTreeSet::new();
+    let mut missing: BTreeSet<CommitId> = waiting.iter().take(MAX_WANTED / 2).copied().collect();
     for header in early.iter().map(Vouched::header) {
         for parent in header.previous.iter().chain(&header.parents) {
             if missing.len() < MAX_WANTED
@@ -658,6 +720,13 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
 }
 
+// Notes a body that the peer lacks. What is too much for memory comes with the next session.
+fn lacks(unmet: &mut BTreeSet<LogSeq>, at: LogSeq) {
+    if unmet.len() < MAX_UNMET {
+        unmet.insert(at);
+    }
+}
+
 fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
     let unknown = replica.sync_heads().filter(|head| !stream.reconciler.knows(head.at));
     let mut heads: Vec<CommitId> = unknown.map(|head| head.id).collect();
@@ -668,31 +737,33 @@ fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
 
 fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Result<ReadFrame, Error> {
     let space = stream.space;
+    let late = engine.late;
     let (storage, replica) = engine.parts(&space)?;
-    let mut builder = FrameBuilder::new(space);
-    let mut count = 0;
-    while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
-        if log::body(storage, replica.key(at))?.is_none() {
-            stream.wanted.pop_front();
-            continue;
+    if std::mem::replace(&mut stream.late, late) != late {
+        // Bodies came late, here or in another space: the peer gets those that it waits for.
+        for at in stream.unmet.clone() {
+            if log::body(storage, replica.key(at))?.is_some() {
+                stream.unmet.remove(&at);
+                stream.wanted.push_back(at);
+            }
         }
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
-        }
-        stream.wanted.pop_front();
-        count += 1;
     }
+    let mut builder = FrameBuilder::new(space);
+    let unmet = &mut stream.unmet;
+    let mut count = push_wanted(storage, replica, &mut stream.wanted, &mut builder, |at| lacks(unmet, at))?;
     let plan = stream.reconciler.plan();
     // A frame ends only where every commit in it is vouched for.
     while builder.unvouched() || builder.size() < FRAME_TARGET {
         let Some(at) = plan.peek(replica.next - 1) else { break };
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
+        let Some(pushed) = push(storage, replica, at, &mut builder)? else { break };
+        if !pushed.whole {
+            lacks(&mut stream.unmet, at);
         }
         plan.sent();
         count += 1;
     }
     if count == 0 {
+        stream.reconciler.ended(replica.next - 1);
         return Ok(nothing_more(replica, stream));
     }
     moved.sent += count;
