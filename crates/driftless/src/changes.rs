@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::SpaceId;
+use tokio::sync::{Notify, watch};
 
 use crate::inbox::{Inbox, Inboxes};
 use crate::moved::Position;
@@ -23,6 +24,10 @@ pub struct Change {
     pub space: SpaceId,
     /// Each changed document once.
     pub documents: Arc<Vec<DocumentChange>>,
+    /// Commits of this database are among what became durable.
+    pub local: bool,
+    /// Commits from elsewhere are: from a peer, or a bundle.
+    pub remote: bool,
     // Where the space stands with it, known when it is durable.
     pub(crate) position: Position,
     // Documents may have changed that it does not name.
@@ -31,7 +36,14 @@ pub struct Change {
 
 impl Change {
     pub(crate) fn new(space: SpaceId, documents: Vec<DocumentChange>) -> Self {
-        Self { space, documents: Arc::new(documents), position: Position::default(), all: false }
+        Self {
+            space,
+            documents: Arc::new(documents),
+            local: false,
+            remote: false,
+            position: Position::default(),
+            all: false,
+        }
     }
 }
 
@@ -67,6 +79,22 @@ pub struct Changes {
 struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    // The same for who waits in a task.
+    awaited: Notify,
+}
+
+/// Ends what a listener hears, from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Hush(Arc<Queue>);
+
+impl Hush {
+    pub(crate) fn hush(&self) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = true;
+        waiting.events.clear();
+        drop(waiting);
+        self.0.tell();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +107,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     registered: Mutex<Registered>,
+    // Counts how often somebody changed what is wanted of spaces, or who the peers are.
+    settings: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +124,16 @@ impl Listeners {
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
         Changes { queue }
+    }
+
+    /// What is wanted of spaces, or who the peers are, has changed.
+    pub(crate) fn tell_settings(&self) {
+        self.settings.send_modify(|count| *count += 1);
+    }
+
+    /// Hears of that.
+    pub(crate) fn settings(&self) -> watch::Receiver<u64> {
+        self.settings.subscribe()
     }
 
     /// An inbox for a live query on a collection of a space that stands at `position` or is past it.
@@ -115,7 +155,7 @@ impl Listeners {
         let registered = self.lock();
         for queue in registered.queues.iter().filter_map(Weak::upgrade) {
             queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-            queue.arrived.notify_all();
+            queue.tell();
         }
         registered.inboxes.close();
     }
@@ -137,7 +177,7 @@ impl Turn<'_> {
             queue.push(&changes);
         }
         let inboxes = &mut self.0.inboxes;
-        for Change { space, documents, position, all } in &changes {
+        for Change { space, documents, position, all, .. } in &changes {
             for together in documents.chunk_by(|a, b| a.collection == b.collection) {
                 let Some(DocumentChange { collection, .. }) = together.first() else { continue };
                 inboxes.push(space, collection, together.iter().map(|change| (&change.id, change.source)));
@@ -150,13 +190,22 @@ impl Turn<'_> {
 impl Queue {
     fn push(&self, changes: &[Change]) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.closed {
+            return;
+        }
         if waiting.events.len() + changes.len() > QUEUE {
             waiting.events.clear();
             waiting.events.push_back(Event::Missed);
         } else {
             waiting.events.extend(changes.iter().cloned().map(Event::Change));
         }
+        drop(waiting);
+        self.tell();
+    }
+
+    fn tell(&self) {
         self.arrived.notify_all();
+        self.awaited.notify_one();
     }
 }
 
@@ -173,6 +222,26 @@ impl Changes {
             }
             waiting = self.queue.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The next event, for a task; `None` after the database was closed. Cancel-safe: a dropped future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            {
+                let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(event) = waiting.events.pop_front() {
+                    return Some(event);
+                }
+                if waiting.closed {
+                    return None;
+                }
+            }
+            self.queue.awaited.notified().await;
+        }
+    }
+
+    pub(crate) fn hush(&self) -> Hush {
+        Hush(self.queue.clone())
     }
 
     /// The next event within `patience`; `None` if there was none.

@@ -23,6 +23,7 @@ use crate::layout::{self, LogKey, MAX_SPACES, Row, State};
 use crate::log::{self, Alike};
 use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
+use crate::view::Source;
 
 /// What became of a commit at the door.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,11 +228,13 @@ impl Engine {
         // A time that our clock has passed already, though it was set back since, is no future; what stands on a held
         // commit waits with it.
         let ahead = header.time.is_ahead_of(now) && header.time > self.clock.last();
+        let source = self.view.source;
         let (_, replica) = self.parts(space)?;
         let held =
             ahead || admitted.parents.iter().any(|parent| replica.held.contains(&(parent.time, parent.at)));
         let parents: Vec<u64> = admitted.parents.iter().map(|parent| parent.at).collect();
         replica.append(&header.author, facts, admitted.previous.as_ref(), &parents, held);
+        replica.arrived[usize::from(source != Source::Local)] = true;
         if !held {
             self.clock.observe(header.time);
         }

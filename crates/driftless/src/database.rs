@@ -158,6 +158,16 @@ impl Database {
         self.shared.listeners.sweep(space, collection);
     }
 
+    /// What is wanted of spaces, or who the peers are, has changed.
+    pub(crate) fn tell_settings(&self) {
+        self.shared.listeners.tell_settings();
+    }
+
+    /// Hears of that.
+    pub(crate) fn settings(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.listeners.settings()
+    }
+
     pub(crate) fn downgrade(&self) -> WeakDatabase {
         WeakDatabase(Arc::downgrade(&self.shared))
     }

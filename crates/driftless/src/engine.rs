@@ -272,8 +272,12 @@ impl Engine {
 
     fn write_all(&mut self) -> Result<(), Error> {
         self.write_view()?;
+        let mut arrived = HashMap::new();
         for replica in self.replicas.values_mut() {
             replica.flush(self.storage.as_mut())?;
+            if replica.arrived != [false; 2] {
+                arrived.insert(replica.id, std::mem::take(&mut replica.arrived));
+            }
             // Also a commit that changes no document is news: peers are to have it.
             let told = self.outbox.iter().any(|change| change.space == replica.id);
             if std::mem::take(&mut replica.advanced) && !told {
@@ -285,6 +289,7 @@ impl Engine {
         for change in &mut self.outbox {
             let next = self.replicas.get(&change.space).map_or(0, |replica| replica.next);
             (change.position, change.all) = (Position { next, row: self.journal.last() }, all);
+            [change.local, change.remote] = arrived.get(&change.space).copied().unwrap_or_default();
         }
         let numbers = layout::key([self.view.next_number(), collection, index, self.journal.last()]);
         self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;

@@ -77,6 +77,10 @@ tables! {
     CURSOR = 27 "cursor" Bytes;
     /// Name of a user, space id -> what that user wants of that space.
     PREFERENCES = 28 "preferences" Bytes;
+    /// Public node key -> what waits for that peer.
+    UNSENT = 29 "unsent" Bytes;
+    /// Public node key, space id -> what exchanges of that space with that peer came to.
+    EXCHANGES = 30 "exchanges" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

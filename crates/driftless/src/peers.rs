@@ -1,18 +1,23 @@
 //! The peers that this database knows: who they are, where they may be found, which spaces are kept in sync with them,
 //! and what happened last. Local; never sent.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_store::{Key, Order, Storage};
 
+use crate::agreed;
 use crate::database::Database;
 use crate::error::Error;
+use crate::exchanges::{self, Exchanges, Outcome, Unsent};
 use crate::layout::{self, Bytes, put_bytes, put_number};
 use crate::met::{Agreed, Met};
 
 /// Addresses kept for a peer, the last one that worked first.
 const MAX_ADDRESSES: usize = 16;
+/// Bytes of a name.
+const MAX_NAME: usize = 64;
 /// Peers kept.
 const MAX_PEERS: usize = 10_000;
 
@@ -21,8 +26,12 @@ const MAX_PEERS: usize = 10_000;
 pub struct Peer {
     /// Its node key.
     pub id: PeerId,
+    /// A name that only this database uses; empty if it has none.
+    pub name: String,
     /// Where it may be found, the last one that worked first.
     pub addresses: Vec<String>,
+    /// Where others say that it may be found. Nothing is dialed there before somebody adds it to the addresses.
+    pub advertised: Vec<String>,
     /// The spaces that are kept in sync with it.
     pub spaces: Vec<SpaceId>,
     /// The author keys that it proved last.
@@ -43,7 +52,9 @@ impl Peer {
     fn new(id: PeerId) -> Self {
         Self {
             id,
+            name: String::new(),
             addresses: Vec::new(),
+            advertised: Vec::new(),
             spaces: Vec::new(),
             authors: Vec::new(),
             agreed: Vec::new(),
@@ -51,6 +62,28 @@ impl Peer {
             successes: 0,
             failures: 0,
             last_error: String::new(),
+        }
+    }
+
+    /// An address that is tried first from now on: somebody named it, or the peer has just proven itself there.
+    pub(crate) fn prefer(&mut self, address: &str) {
+        self.advertised.retain(|other| other != address);
+        self.addresses.retain(|other| other != address);
+        self.addresses.insert(0, address.to_owned());
+        self.addresses.truncate(MAX_ADDRESSES);
+    }
+
+    // What became of an exchange, or of several that brought nothing.
+    fn noted(&mut self, outcome: &Outcome) {
+        let past = &outcome.past;
+        self.successes += outcome.quiet;
+        if past.error.is_empty() {
+            self.successes += u64::from(past.commits > 0);
+            self.last_sync_ms = self.last_sync_ms.max(past.at_ms);
+            self.last_error.clear();
+        } else {
+            self.failures += 1;
+            self.last_error.clone_from(&past.error);
         }
     }
 
@@ -69,9 +102,12 @@ impl Peer {
             put_number(&mut row, number);
         }
         put_bytes(&mut row, self.last_error.as_bytes());
-        put_number(&mut row, self.addresses.len() as u64);
-        for address in &self.addresses {
-            put_bytes(&mut row, address.as_bytes());
+        put_bytes(&mut row, self.name.as_bytes());
+        for addresses in [&self.addresses, &self.advertised] {
+            put_number(&mut row, addresses.len() as u64);
+            for address in addresses {
+                put_bytes(&mut row, address.as_bytes());
+            }
         }
         put_number(&mut row, self.spaces.len() as u64);
         for space in &self.spaces {
@@ -94,8 +130,11 @@ impl Peer {
         let mut peer = Self::new(id);
         (peer.last_sync_ms, peer.successes, peer.failures) = (row.number()?, row.number()?, row.number()?);
         peer.last_error = row.text()?.to_owned();
-        for _ in 0..row.number()? {
-            peer.addresses.push(row.text()?.to_owned());
+        peer.name = row.text()?.to_owned();
+        for addresses in [&mut peer.addresses, &mut peer.advertised] {
+            for _ in 0..row.number()? {
+                addresses.push(row.text()?.to_owned());
+            }
         }
         for _ in 0..row.number()? {
             peer.spaces.push(SpaceId(row.array()?));
@@ -117,10 +156,15 @@ impl Database {
         self.read(|engine| list(engine.storage.as_ref()))
     }
 
-    /// A peer by its id or a prefix of at least 8 characters.
+    /// A peer by its name, its id, or a prefix of that of at least 8 characters.
     pub fn find_peer(&self, text: &str) -> Result<Peer, Error> {
         let mut found = self.peers()?;
-        found.retain(|peer| peer.id.to_string() == text || peer.id.has_prefix(text));
+        let named = |peer: &Peer| !text.is_empty() && peer.name == text;
+        if found.iter().any(named) {
+            found.retain(named);
+        } else {
+            found.retain(|peer| peer.id.to_string() == text || peer.id.has_prefix(text));
+        }
         match (found.pop(), found.pop()) {
             (Some(peer), None) => Ok(peer),
             (Some(_), Some(_)) => Err(Error::Ambiguous { what: "peer", name: text.to_owned() }),
@@ -130,20 +174,117 @@ impl Database {
 
     /// Notes an address of a peer; it is tried first from now on.
     pub fn add_peer(&self, id: PeerId, address: &str) -> Result<Peer, Error> {
-        self.change_peer(id, |peer| {
-            peer.addresses.retain(|other| other != address);
-            peer.addresses.insert(0, address.to_owned());
-            peer.addresses.truncate(MAX_ADDRESSES);
+        self.change_peer(id, |peer| peer.prefer(address))
+    }
+
+    /// Takes an address of a peer away; `false` if it was not there.
+    pub fn remove_peer_address(&self, id: &PeerId, address: &str) -> Result<bool, Error> {
+        self.known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
+        let mut there = false;
+        self.change_peer(*id, |peer| {
+            for addresses in [&mut peer.addresses, &mut peer.advertised] {
+                let before = addresses.len();
+                addresses.retain(|other| other != address);
+                there |= addresses.len() < before;
+            }
+        })?;
+        Ok(there)
+    }
+
+    /// Notes where others say that a known peer may be found. Nothing is dialed there: `add_peer` confirms an address.
+    pub fn advertise_peer(&self, id: &PeerId, addresses: &[String]) -> Result<Peer, Error> {
+        self.known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
+        self.change_peer(*id, |peer| {
+            for address in addresses {
+                if !peer.addresses.contains(address) && !peer.advertised.contains(address) {
+                    peer.advertised.insert(0, address.clone());
+                }
+            }
+            peer.advertised.truncate(MAX_ADDRESSES);
         })
+    }
+
+    /// Gives a peer a name that only this database uses; an empty one takes it away.
+    pub fn name_peer(&self, id: &PeerId, name: &str) -> Result<Peer, Error> {
+        self.known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            return Err(Error::Invalid(format!("the name of a peer has at most {MAX_NAME} bytes")));
+        }
+        if !name.is_empty() && self.peers()?.iter().any(|peer| peer.name == name && peer.id != *id) {
+            return Err(Error::Exists(format!("a peer with the name {name}")));
+        }
+        self.change_peer(*id, |peer| name.clone_into(&mut peer.name))
+    }
+
+    /// A peer by its id.
+    pub(crate) fn known_peer(&self, id: &PeerId) -> Result<Option<Peer>, Error> {
+        let row = self.read(|engine| Ok(engine.storage.get(&layout::PEER, id.0.as_slice().into())?))?;
+        let decode =
+            |row: Vec<u8>| Peer::decode(*id, &row).ok_or_else(|| Error::damaged("a peer does not decode"));
+        row.map(decode).transpose()
     }
 
     /// Forgets a peer.
     pub fn remove_peer(&self, id: &PeerId) -> Result<(), Error> {
         self.write(|engine| {
             engine.storage.remove(&layout::PEER, id.0.as_slice().into())?;
+            exchanges::forget_peer(engine.storage.as_mut(), id)?;
+            engine.staged();
+            Ok(())
+        })?;
+        self.tell_settings();
+        Ok(())
+    }
+
+    /// Writes down what became of exchanges, and what waits for whom; nothing of it for a peer that is not known.
+    pub(crate) fn note_exchanges(
+        &self,
+        outcomes: &[Outcome],
+        unsent: &[(PeerId, Unsent)],
+    ) -> Result<(), Error> {
+        if outcomes.is_empty() && unsent.is_empty() {
+            return Ok(());
+        }
+        self.write(|engine| {
+            let storage = engine.storage.as_mut();
+            let mut peers = BTreeMap::new();
+            for id in outcomes.iter().map(|outcome| outcome.peer).chain(unsent.iter().map(|(id, _)| *id)) {
+                if !peers.contains_key(&id) {
+                    let row = storage.get(&layout::PEER, id.0.as_slice().into())?;
+                    peers.insert(id, row.and_then(|row| Peer::decode(id, &row)));
+                }
+            }
+            for outcome in outcomes {
+                let Some(Some(peer)) = peers.get_mut(&outcome.peer) else { continue };
+                peer.noted(outcome);
+                let at = agreed::key(&outcome.peer, &outcome.space);
+                let row = storage.get(&layout::EXCHANGES, at.as_slice().into())?;
+                let row = row.and_then(|row| Exchanges::decode(outcome.space, &row));
+                let mut exchanges = row.unwrap_or_else(|| Exchanges::new(outcome.space));
+                exchanges.take(outcome);
+                storage.put(&layout::EXCHANGES, at.as_slice().into(), &exchanges.encode())?;
+            }
+            for (id, unsent) in unsent {
+                let at = id.0.as_slice();
+                if *unsent != Unsent::default() && matches!(peers.get(id), Some(Some(_))) {
+                    storage.put(&layout::UNSENT, at.into(), &unsent.encode())?;
+                } else {
+                    storage.remove(&layout::UNSENT, at.into())?;
+                }
+            }
+            if !outcomes.is_empty() {
+                for peer in peers.values().flatten() {
+                    storage.put(&layout::PEER, peer.id.0.as_slice().into(), &peer.encode())?;
+                }
+            }
             engine.staged();
             Ok(())
         })
+    }
+
+    /// Where both sides last had the same of a space, since the database was opened.
+    pub(crate) fn met_in(&self, id: &PeerId, space: &SpaceId) -> Result<Option<Agreed>, Error> {
+        self.read(|engine| Ok(engine.met.get(id).and_then(|met| met.agreed.get(space)).copied()))
     }
 
     /// Remembers what a connection with a peer came to.
@@ -163,7 +304,7 @@ impl Database {
 
     /// A peer with what connections that are open came to; `None` if it was never met.
     pub(crate) fn peer_now(&self, id: &PeerId) -> Result<Option<Peer>, Error> {
-        let known = self.peers()?.into_iter().find(|peer| peer.id == *id);
+        let known = self.known_peer(id)?;
         self.read(|engine| {
             let Some(met) = engine.met.get(id) else { return Ok(known) };
             let mut peer = known.unwrap_or_else(|| Peer::new(*id));
@@ -174,7 +315,8 @@ impl Database {
 
     /// Changes what is known of a peer, which is made if it is new.
     pub(crate) fn change_peer(&self, id: PeerId, change: impl FnOnce(&mut Peer)) -> Result<Peer, Error> {
-        self.write(|engine| {
+        let mut differs = false;
+        let peer = self.write(|engine| {
             let row = engine.storage.get(&layout::PEER, id.0.as_slice().into())?;
             let mut peer = match row {
                 Some(row) => {
@@ -185,11 +327,17 @@ impl Database {
                 }
                 None => Peer::new(id),
             };
+            let (addresses, spaces) = (peer.addresses.clone(), peer.spaces.clone());
             change(&mut peer);
+            differs = (addresses, spaces) != (peer.addresses.clone(), peer.spaces.clone());
             engine.storage.put(&layout::PEER, id.0.as_slice().into(), &peer.encode())?;
             engine.staged();
             Ok(peer)
-        })
+        })?;
+        if differs {
+            self.tell_settings();
+        }
+        Ok(peer)
     }
 }
 

@@ -91,13 +91,15 @@ impl Space {
             engine.storage.put(&layout::PREFERENCES, key.as_slice().into(), &preferences.encode())?;
             engine.staged();
             Ok(())
-        })
+        })?;
+        self.database().tell_settings();
+        Ok(())
     }
 
     /// This user does not track the space any more; `false` if he did not.
     pub fn forget_preferences(&self) -> Result<bool, Error> {
         let key = key(&self.database().user()?, &self.id());
-        self.database().write(|engine| {
+        let there = self.database().write(|engine| {
             let at = key.as_slice().into();
             let there = engine.storage.get(&layout::PREFERENCES, at)?.is_some();
             if there {
@@ -105,7 +107,9 @@ impl Space {
                 engine.staged();
             }
             Ok(there)
-        })
+        })?;
+        self.database().tell_settings();
+        Ok(there)
     }
 
     /// What all users of this database together want of the space; `None` if nobody wants it exchanged. A space that
@@ -123,6 +127,23 @@ pub(crate) fn wanted(storage: &dyn Storage, space: &SpaceId) -> Result<Option<Wa
         return Ok(together(std::iter::once(&Preferences::default())));
     }
     Ok(together(of_space))
+}
+
+/// The same of each of these spaces; those that nobody wants are left out.
+pub(crate) fn all_wanted(
+    storage: &dyn Storage,
+    spaces: impl IntoIterator<Item = SpaceId>,
+) -> Result<BTreeMap<SpaceId, Wanted>, Error> {
+    let mut by_space: BTreeMap<SpaceId, Vec<Preferences>> = BTreeMap::new();
+    for row in rows(storage)? {
+        by_space.entry(row.space).or_default().push(row.preferences);
+    }
+    let usual = [Preferences::default()];
+    let wanted = spaces.into_iter().filter_map(|space| {
+        let preferences = by_space.get(&space).map_or(&usual[..], Vec::as_slice);
+        Some((space, together(preferences.iter())?))
+    });
+    Ok(wanted.collect())
 }
 
 fn together<'p>(all: impl Iterator<Item = &'p Preferences>) -> Option<Wanted> {

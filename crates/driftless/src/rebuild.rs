@@ -14,6 +14,7 @@ use crate::cursor;
 use crate::digest::Sum;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::exchanges;
 use crate::fork;
 use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
@@ -35,7 +36,9 @@ impl Space {
 
     /// Removes the local copy. Other replicas keep theirs; a bundle brings it back.
     pub fn forget(&self) -> Result<(), Error> {
-        self.database().write(|engine| forget(engine, &self.id()))
+        self.database().write(|engine| forget(engine, &self.id()))?;
+        self.database().tell_settings();
+        Ok(())
     }
 }
 
@@ -113,6 +116,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     agreed::forget(storage, space)?;
     cursor::forget(storage, space)?;
     prefs::forget(storage, space)?;
+    exchanges::forget_space(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;

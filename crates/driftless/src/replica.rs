@@ -118,6 +118,8 @@ pub(crate) struct Replica {
     pub alias: Option<String>,
     /// Whether commits arrived since the last flush.
     pub advanced: bool,
+    /// Whether some of them were written here, and some came from elsewhere.
+    pub arrived: [bool; 2],
     /// Whether any commit here takes others back.
     pub retractions: bool,
     /// How far a key had written here when the space was last forgotten: that of the key which asked last.
@@ -225,6 +227,7 @@ impl Replica {
             time: Timestamp::default(),
             alias: None,
             advanced: false,
+            arrived: [false; 2],
             retractions: false,
             forgotten: None,
             authors: HashMap::new(),

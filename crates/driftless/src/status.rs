@@ -10,6 +10,7 @@ use crate::fork::{self, Copied, Fork};
 use crate::guard::{Lost, Restored};
 use crate::layout::{self, State};
 use crate::log;
+use crate::prefs::{self, Wanted};
 use crate::refused::{self, RefusedLine};
 use crate::replica::{self, Counts};
 use crate::space::SpaceSummary;
@@ -39,6 +40,8 @@ pub struct SpaceStatus {
     pub id: SpaceId,
     /// Its name here.
     pub name: String,
+    /// What users want of it together; `None` if it is off for all of them: then nothing is sent or fetched.
+    pub sync: Option<Wanted>,
     /// Visible documents.
     pub documents: u64,
     /// How many commits are in which state.
@@ -96,10 +99,12 @@ fn status(engine: &mut Engine) -> Result<Status, Error> {
 
 fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
     let summary = SpaceSummary::read(engine, id)?;
+    let wanted = prefs::wanted(engine.storage.as_ref(), &id)?;
     let (storage, replica) = engine.parts(&id)?;
     let mut status = SpaceStatus {
         id,
         name: summary.name,
+        sync: wanted,
         documents: summary.documents,
         counts: replica.counts,
         held: Vec::new(),

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use driftless_core::filter::FieldPath;
-use driftless_core::id::PeerId;
+use driftless_core::id::{PeerId, SpaceId};
 use driftless_store::Key;
 
 use super::{Checker, DERIVED, LOST, all};
 use crate::error::Error;
+use crate::exchanges::{Exchanges, Unsent};
 use crate::layout::{self, LogKey};
 use crate::pack;
 use crate::peers::Peer;
@@ -37,6 +38,13 @@ impl Checker<'_> {
             Key::Bytes(hash) => {
                 hash.try_into().is_ok_and(|hash| crate::refused::decode(&hash, row).is_some())
             }
+            Key::U64(_) => false,
+        });
+        self.each(&layout::UNSENT, "unsent", LOST, |key, row| {
+            matches!(key, Key::Bytes(key) if key.len() == 32) && Unsent::decode(row).is_some()
+        });
+        self.each(&layout::EXCHANGES, "exchanges", LOST, |key, row| match key {
+            Key::Bytes(key) => key.len() == 64 && Exchanges::decode(SpaceId([0; 32]), row).is_some(),
             Key::U64(_) => false,
         });
         self.each(&layout::CURSOR, "cursor", DERIVED, |key, row| {

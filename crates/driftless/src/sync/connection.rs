@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
+    /// End the exchange of a space.
+    Close(SpaceId),
     /// Say goodbye and end.
     End,
 }
@@ -174,6 +176,7 @@ pub(crate) async fn run(
                     session.pull_with(space, cursor, budget, wanted);
                 }
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
+                Some(Command::Close(space)) => session.close(&space),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());

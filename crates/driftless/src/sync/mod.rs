@@ -6,5 +6,8 @@ pub(crate) mod pull;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
+pub(crate) mod link;
 pub(crate) mod network;
+pub(crate) mod ledger;
+pub(crate) mod engine;
 pub(crate) mod puller;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
@@ -14,7 +14,7 @@ use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, T
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::agreed;
-use crate::changes::Event;
+use crate::changes::{Changes, Event};
 use crate::database::Database;
 use crate::error::Error;
 use crate::peers::Peer;
@@ -22,6 +22,7 @@ use crate::space::Space;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
 use crate::sync::host::Moved;
+use crate::sync::link::{Connected, Link, Order};
 use crate::ticket::Ticket;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
@@ -34,8 +35,6 @@ const CONNECTIONS_OF_PEER: usize = 16;
 /// A connection on which no space is open for this long makes room where there is none: whoever opens one that it may
 /// not read, or none at all, costs a place and nothing else.
 const IDLE: Duration = Duration::from_secs(10);
-/// The longest pause between two attempts to reach a peer.
-const LONGEST_PAUSE: u64 = 64;
 
 /// How often a served database looks for commits that are due: also a clock that is set forward makes some so.
 const RELEASE: Duration = Duration::from_secs(5);
@@ -77,23 +76,15 @@ impl Drop for Alive {
 struct Shared {
     database: Database,
     transport: Arc<dyn Transport>,
+    /// What changes, until somebody tells it to all connections.
+    changes: Mutex<Option<Changes>>,
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
-    kept: Mutex<BTreeSet<PeerId>>,
-    /// Counts the connections that peers made.
-    arrivals: watch::Sender<u64>,
+    engine: OnceLock<mpsc::UnboundedSender<Order>>,
+    /// No peer is let in.
+    paused: AtomicBool,
     stop: watch::Sender<bool>,
     next: Mutex<u64>,
-}
-
-/// A connection, as others see it.
-struct Connected {
-    peer: PeerId,
-    /// Since when no space is open on it, if none is.
-    idle: watch::Sender<Option<tokio::time::Instant>>,
-    leave: watch::Sender<bool>,
-    /// Of a connection that the peer made: what it may be told, and whether it knows of the spaces that we keep with the peer.
-    inbound: Option<(mpsc::Sender<Command>, AtomicBool)>,
 }
 
 // A connection among those that are counted.
@@ -130,28 +121,17 @@ impl Network {
     pub fn over(database: &Database, transport: Arc<dyn Transport>) -> Result<Self, Error> {
         let (changed, _) = broadcast::channel(CHANGES);
         let (stop, _) = watch::channel(false);
-        let (changes, sender) = (database.changes(), changed.downgrade());
-        // Ends when the database is closed, or at the first change after the network is.
-        std::thread::spawn(move || {
-            while let Some(event) = changes.wait() {
-                let Some(sender) = sender.upgrade() else { return };
-                let space = match event {
-                    Event::Change(change) => Some(change.space),
-                    Event::Missed => None,
-                };
-                // Nobody may be connected.
-                let _ = sender.send(space);
-            }
-        });
+        let changes = Mutex::new(Some(database.changes()));
         let database = database.clone();
         let connected = Mutex::default();
         let shared = Shared {
             database,
             transport,
+            changes,
             changed,
             connected,
-            kept: Mutex::default(),
-            arrivals: watch::Sender::new(0),
+            engine: OnceLock::new(),
+            paused: AtomicBool::new(false),
             stop,
             next: Mutex::new(0),
         };
@@ -159,7 +139,7 @@ impl Network {
         Ok(Self { shared: Arc::new(shared), _alive })
     }
 
-    fn worker(&self) -> Self {
+    pub(crate) fn worker(&self) -> Self {
         Self { shared: self.shared.clone(), _alive: None }
     }
 
@@ -195,15 +175,28 @@ impl Network {
                 };
                 let Ok(connection) = connection else { break };
                 let (commands, receiver) = mpsc::channel(8);
-                let (news, _) = mpsc::unbounded_channel();
-                let place = this.place(connection.peer, CONNECTIONS_OF_PEER, Some(commands.clone()));
+                if this.shared.paused.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let (news, mut heard) = mpsc::unbounded_channel();
+                let peer = connection.peer;
+                let place = this.place(peer, CONNECTIONS_OF_PEER, Some(commands.clone()));
                 let Some(place) = place else { continue };
-                this.shared.arrivals.send_modify(|arrivals| *arrivals += 1);
+                let number = place.number;
+                this.tell_engine(Order::Arrived(Link::new(place.connected.clone(), commands.clone(), false)));
                 let this = this.worker();
                 tokio::spawn(async move {
+                    let listening = async {
+                        while let Some(news) = heard.recv().await {
+                            this.tell_engine(Order::News(peer, number, news));
+                        }
+                    };
+                    let running = this.run(connection, place, Role::Listener, receiver, news);
                     // What went wrong with one connection concerns nobody else; the peer dials again.
-                    let _ = this.run(connection, place, Role::Listener, receiver, news).await;
+                    let (ended, ()) = tokio::join!(running, listening);
                     drop(commands);
+                    this.remember_met(peer).await;
+                    this.tell_engine(Order::Ended(peer, number, ended.err()));
                 });
             }
             listener.close().await;
@@ -315,35 +308,81 @@ impl Network {
         }
     }
 
-    /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
+    /// Starts the sync engine, if it is not at work already: known peers are kept connected, and spaces exchanged as users
+    /// want it, until the network is closed.
     pub fn keep_connected(&self) -> Result<(), Error> {
-        for peer in self.shared.database.peers()? {
-            // One that is kept already is left alone: a second loop would only get in the way of the first.
-            if !self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.id) {
-                continue;
-            }
-            let this = self.worker();
-            tokio::spawn(async move {
-                let mut pause = 1;
-                loop {
-                    let begun = tokio::time::Instant::now();
-                    match this.live(peer.id).await {
-                        Ok(()) => pause = 1,
-                        // It worked for a while: this is a new trouble.
-                        Err(_) if begun.elapsed().as_secs() > LONGEST_PAUSE => pause = 1,
-                        Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+        self.start().map(drop)
+    }
+
+    /// Connects to whoever answers at an address, and remembers that it is there: the address is confirmed from then on.
+    pub async fn connect(&self, address: &Address) -> Result<PeerId, Error> {
+        let mut exchange = self.dial_or_note(address).await?;
+        let peer = exchange.peer;
+        exchange.end().await;
+        self.note_all(peer, address, &[])?;
+        Ok(peer)
+    }
+
+    /// Tries the addresses of a known peer in order, and remembers the one that worked.
+    pub(crate) async fn reach(
+        &self,
+        id: &PeerId,
+        is_good: impl Fn(&Address) -> bool,
+    ) -> Result<Exchange, Error> {
+        let peer = self.database().known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
+        let mut failed = Error::Unreachable(format!("peer {id} has no address"));
+        for (at, text) in peer.addresses.iter().enumerate() {
+            let Some(address) = text.parse::<Address>().ok().filter(&is_good) else { continue };
+            match self.dial(&address.with_peer(*id)).await {
+                Ok(exchange) => {
+                    if at > 0 || !peer.last_error.is_empty() {
+                        self.database().change_peer(*id, |peer| {
+                            peer.prefer(text);
+                            peer.last_error.clear();
+                        })?;
                     }
-                    // Less is known of the peer where this cannot be written; nothing else is lost.
-                    let _ = this.remember(&peer.id);
-                    let mut stop = this.shared.stop.subscribe();
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_secs(pause)) => {}
-                        () = closed(&mut stop) => return,
-                    }
+                    return Ok(exchange);
                 }
-            });
+                Err(error) => failed = error,
+            }
         }
-        Ok(())
+        self.failed(Some(*id), &failed)?;
+        Err(failed)
+    }
+
+    /// Where to tell the engine something; the first who asks makes it.
+    pub(crate) fn engine_orders(
+        &self,
+        make: impl FnOnce() -> mpsc::UnboundedSender<Order>,
+    ) -> mpsc::UnboundedSender<Order> {
+        self.shared.engine.get_or_init(make).clone()
+    }
+
+    /// The connections that peers have made.
+    pub(crate) fn inbound_links(&self) -> Vec<Link> {
+        let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbound = connected
+            .values()
+            .filter_map(|connected| Some(Link::new(connected.clone(), connected.inbound.clone()?, false)));
+        inbound.collect()
+    }
+
+    /// Hears of the end of the network.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.shared.stop.subscribe()
+    }
+
+    /// While it is paused no peer is let in.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
+    }
+
+    // Tells the engine what a connection tells, if there is one.
+    fn tell_engine(&self, order: Order) {
+        if let Some(engine) = self.shared.engine.get() {
+            // One that has ended hears nothing any more.
+            let _ = engine.send(order);
+        }
     }
 
     /// The peers that are connected now.
@@ -370,8 +409,8 @@ impl Network {
         let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
         let idle = watch::Sender::new(Some(tokio::time::Instant::now()));
-        let inbound = inbound.map(|commands| (commands, AtomicBool::new(false)));
-        let place = Arc::new(Connected { peer, idle, leave: watch::Sender::new(false), inbound });
+        let number = *next;
+        let place = Arc::new(Connected { peer, number, idle, leave: watch::Sender::new(false), inbound });
         connected.insert(*next, place.clone());
         Some(Place { shared: self.shared.clone(), connected: place, number: *next })
     }
@@ -381,47 +420,13 @@ impl Network {
         self.shared.stop.send_replace(true);
     }
 
-    // One live connection to a peer, until it ends. Where the peer has connected to us, that one serves both.
-    async fn live(&self, id: PeerId) -> Result<(), Error> {
-        let peer = self.shared.database.find_peer(&id.to_string())?;
-        let spaces = self.spaces_with(&peer)?;
-        if self.follows(&id, &spaces) || self.connected().contains(&id) {
-            return Ok(());
-        }
-        let mut failed = Error::Unreachable(format!("peer {id} has no address"));
-        for address in &peer.addresses {
-            let Ok(address) = address.parse::<Address>() else { continue };
-            match self.dial(&address.with_peer(id)).await {
-                Ok(exchange) => return exchange.keep(self, &spaces).await,
-                Err(error) => failed = error,
-            }
-        }
-        self.failed(Some(id), &failed)?;
-        Err(failed)
-    }
-
-    // What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
-    fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
+    /// What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
+    pub(crate) fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
         let database = &self.shared.database;
         let met = database.read(|engine| agreed::newest(engine.storage.as_ref(), &peer.id))?;
         let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
         let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
         Ok(peer.spaces.iter().copied().chain(met).collect())
-    }
-
-    // Whether a connection that the peer made is there to follow these spaces, of which it is told once.
-    fn follows(&self, peer: &PeerId, spaces: &[SpaceId]) -> bool {
-        let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut inbound = connected.values().filter(|connected| connected.peer == *peer);
-        let Some((commands, told)) = inbound.find_map(|connected| connected.inbound.as_ref()) else {
-            return false;
-        };
-        if !told.load(Ordering::Relaxed) {
-            // One that has too much to do is told the next time.
-            let sent = commands.try_send(Command::OpenAll(spaces.to_vec())).is_ok();
-            told.store(sent, Ordering::Relaxed);
-        }
-        true
     }
 
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
@@ -458,9 +463,32 @@ impl Network {
         let place = this.place(peer, usize::MAX, None);
         let place =
             place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
+        let connected = place.connected.clone();
         let task =
             tokio::spawn(async move { this.run(connection, place, Role::Dialer, receiver, sender).await });
-        Ok(Exchange { peer, commands, news, task })
+        Ok(Exchange { peer, commands, news, task, connected })
+    }
+
+    // All connections hear of every change from the first of them on.
+    fn tell_changes(&self) {
+        let changes = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut changes) = changes else { return };
+        let (changed, mut stop) = (self.shared.changed.downgrade(), self.shared.stop.subscribe());
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    event = changes.next() => event,
+                    () = closed(&mut stop) => return,
+                };
+                let (Some(event), Some(changed)) = (event, changed.upgrade()) else { return };
+                let space = match event {
+                    Event::Change(change) => Some(change.space),
+                    Event::Missed => None,
+                };
+                // Nobody may be connected.
+                let _ = changed.send(space);
+            }
+        });
     }
 
     async fn run(
@@ -473,6 +501,7 @@ impl Network {
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
         let mut state = Some(begin(&self.shared.database, role, connection.peer)?);
+        self.tell_changes();
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
@@ -488,11 +517,17 @@ impl Network {
         done
     }
 
+    async fn remember_met(&self, peer: PeerId) {
+        let this = self.worker();
+        // Less is known of the peer where this cannot be written; nothing else is lost.
+        let _ = tokio::task::spawn_blocking(move || this.remember(&peer)).await;
+    }
+
     // Writes down what connections with a peer came to, if that is news.
     fn remember(&self, peer: &PeerId) -> Result<(), Error> {
         let database = &self.shared.database;
         let met = database.met(peer)?;
-        let known = database.peers()?.into_iter().find(|known| known.id == *peer);
+        let known = database.known_peer(peer)?;
         let news = known.is_some_and(|known| {
             let mut now = known.clone();
             now.take(&met);
@@ -526,9 +561,7 @@ impl Network {
         let met = database.met(&peer)?;
         database.change_peer(peer, |known| {
             known.take(&met);
-            known.addresses.retain(|other| *other != address);
-            known.addresses.insert(0, address);
-            known.addresses.truncate(16);
+            known.prefer(&address);
             let mut spaces: BTreeSet<SpaceId> = known.spaces.iter().copied().collect();
             for (space, error) in outcomes {
                 match error {
@@ -558,6 +591,7 @@ pub(crate) struct Exchange {
     commands: mpsc::Sender<Command>,
     news: mpsc::UnboundedReceiver<News>,
     task: tokio::task::JoinHandle<Result<(), Error>>,
+    connected: Arc<Connected>,
 }
 
 impl Exchange {
@@ -664,47 +698,22 @@ impl Exchange {
         })
     }
 
-    // Until the connection has had its time: it is to be made anew at once.
-    async fn keep(mut self, network: &Network, spaces: &[SpaceId]) -> Result<(), Error> {
-        let (mut stop, mut arrivals) = (network.shared.stop.subscribe(), network.shared.arrivals.subscribe());
-        let _ = self.commands.send(Command::OpenAll(spaces.to_vec())).await;
-        let mut opening: BTreeSet<SpaceId> = spaces.iter().copied().collect();
-        let mut more = false;
-        let us = network.database().peer()?;
-        // Of two that dial each other at once, the dial of the lower one stays.
-        while us <= self.peer || !network.follows(&self.peer, spaces) {
-            // What does not fit into one session goes into the next.
-            if more && opening.is_empty() {
-                break;
+    /// Hands the connection over to the engine, which hears of all its news.
+    pub(crate) fn hand_over(self, network: &Network, orders: &mpsc::UnboundedSender<Order>) {
+        let Self { peer, commands, mut news, task, connected } = self;
+        let link = Link::new(connected, commands, true);
+        let (orders, number, network) = (orders.clone(), link.number, network.worker());
+        // If the engine has ended, the connection ends with what is dropped here.
+        let _ = orders.send(Order::Dialed(peer, Ok(link)));
+        tokio::spawn(async move {
+            while let Some(news) = news.recv().await {
+                // An engine that has ended hears nothing any more.
+                let _ = orders.send(Order::News(peer, number, news));
             }
-            tokio::select! {
-                news = self.news.recv() => match news {
-                    None => return Err(self.failure().await),
-                    Some(News::Unchanged(spaces, _)) => {
-                        for space in spaces {
-                            opening.remove(&space);
-                        }
-                    }
-                    Some(
-                        News::Settled(space, ..)
-                        | News::Stalled(space, ..)
-                        | News::Closed(space)
-                        | News::Declined(space, _),
-                    ) => {
-                        opening.remove(&space);
-                    }
-                    Some(News::Later(space)) => {
-                        opening.remove(&space);
-                        more = true;
-                    }
-                    Some(News::Moved | News::Pulled(..)) => {}
-                },
-                arrived = arrivals.changed() => if arrived.is_err() { break },
-                () = closed(&mut stop) => break,
-            }
-        }
-        self.end().await;
-        Ok(())
+            let error = task.await.ok().and_then(Result::err);
+            network.remember_met(peer).await;
+            let _ = orders.send(Order::Ended(peer, number, error));
+        });
     }
 
     async fn failure(&mut self) -> Error {

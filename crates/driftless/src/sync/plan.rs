@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use driftless_core::id::{PeerId, SpaceId};
 
+pub use crate::exchanges::Unsent;
 use crate::prefs::Wanted;
 
 /// The longest pause between two attempts to reach a peer.
@@ -27,15 +28,6 @@ pub enum Action {
     Check(PeerId),
     /// End the connection: nobody wants anything over it any more.
     HangUp(PeerId),
-}
-
-/// What survives a restart: who has not been reached, and with what.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unsent {
-    /// How often in a row it failed.
-    pub attempts: u32,
-    /// The spaces that wait for the peer.
-    pub spaces: Vec<SpaceId>,
 }
 
 /// How a peer stands with the engine.
@@ -200,6 +192,19 @@ impl Plan {
     /// Whether a space is shared with a peer.
     pub fn shares(&self, peer: &PeerId, space: &SpaceId) -> bool {
         self.peers.get(peer).is_some_and(|known| known.spaces.contains_key(space))
+    }
+
+    /// Whether an exchange of a space with a peer is under way.
+    pub fn is_running(&self, peer: &PeerId, space: &SpaceId) -> bool {
+        let shared = self.peers.get(peer).and_then(|known| known.spaces.get(space));
+        shared.is_some_and(|shared| shared.running)
+    }
+
+    /// The spaces of which an exchange with a peer is under way.
+    pub fn running(&self, peer: &PeerId) -> impl Iterator<Item = SpaceId> {
+        let known = self.peers.get(peer).filter(|known| known.running > 0);
+        let spaces = known.into_iter().flat_map(|known| &known.spaces);
+        spaces.filter(|(_, shared)| shared.running).map(|(space, _)| *space)
     }
 
     /// All peers, and the spaces that are shared with each.
