@@ -24,6 +24,7 @@ use crate::feed::{push, push_wanted};
 use crate::ingest::{Tally, ingest};
 use crate::layout::LogSeq;
 use crate::log;
+use crate::prefs;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
 use crate::sync::pull;
@@ -293,6 +294,8 @@ impl Host {
         let (agreed, here) = self.database.read(|engine| {
             let agreed = agreed::newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
+            let wanted = prefs::all_wanted(engine.storage.as_ref(), agreed.iter().map(|(space, _)| *space))?;
+            let agreed: Vec<_> = agreed.into_iter().filter(|(space, _)| wanted.contains_key(space)).collect();
             Ok((agreed, here))
         })?;
         let here: HashMap<SpaceId, replica::Summary> =
@@ -401,8 +404,11 @@ impl Host {
         mut stream: Stream,
         theirs: Summary,
     ) -> Result<(), Error> {
-        let readable =
-            self.database.read(|engine| Ok(engine.load(&stream.space)? && may_read(engine, &stream)?))?;
+        // What is off for all users here is not exchanged, whoever asks for it.
+        let readable = self.database.read(|engine| {
+            let here = engine.load(&stream.space)? && may_read(engine, &stream)?;
+            Ok(here && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
+        })?;
         if !readable {
             session.handle_opened(slot, None);
             return Ok(());
