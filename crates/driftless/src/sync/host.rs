@@ -17,7 +17,6 @@ use driftless_core::session::{
 };
 use driftless_core::sign::Domain;
 
-use crate::agreed;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -33,6 +32,8 @@ use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
+// Heads that are looked through without going to a thread that may take its time.
+const FEW_HEADS: usize = 64;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
@@ -192,6 +193,38 @@ impl Host {
         self.failure.take().map_or(Ok(()), Err)
     }
 
+    /// Answers what memory alone can answer, if nobody else holds the database; else gives the question back. Never
+    /// waits, so that the end of an exchange in which nothing moves need not wake another thread.
+    pub(crate) fn answer_at_once(&mut self, session: &mut Session, ask: Ask) -> Option<Ask> {
+        let (slot, theirs) = match &ask {
+            Ask::Acknowledged { slot, digest } | Ask::Check { slot, digest, .. } => (*slot, Some(digest)),
+            Ask::Forget { slot } => (*slot, None),
+            _ => return Some(ask),
+        };
+        let Some(stream) = self.streams.get_mut(&slot) else { return Some(ask) };
+        let done = self.database.glance(|engine| {
+            let Some(theirs) = theirs else {
+                return (!engine.agreed.is_full()).then(|| stream.note(engine, &self.peer, 1));
+            };
+            let replica = engine.replicas.get(&stream.space)?;
+            let small = replica.heads.len() <= FEW_HEADS && replica.counts.wanted == 0;
+            if !small || engine.agreed.is_full() || frontier_digest(replica) != *theirs {
+                return None;
+            }
+            stream.reconciler.agree(*theirs, replica.next - 1);
+            stream.note(engine, &self.peer, NOTE_EVERY);
+            Some(())
+        });
+        match (done, ask) {
+            (None, ask) => return Some(ask),
+            // They have our heads: nothing is missing here, and no body.
+            (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
+            (Some(()), Ask::Forget { .. }) => _ = self.streams.remove(&slot),
+            (Some(()), _) => {}
+        }
+        None
+    }
+
     // Takes a page that was pulled; whether nothing of it has to come again.
     fn take(
         &mut self,
@@ -255,7 +288,8 @@ impl Host {
     /// The same for spaces that were not opened, in the order of their ids.
     pub(crate) fn reached_before(&self, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, LogSeq)>, Error> {
         let spaces: BTreeSet<&SpaceId> = spaces.iter().collect();
-        let agreed = self.database.read(|engine| agreed::newest(engine.storage.as_ref(), &self.peer))?;
+        let agreed =
+            self.database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &self.peer))?;
         let reached = agreed.into_iter().filter(|(space, _)| spaces.contains(space));
         Ok(reached.map(|(space, agreed)| (space, agreed.len)).collect())
     }
@@ -264,7 +298,7 @@ impl Host {
     /// others the rules are those under which both met.
     fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
         let (agreed, here) = self.database.read(|engine| {
-            let agreed = agreed::newest(engine.storage.as_ref(), &self.peer)?;
+            let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             Ok((agreed, here))
         })?;
@@ -286,6 +320,15 @@ impl Host {
         Ok(found)
     }
 
+    /// As `end`, if that can be done at once; else gives itself back.
+    pub(crate) fn end_at_once(mut self) -> Option<Self> {
+        let noted = self.database.glance(|engine| {
+            let full = engine.agreed.is_full();
+            (!full).then(|| self.streams.values_mut().for_each(|stream| stream.note(engine, &self.peer, 1)))
+        });
+        if noted.is_some() { None } else { Some(self) }
+    }
+
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
@@ -301,7 +344,7 @@ impl Host {
         salt: Salt,
     ) -> Result<Stream, Error> {
         let agreed =
-            self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
+            self.database.read(|engine| engine.agreed.read(engine.storage.as_ref(), &self.peer, &space))?;
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let reconciler = Reconciler::new(salt, agreed);
         let wanted = VecDeque::new();
@@ -379,21 +422,17 @@ impl Host {
         Ok(())
     }
 
-    // Writes down where both sides met, if that is at least so many commits after what is noted.
+    // Notes where both sides met, if that is at least so many commits after what is noted.
     fn note_agreed(&mut self, slot: Slot, every: u64) -> Result<(), Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
-        let agreed = stream.reconciler.agreed();
-        let len = agreed.last().map_or(0, |agreed| agreed.len);
-        if len < stream.noted.saturating_add(every) {
+        let Some(stream) = self.streams.get_mut(&slot).filter(|stream| stream.to_note(every).is_some())
+        else {
             return Ok(());
-        }
-        self.database.write(|engine| {
-            agreed::write(engine.storage.as_mut(), &self.peer, &stream.space, agreed)?;
-            engine.staged();
-            Ok(())
+        };
+        let full = self.database.read(|engine| {
+            stream.note(engine, &self.peer, every);
+            Ok(engine.agreed.is_full())
         })?;
-        stream.noted = len;
-        Ok(())
+        if full { self.database.flush() } else { Ok(()) }
     }
 
     // The next frame of what the peer lacks.
@@ -401,8 +440,14 @@ impl Host {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
         // Nothing is sent before it is durable here.
         self.database.flush_if_staged()?;
+        let nothing = self.database.read(|engine| {
+            let replica = engine.replicas.get(&stream.space);
+            let last = replica.map(|replica| replica.next - 1);
+            Ok(stream.wanted.is_empty()
+                && last.is_some_and(|last| stream.reconciler.plan().peek(last).is_none()))
+        })?;
         let moved = &mut self.moved;
-        self.database.read_many(|engine| {
+        let look = |engine: &mut Engine| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }
@@ -411,7 +456,8 @@ impl Host {
                 return Ok((!stream.by_peer).then(ReadFrame::default));
             }
             next_frame(engine, stream, moved).map(Some)
-        })
+        };
+        if nothing { self.database.read(look) } else { self.database.read_many(look) }
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
@@ -564,6 +610,19 @@ impl Host {
 }
 
 impl Stream {
+    // What is to be noted of where both sides met, if that is at least so many commits after what is noted.
+    fn to_note(&self, every: u64) -> Option<&Agreed> {
+        self.reconciler.agreed().last().filter(|agreed| agreed.len >= self.noted.saturating_add(every))
+    }
+
+    fn note(&mut self, engine: &mut Engine, peer: &PeerId, every: u64) {
+        let Some(len) = self.to_note(every).map(|agreed| agreed.len) else { return };
+        if engine.writable {
+            engine.agreed.note(peer, &self.space, self.reconciler.agreed());
+        }
+        self.noted = len;
+    }
+
     // The peer has this commit: it sent it.
     fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;

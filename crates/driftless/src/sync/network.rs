@@ -445,7 +445,9 @@ impl Network {
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
-        if let Some((_, host)) = state {
+        if let Some((_, host)) = state
+            && let Some(host) = host.end_at_once()
+        {
             // What is noted is a hint: that it could not be written is no reason to say that the exchange failed.
             let _ = tokio::task::spawn_blocking(move || host.end()).await;
         }
