@@ -34,7 +34,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, sync. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync. If left unset, all.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -49,7 +49,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -59,10 +59,8 @@ const BENCHES: [(&str, Bench); 10] = [
     ("find", finding::run),
     ("exchange", exchange::run),
     ("network", network::run),
-    ("sync", |place, results| {
-        matrix::run(place, results)?;
-        sync::run(place, results)
-    }),
+    ("shapes", matrix::run),
+    ("sync", sync::run),
 ];
 
 fn main() -> Result<(), Failure> {
