@@ -305,6 +305,13 @@ impl Database {
         result
     }
 
+    /// Looks at memory; `None` where somebody else holds the lock, or the database has stopped. Never waits.
+    pub(crate) fn glance<T>(&self, look: impl FnOnce(&mut Engine) -> Option<T>) -> Option<T> {
+        let mut engine = self.shared.engine.try_lock().ok()?;
+        engine.check().ok()?;
+        look(&mut engine)
+    }
+
     /// As `read`, for what reads many rows: storage takes its locks once, and not for each.
     pub(crate) fn read_many<T>(
         &self,

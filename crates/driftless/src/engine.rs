@@ -11,6 +11,7 @@ use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::sign::NodeKey;
 use driftless_store::{Key, Order, Storage};
 
+use crate::agreed::Meetings;
 use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
@@ -46,6 +47,8 @@ pub(crate) struct Engine {
     pub(crate) node: NodeKey,
     /// What connections came to since the database was opened.
     pub(crate) met: HashMap<PeerId, Met>,
+    /// Where this database and its peers last had the same.
+    pub(crate) agreed: Meetings,
     /// Where nothing may be written with the own key.
     pub(crate) guards: Guards,
     pub(crate) poisoned: Option<String>,
@@ -123,6 +126,7 @@ impl Engine {
             copied,
             node: NodeKey::from_seed(&node),
             met: HashMap::new(),
+            agreed: Meetings::default(),
             guards,
             poisoned: None,
             room: Room::default(),
@@ -260,7 +264,7 @@ impl Engine {
     /// Makes everything staged durable. An error poisons the database: nothing of it was acknowledged.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.check()?;
-        if self.staged == 0 && !self.view.is_dirty() {
+        if self.staged == 0 && !self.view.is_dirty() && !self.agreed.is_waiting() {
             return Ok(());
         }
         let done = self.write_all();
@@ -288,6 +292,7 @@ impl Engine {
         }
         let numbers = layout::key([self.view.next_number(), collection, index, self.journal.last()]);
         self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;
+        self.agreed.flush(self.storage.as_mut())?;
         self.storage.commit()?;
         self.staged = 0;
         self.flushes += 1;

@@ -113,11 +113,11 @@ pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
 #[doc(hidden)]
 pub use sync::driven::{DrivenSession, SessionTurn};
-pub use sync::host::Moved;
 pub use sync::network::{Network, Synced};
 #[doc(hidden)]
 pub use sync::plan;
 pub use sync::puller::Pulled;
+pub use sync::stream::Moved;
 pub use ticket::{Invite, Ticket};
 pub use transaction::{Insert, Transaction, Written};
 pub use typed::TypedCollection;

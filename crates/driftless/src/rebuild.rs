@@ -97,6 +97,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.write_view()?;
     clear_view(engine, space)?;
     engine.journal.all_moved();
+    engine.agreed.forget(space);
     let own = engine.author();
     let number = engine.parts(space)?.1.number;
     for name in Collections::names(engine.storage.as_ref(), number)? {

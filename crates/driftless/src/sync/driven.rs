@@ -61,6 +61,11 @@ impl DrivenSession {
         Ok(self.session.handle_frame(message)?)
     }
 
+    /// The connection is gone.
+    pub fn end(self) -> Result<(), Error> {
+        self.host.end()
+    }
+
     /// Does what the session asks of the database; gives its messages for the other side, and its news.
     pub fn work(&mut self) -> Result<(Vec<Vec<u8>>, Vec<Event>), Error> {
         let (mut messages, mut news) = (Vec::new(), Vec::new());

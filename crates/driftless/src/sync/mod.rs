@@ -3,6 +3,7 @@
 pub mod plan;
 pub(crate) mod space_graph;
 pub(crate) mod pull;
+pub(crate) mod stream;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;

@@ -13,7 +13,6 @@ use driftless_core::session::{InviteProof, PullEnd, Role};
 use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::agreed;
 use crate::changes::Event;
 use crate::database::Database;
 use crate::error::Error;
@@ -21,7 +20,7 @@ use crate::peers::Peer;
 use crate::space::Space;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
-use crate::sync::host::Moved;
+use crate::sync::stream::Moved;
 use crate::ticket::Ticket;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
@@ -403,7 +402,7 @@ impl Network {
     // What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
     fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
         let database = &self.shared.database;
-        let met = database.read(|engine| agreed::newest(engine.storage.as_ref(), &peer.id))?;
+        let met = database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &peer.id))?;
         let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
         let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
         Ok(peer.spaces.iter().copied().chain(met).collect())
@@ -481,7 +480,9 @@ impl Network {
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
-        if let Some((_, host)) = state {
+        if let Some((_, host)) = state
+            && let Some(host) = host.end_at_once()
+        {
             // What is noted is a hint: that it could not be written is no reason to say that the exchange failed.
             let _ = tokio::task::spawn_blocking(move || host.end()).await;
         }
