@@ -5,6 +5,8 @@
 mod codec;
 pub mod invite;
 
+use std::fmt;
+
 use crate::id::{AuthorId, CommitId};
 use crate::sign::Signature;
 
@@ -82,6 +84,17 @@ impl Permission {
     /// Whether somebody who has `self` loses something when given `next`: a level, strength, or all.
     pub fn is_weakened_by(self, next: Option<Self>) -> bool {
         next.is_none_or(|next| next.level() < self.level() || next.strength() > self.strength())
+    }
+}
+
+/// As the command line reads and prints it: `read`, `write:5`, `admin:2`.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("read"),
+            Self::Write(Strength(strength)) => write!(f, "write:{strength}"),
+            Self::Admin(Strength(strength)) => write!(f, "admin:{strength}"),
+        }
     }
 }
 
