@@ -102,7 +102,6 @@ struct Stream {
     space: SpaceId,
     keys: Vec<AuthorId>,
     invite: Option<Box<InviteProof>>,
-    by_peer: bool,
     /// What the peer lacks, and where both sides met.
     reconciler: Reconciler,
     /// Where they had met when that was last noted.
@@ -135,8 +134,7 @@ impl Host {
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite, theirs, salt } => {
-                let by_peer = theirs.is_some();
-                let stream = self.stream(space, keys, invite, by_peer, salt)?;
+                let stream = self.stream(space, keys, invite, salt)?;
                 let opened = self.open(slot, stream, theirs.as_ref())?;
                 session.handle_opened(slot, opened);
             }
@@ -297,7 +295,6 @@ impl Host {
         space: SpaceId,
         keys: Vec<AuthorId>,
         invite: Option<Box<InviteProof>>,
-        by_peer: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
         let agreed =
@@ -305,7 +302,7 @@ impl Host {
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let reconciler = Reconciler::new(salt, agreed);
         let wanted = VecDeque::new();
-        Ok(Stream { space, keys, invite, by_peer, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
+        Ok(Stream { space, keys, invite, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
     }
 
     // `theirs`: what the peer said that it has, if it asked.
@@ -407,8 +404,8 @@ impl Host {
                 return Ok(Some(ReadFrame::default()));
             }
             if !may_read(engine, stream)? {
-                // It gives and gets nothing, not even what our heads are.
-                return Ok((!stream.by_peer).then(ReadFrame::default));
+                // It gets nothing, not even what our heads are.
+                return Ok(None);
             }
             next_frame(engine, stream, moved).map(Some)
         })

@@ -380,7 +380,13 @@ impl Network {
         for address in &peer.addresses {
             let Ok(address) = address.parse::<Address>() else { continue };
             match self.dial(&address.with_peer(id)).await {
-                Ok(exchange) => return exchange.keep(&peer.spaces, self.shared.stop.subscribe()).await,
+                Ok(exchange) => {
+                    let kept = exchange.keep(&peer.spaces, self.shared.stop.subscribe()).await;
+                    if let Err(error @ Error::NotOpen(_)) = &kept {
+                        self.failed(Some(id), error)?;
+                    }
+                    return kept;
+                }
                 Err(error) => failed = error,
             }
         }
@@ -627,11 +633,37 @@ impl Exchange {
         })
     }
 
+    // Keeps spaces live. One that the peer closed is asked for again now and then: it may be opened again. When all are
+    // closed, so is the connection.
     async fn keep(mut self, spaces: &[SpaceId], mut stop: watch::Receiver<bool>) -> Result<(), Error> {
         let _ = self.commands.send(Command::OpenAll(spaces.to_vec())).await;
+        let mut open: BTreeSet<SpaceId> = spaces.iter().copied().collect();
+        let mut withheld = BTreeSet::new();
+        let mut again = tokio::time::interval(Duration::from_secs(LONGEST_PAUSE));
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        again.reset();
         loop {
             tokio::select! {
-                news = self.news.recv() => if news.is_none() { return Err(self.failure().await) },
+                news = self.news.recv() => match news {
+                    None => return Err(self.failure().await),
+                    Some(News::Closed(space)) => {
+                        withheld.insert(space);
+                        if open.remove(&space) && open.is_empty() {
+                            self.end().await;
+                            return Err(Error::NotOpen(space));
+                        }
+                    }
+                    Some(News::Settled(space, ..)) => {
+                        withheld.remove(&space);
+                        open.insert(space);
+                    }
+                    Some(_) => {}
+                },
+                _ = again.tick(), if !withheld.is_empty() => {
+                    for space in &withheld {
+                        let _ = self.commands.send(Command::Open(*space, None)).await;
+                    }
+                }
                 () = closed(&mut stop) => {
                     self.end().await;
                     return Ok(());
