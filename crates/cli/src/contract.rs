@@ -214,8 +214,7 @@ impl From<driftless::Ruling> for Ruling {
     fn from(ruling: driftless::Ruling) -> Self {
         let driftless::Ruling { commit, author, time, permission, about, kind, void } = ruling;
         let permission = permission.map(|permission| permission.to_string());
-        let about = crate::output::subject_text(&about);
-        Self { commit, author, time: time.ms(), permission, about, kind, void }
+        Self { commit, author, time: time.ms(), permission, about: about.to_string(), kind, void }
     }
 }
 

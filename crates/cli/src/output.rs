@@ -244,10 +244,7 @@ pub(crate) fn permission_text(permission: Permission) -> String {
 
 /// An author id or `*`: as `grant` reads it.
 pub(crate) fn subject_text(subject: &Subject) -> String {
-    match subject {
-        Subject::Key(author) => author.to_string(),
-        Subject::Anyone => "*".to_owned(),
-    }
+    subject.to_string()
 }
 
 /// `5127` as `5,127`.

@@ -107,6 +107,16 @@ pub enum Subject {
     Anyone,
 }
 
+/// As the command line reads and prints it: an author id, or `*`.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(author) => author.fmt(f),
+            Self::Anyone => f.write_str("*"),
+        }
+    }
+}
+
 /// One thing a rule commit says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuleOperator {
