@@ -122,7 +122,8 @@ impl GrantPlan {
 }
 
 impl Space {
-    /// Gives a key, or anyone, a permission. A weaker one than now keeps the commits that are here.
+    /// Gives a key, or anyone, a permission. A weaker one than now keeps the commits that are here. It asks nothing and
+    /// warns of nothing: `plan_grant` tells a person first.
     pub fn grant(&self, subject: Subject, permission: Permission) -> Result<CommitId, Error> {
         self.database().write(|engine| engine.grant(&self.id(), subject, Some(permission)))
     }
