@@ -1,9 +1,13 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
+mod member;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -208,18 +212,28 @@ changes fields.")]
         to: Option<String>,
     },
 
-    /// Say why a document is, or is not, here or at a peer
+    /// Say why a document is, or is not, here or at a peer; or why a key may do what it may
     #[command(after_help = "EXAMPLES
   driftless explain world subdivisions FI-18
   driftless explain world subdivisions FI-18 --peer p_abcd2345 --json
+  driftless explain world --key a_abcd2345
 
 Each line is a step of the decision; `!!` marks those that stand in the way, and the end says what to do about the first.")]
     Explain {
-        #[command(flatten)]
-        document: OneDocument,
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// The collection
+        #[arg(required_unless_present = "key", requires = "id")]
+        collection: Option<String>,
+        /// The id of the document: a word, an integer, a quoted string, or a list of these as JSON
+        #[arg(allow_negative_numbers = true)]
+        id: Option<String>,
         /// Also at this peer: its id, or the first 8 or more characters
         #[arg(long)]
         peer: Option<String>,
+        /// A key instead of a document: an author id or a prefix of it, or the name of a user here
+        #[arg(long, conflicts_with_all = ["collection", "peer"])]
+        key: Option<String>,
     },
 
     /// Change fields of a document with operators
@@ -370,41 +384,16 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
         space: String,
     },
 
-    /// Give somebody a permission in a space
-    #[command(after_help = "EXAMPLES
-  driftless grant notes a_abcd... write
-  driftless grant notes '*' read
-  driftless grant notes a_abcd... admin:20
+    #[command(flatten)]
+    Member(MemberCommand),
 
-A strength after the colon says how far the key's own statements reach: smaller is stronger, and only the stronger act on
-the weaker. If left out, an admin gets 10 and a writer 100.")]
-    Grant {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// An author id, or `*` for anyone
-        subject: String,
-        /// `read`, `write` or `admin`; the last two with a strength, if you like: `write:5`
-        permission: String,
-    },
-
-    /// Take a permission away; what the subject wrote until now stays
-    #[command(after_help = "EXAMPLES
-  driftless revoke notes a_abcd...
-  driftless revoke notes '*'")]
-    Revoke {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// An author id, or `*` for anyone
-        subject: String,
-    },
-
-    /// Print who may do what in a space
-    #[command(after_help = "EXAMPLES
-  driftless members notes")]
-    Members {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-    },
+    /// Try the rules of a space
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless policy test notes cases.json"
+    )]
+    Policy(PolicyCommand),
 
     /// Print what is applied, waiting, without effect or refused, and why
     #[command(after_help = "EXAMPLES

@@ -156,13 +156,45 @@ impl From<driftless::Digest> for Digest {
     }
 }
 
-/// After `grant` and `revoke`; `permission` is null after `revoke`.
+/// After `grant` and `revoke`; a permission is null where there is none. `commit` is null after `--dry-run`. `kept` is null
+/// where nothing was taken away; `lost` counts commits that do not count any more. `exchanged` is null where this space was
+/// never exchanged with anybody.
 #[derive(Serialize)]
 pub(crate) struct Granted {
     pub(crate) space: SpaceId,
     pub(crate) subject: String,
+    pub(crate) present: Option<String>,
     pub(crate) permission: Option<String>,
+    pub(crate) commit: Option<CommitId>,
+    pub(crate) kept: Option<Vec<Kept>>,
+    pub(crate) lost: Vec<Loss>,
+    pub(crate) late: Option<Late>,
+    pub(crate) exchanged: Option<u64>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A commit that stays, and how many of its author's stay with it.
+#[derive(Serialize)]
+pub(crate) struct Kept {
+    pub(crate) author: AuthorId,
     pub(crate) commit: CommitId,
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) commits: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Loss {
+    pub(crate) author: AuthorId,
+    pub(crate) commits: u64,
+}
+
+/// Commits of the subject that came only after `since`, and say that they are from `written` on.
+#[derive(Serialize)]
+pub(crate) struct Late {
+    pub(crate) commits: u64,
+    pub(crate) written: u64,
+    pub(crate) since: u64,
 }
 
 /// Somebody whom the rules name.
@@ -171,6 +203,51 @@ pub(crate) struct Member {
     pub(crate) subject: String,
     pub(crate) permission: String,
     pub(crate) you: bool,
+}
+
+/// What somebody may do now: `permission` is null where it is nothing, `as_anyone` where no statement that counts names the
+/// key. Of several in `decided_by` the weakest holds.
+#[derive(Serialize)]
+pub(crate) struct Effective {
+    pub(crate) subject: String,
+    pub(crate) permission: Option<String>,
+    pub(crate) as_anyone: bool,
+    pub(crate) you: bool,
+    pub(crate) decided_by: Vec<Ruling>,
+    pub(crate) void: Vec<Ruling>,
+}
+
+/// A statement: `about` is the key or `*`, `kind` is `genesis`, `grant` or `invite`; `void` says why it does not count, or
+/// is null.
+#[derive(Serialize)]
+pub(crate) struct Ruling {
+    pub(crate) commit: CommitId,
+    pub(crate) author: AuthorId,
+    pub(crate) time: u64,
+    pub(crate) permission: Option<String>,
+    pub(crate) about: String,
+    pub(crate) kind: &'static str,
+    pub(crate) void: Option<String>,
+}
+
+impl From<driftless::Ruling> for Ruling {
+    fn from(ruling: driftless::Ruling) -> Self {
+        let driftless::Ruling { commit, author, time, permission, about, kind, void } = ruling;
+        let permission = permission.map(|permission| permission.to_string());
+        Self { commit, author, time: time.ms(), permission, about: about.to_string(), kind, void }
+    }
+}
+
+/// One case of `policy test`, numbered from 1. `found` and `expected` are `allowed`, `refused` or `void`.
+#[derive(Serialize)]
+pub(crate) struct Case {
+    pub(crate) case: usize,
+    pub(crate) who: String,
+    pub(crate) does: String,
+    pub(crate) expected: &'static str,
+    pub(crate) found: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) because: String,
 }
 
 /// `ok` is true when nothing is held, void, wanted, refused or forked. `copied` is null unless another copy of this

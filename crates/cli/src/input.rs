@@ -116,15 +116,28 @@ fn time(word: &str) -> Option<u64> {
     Some((days * 86_400 + second) * 1000 + 999)
 }
 
-/// An author id, or `*` for anyone.
-pub(crate) fn subject(word: &str) -> Result<Subject, Failure> {
-    if word == "*" {
-        return Ok(Subject::Anyone);
-    }
-    word.parse::<AuthorId>().map(Subject::Key).map_err(|error| {
-        let hint = "a subject is an author id, which `driftless status` shows its owner, or '*' for anyone";
-        Failure::invalid("invalid_subject", error, hint)
+/// Whom a word names: an author id or a prefix of it, the name of a user here, or `*` for anyone.
+pub(crate) fn subject(space: &Space, word: &str) -> Result<Subject, Failure> {
+    space.find_subject(word).map_err(|error| match error.code() {
+        "not_found" => Failure::invalid("invalid_subject", &error, error.hint()),
+        _ => error.into(),
     })
+}
+
+/// One key: an author id or a prefix of it, or the name of a user here.
+pub(crate) fn key(space: &Space, word: &str) -> Result<AuthorId, Failure> {
+    match subject(space, word)? {
+        Subject::Key(author) => Ok(author),
+        Subject::Anyone => {
+            let hint = "name one key; `driftless members SPACE --effective` shows those that are known";
+            Err(Failure::invalid("invalid_subject", "`*` is anyone, and no key", hint))
+        }
+    }
+}
+
+/// A permission, or `none`.
+pub(crate) fn permission_or_none(word: &str) -> Result<Option<Permission>, Failure> {
+    if word == "none" { Ok(None) } else { permission(word).map(Some) }
 }
 
 /// `read`, `write` or `admin`; the last two may carry a strength, `write:5`.

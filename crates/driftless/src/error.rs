@@ -155,6 +155,9 @@ impl Error {
             Self::NotFound { what: "database", .. } => {
                 "`driftless init` makes one; `--dir` names another folder"
             }
+            Self::NotFound { what: "key", .. } => {
+                "a key is an author id, or its first 8 or more characters if the space knows it, or a user's name here"
+            }
             Self::NotFound { .. } => "check the name",
             Self::Ambiguous { .. } => "give more characters of the id",
             Self::NotPermitted(_) => "`driftless members SPACE` shows who may do what; an admin can `grant`",

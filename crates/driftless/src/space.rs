@@ -169,16 +169,6 @@ impl Space {
         })
     }
 
-    /// Gives a key, or anyone, a permission. A weaker one than now keeps the commits that are here.
-    pub fn grant(&self, subject: Subject, permission: Permission) -> Result<CommitId, Error> {
-        self.database.write(|engine| engine.grant(&self.id, subject, Some(permission)))
-    }
-
-    /// Takes every permission away. Commits that are here stay; what the key writes without knowing of this is void.
-    pub fn revoke(&self, subject: Subject) -> Result<CommitId, Error> {
-        self.database.write(|engine| engine.grant(&self.id, subject, None))
-    }
-
     /// Everybody who has a permission, the strongest first.
     pub fn members(&self) -> Result<Vec<Member>, Error> {
         self.database.read(|engine| {

@@ -4,6 +4,7 @@ use driftless_core::clock::Timestamp;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 
 use crate::database::Database;
+use crate::decided;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork::{self, Copied, Fork};
@@ -118,7 +119,11 @@ fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
         if lines.len() < SHOWN {
             let row = log::row(storage, at)?;
             let author = replica.author(storage, row.author)?;
-            let reason = why(state).to_owned();
+            let reason = match state {
+                State::Void => decided::why_void(storage, replica, at, &row)?,
+                _ => None,
+            };
+            let reason = reason.unwrap_or_else(|| why(state).to_owned());
             lines.push(Pending { commit: row.id, author, time: row.time, reason });
         }
     }

@@ -81,27 +81,6 @@ impl Engine {
         self.enter_own(&commit)
     }
 
-    /// Gives or takes away a permission. Taking away keeps what this database has seen of the subject.
-    pub(crate) fn grant(
-        &mut self,
-        space: &SpaceId,
-        subject: Subject,
-        permission: Option<Permission>,
-    ) -> Result<CommitId, Error> {
-        self.present(space)?;
-        let (storage, replica) = self.parts(space)?;
-        let present = match &subject {
-            Subject::Key(author) => replica.rules.member(author).map(|standing| standing.permission),
-            Subject::Anyone => replica.rules.members().get(&Subject::Anyone).copied(),
-        };
-        let weakens = match present {
-            Some(present) => present.is_weakened_by(permission),
-            None => permission.is_none(),
-        };
-        let keep = if weakens { Some(seen(storage, replica, &subject)?) } else { None };
-        self.write_rules(space, vec![RuleOperator::Grant { subject, permission, keep }])
-    }
-
     /// What a new commit of this user would build on, if the user may write documents in a space.
     pub(crate) fn may_write(&mut self, space: &SpaceId) -> Result<Parents, Error> {
         self.present(space)?;
@@ -202,10 +181,14 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
     }
 }
 
-// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
-// was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
-// of this database has begun and whose end has not come: what is written here must not become its end.
-fn own_last(storage: &dyn Storage, replica: &mut Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
+/// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
+/// was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
+/// of this database has begun and whose end has not come: what is written here must not become its end.
+pub(crate) fn own_last(
+    storage: &dyn Storage,
+    replica: &mut Replica,
+    author: &AuthorId,
+) -> Result<Option<Facts>, Error> {
     let Some(number) = replica.author_number(storage, author)? else { return Ok(None) };
     let mut last: Option<Facts> = None;
     for tip in replica.tips_of(number) {
@@ -230,8 +213,12 @@ fn own_last(storage: &dyn Storage, replica: &mut Replica, author: &AuthorId) -> 
     Ok(last)
 }
 
-// The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
-fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Result<Vec<CommitId>, Error> {
+/// The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
+pub(crate) fn seen(
+    storage: &dyn Storage,
+    replica: &mut Replica,
+    subject: &Subject,
+) -> Result<Vec<CommitId>, Error> {
     let tips: Vec<(u32, u64)> = replica.tips.iter().map(|((author, _), tip)| (*author, tip.at)).collect();
     let mut kept: Vec<(u64, CommitId)> = Vec::new();
     for (author, at) in tips {

@@ -9,6 +9,7 @@ mod history;
 mod index;
 mod member;
 mod network;
+mod policy_test;
 mod prefs;
 mod query;
 mod repair;
@@ -30,7 +31,7 @@ use driftless::{Access, Collection, Database, Network, OpenMode, Space};
 use etcetera::BaseStrategy;
 use tokio::runtime::Handle;
 
-use crate::args::{Arguments, Command, Global, InCollection};
+use crate::args::{Arguments, Command, Global, InCollection, OneDocument, PolicyCommand};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, print_failure};
 use crate::terminal::{Input, Looks, Terminal};
@@ -121,7 +122,15 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         }
         Command::Get { document, at } => document::get(context, &document, at.as_deref()),
         Command::Diff { document, from, to } => document::diff(context, &document, &from, to.as_deref()),
-        Command::Explain { document, peer } => explain::run(context, &document, peer.as_deref()),
+        Command::Explain { space, key: Some(key), .. } => explain::key(context, &space, &key),
+        Command::Explain { space, collection, id, peer, key: None } => {
+            let (collection, id) = (collection.unwrap_or_default(), id.unwrap_or_default());
+            explain::run(
+                context,
+                &OneDocument { at: InCollection { space, collection }, id },
+                peer.as_deref(),
+            )
+        }
         Command::Edit { document, operators } => document::edit(context, &document, &operators),
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
@@ -138,11 +147,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             history::log(context, &space, collection.zip(id), limit)
         }
         Command::Digest { space } => history::digest(context, &space),
-        Command::Grant { space, subject, permission } => {
-            member::grant(context, &space, &subject, &permission)
-        }
-        Command::Revoke { space, subject } => member::revoke(context, &space, &subject),
-        Command::Members { space } => member::members(context, &space),
+        Command::Member(command) => member::run(context, command),
+        Command::Policy(PolicyCommand::Test { space, file }) => policy_test::run(context, &space, &file),
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Doctor { fix, keep_key } => doctor::run(context, fix, keep_key),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),

@@ -5,6 +5,8 @@
 mod codec;
 pub mod invite;
 
+use std::fmt;
+
 use crate::id::{AuthorId, CommitId};
 use crate::sign::Signature;
 
@@ -85,6 +87,17 @@ impl Permission {
     }
 }
 
+/// As the command line reads and prints it: `read`, `write:5`, `admin:2`.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("read"),
+            Self::Write(Strength(strength)) => write!(f, "write:{strength}"),
+            Self::Admin(Strength(strength)) => write!(f, "admin:{strength}"),
+        }
+    }
+}
+
 /// Whom a statement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
@@ -92,6 +105,16 @@ pub enum Subject {
     Key(AuthorId),
     /// Every key that no statement names (`*`).
     Anyone,
+}
+
+/// As the command line reads and prints it: an author id, or `*`.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(author) => author.fmt(f),
+            Self::Anyone => f.write_str("*"),
+        }
+    }
 }
 
 /// One thing a rule commit says.

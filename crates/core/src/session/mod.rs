@@ -224,7 +224,11 @@ impl Session {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let (space, yielded) = (exchange.space, exchange.yielded.take());
         if exchange.unasked && !opened.as_ref().is_some_and(|opened| opened.readable) {
-            return self.leave_out(slot);
+            let met = if exchange.woken { self.met_in(slot, &space) } else { None };
+            let Some(met) = met else { return self.leave_out(slot) };
+            // The peer counts on hearing of it. It hears that it will not, and nothing that is new.
+            self.send(&met);
+            return self.shut(slot, true);
         }
         let Some(opened) = opened else {
             let Some(invite) = yielded else { return self.shut(slot, true) };
@@ -270,14 +274,17 @@ impl Session {
     }
 
     /// The next frame of what the peer lacks; `None` if there is nothing more for now. `digest` and `heads` are ours now.
-    /// Nothing at all where the peer may not read any more.
+    /// Nothing at all where the peer may not read any more: then the space is closed, unless it was opened here on purpose,
+    /// to receive.
     pub fn handle_read(&mut self, slot: Slot, read: Option<ReadFrame>) {
         let room = self.room();
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         if !exchange.reading {
             return;
         }
-        let Some(read) = read else { return self.shut(slot, true) };
+        let Some(read) = read.or_else(|| exchange.is_asked_for().then(ReadFrame::default)) else {
+            return self.shut(slot, true);
+        };
         exchange.reading = false;
         self.reading = self.reading.saturating_sub(1);
         match read.frame {

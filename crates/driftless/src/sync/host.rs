@@ -73,8 +73,7 @@ impl Host {
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite, theirs, salt } => {
-                let by_peer = theirs.is_some();
-                let stream = self.stream(space, keys, invite, by_peer, salt)?;
+                let stream = self.stream(space, keys, invite, theirs.is_some(), salt)?;
                 match theirs {
                     Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
                     None => {
@@ -294,7 +293,7 @@ impl Host {
         space: SpaceId,
         keys: Vec<AuthorId>,
         invite: Option<Box<InviteProof>>,
-        by_peer: bool,
+        opening: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
         let agreed =
@@ -307,8 +306,7 @@ impl Host {
             space,
             keys,
             invite,
-            by_peer,
-            opening: by_peer,
+            opening,
             reconciler,
             noted,
             wanted,
@@ -441,8 +439,8 @@ impl Host {
                 return Ok(Some(ReadFrame::default()));
             }
             if !may_read(engine, stream)? {
-                // It gives and gets nothing, not even what our heads are.
-                return Ok((!stream.by_peer).then(ReadFrame::default));
+                // It gets nothing, not even what our heads are.
+                return Ok(None);
             }
             next_frame(engine, stream, moved).map(Some)
         };

@@ -391,7 +391,13 @@ impl Network {
         for address in &peer.addresses {
             let Ok(address) = address.parse::<Address>() else { continue };
             match self.dial(&address.with_peer(id)).await {
-                Ok(exchange) => return exchange.keep(self, &spaces).await,
+                Ok(exchange) => {
+                    let kept = exchange.keep(self, &spaces).await;
+                    if let Err(error @ Error::NotOpen(_)) = &kept {
+                        self.failed(Some(id), error)?;
+                    }
+                    return kept;
+                }
                 Err(error) => failed = error,
             }
         }
@@ -665,13 +671,18 @@ impl Exchange {
         })
     }
 
-    // Until the connection has had its time: it is to be made anew at once.
+    // Until the connection has had its time: it is to be made anew at once. A space that the peer closed is asked for
+    // again now and then: it may be opened again. When all are closed, so is the connection.
     async fn keep(mut self, network: &Network, spaces: &[SpaceId]) -> Result<(), Error> {
         let (mut stop, mut arrivals) = (network.shared.stop.subscribe(), network.shared.arrivals.subscribe());
         let _ = self.commands.send(Command::OpenAll(spaces.to_vec())).await;
         let mut opening: BTreeSet<SpaceId> = spaces.iter().copied().collect();
+        let (mut open, mut withheld) = (opening.clone(), BTreeSet::new());
         let mut more = false;
         let us = network.database().peer()?;
+        let mut again = tokio::time::interval(Duration::from_secs(LONGEST_PAUSE));
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        again.reset();
         // Of two that dial each other at once, the dial of the lower one stays.
         while us <= self.peer || !network.follows(&self.peer, spaces) {
             // What does not fit into one session goes into the next.
@@ -686,12 +697,20 @@ impl Exchange {
                             opening.remove(&space);
                         }
                     }
-                    Some(
-                        News::Settled(space, ..)
-                        | News::Stalled(space, ..)
-                        | News::Closed(space)
-                        | News::Declined(space, _),
-                    ) => {
+                    Some(News::Closed(space)) => {
+                        opening.remove(&space);
+                        withheld.insert(space);
+                        if open.remove(&space) && open.is_empty() {
+                            self.end().await;
+                            return Err(Error::NotOpen(space));
+                        }
+                    }
+                    Some(News::Settled(space, ..)) => {
+                        opening.remove(&space);
+                        withheld.remove(&space);
+                        open.insert(space);
+                    }
+                    Some(News::Stalled(space, ..) | News::Declined(space, _)) => {
                         opening.remove(&space);
                     }
                     Some(News::Later(space)) => {
@@ -700,6 +719,11 @@ impl Exchange {
                     }
                     Some(News::Moved | News::Pulled(..)) => {}
                 },
+                _ = again.tick(), if !withheld.is_empty() => {
+                    for space in &withheld {
+                        let _ = self.commands.send(Command::Open(*space, None)).await;
+                    }
+                }
                 arrived = arrivals.changed() => if arrived.is_err() { break },
                 () = closed(&mut stop) => break,
             }

@@ -73,7 +73,6 @@ pub(super) struct Stream {
     pub(super) space: SpaceId,
     pub(super) keys: Vec<AuthorId>,
     pub(super) invite: Option<Box<InviteProof>>,
-    pub(super) by_peer: bool,
     /// The peer opened it, and is not answered yet.
     pub(super) opening: bool,
     /// What the peer lacks, and where both sides met.
