@@ -22,6 +22,7 @@ use crate::moved::{Journal, Position};
 use crate::pack::Packed;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
+use crate::requests::Requests;
 use crate::user::User;
 use crate::view::{Source, View};
 
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
+    /// Who asked for access.
+    pub(crate) requests: Requests,
     /// Commits that gained or lost their effect after they had come.
     pub(crate) journal: Journal,
     /// Commits staged since the last flush.
@@ -124,6 +127,7 @@ impl Engine {
             guards,
             poisoned: None,
             room: Room::default(),
+            requests: Requests::default(),
             journal: Journal::new(next[3]),
             staged: 0,
             flushes: 0,
@@ -308,6 +312,7 @@ impl Engine {
         self.collections.clear();
         self.view.clear();
         self.room = Room::default();
+        self.requests = Requests::default();
         self.staged = 0;
         self.storage.rollback().is_ok()
     }

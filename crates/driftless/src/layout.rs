@@ -75,6 +75,8 @@ tables! {
     LOG_DIGEST = 26 "log_digest" U64;
     /// Public node key, space id -> up to where everything was pulled from that peer.
     CURSOR = 27 "cursor" Bytes;
+    /// Space id, author key -> a request for access that waits, was approved by the policy, or was rejected.
+    REQUEST = 28 "request" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -19,6 +19,7 @@ use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::replica::{Counts, Facts};
+use crate::requests;
 use crate::space::{Digest, Space};
 use crate::write::forgotten_key;
 
@@ -111,6 +112,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     }
     agreed::forget(storage, space)?;
     cursor::forget(storage, space)?;
+    requests::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;

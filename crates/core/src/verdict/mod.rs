@@ -402,6 +402,11 @@ impl Rules {
         self.table.standing(author, &self.within, self.view(), None)
     }
 
+    /// Whether any statement is about this very key, also one that gives it nothing.
+    pub fn is_named(&self, author: &AuthorId) -> bool {
+        self.table.said(Subject::Key(*author), &self.within, self.view(), None).is_some()
+    }
+
     /// All invites that count, in order of admission.
     pub fn invitations(&self) -> Vec<Invitation> {
         let mut found = Vec::new();

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Cursor, Event, InviteProof, Output, PullEnd, Session};
+use driftless_core::session::{
+    AccessRequest, Answer, Ask, Cursor, Discovered, Event, InviteProof, Output, PullEnd, Session,
+};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -22,6 +24,9 @@ const GREETING: Duration = Duration::from_secs(10);
 /// Bytes that may wait here while we wait for the peer to take ours: what an honest peer sends unasked, twice.
 const INBOX: usize = 2 * SESSION_WINDOW;
 
+/// What hides how long the work for an answer took: it depends on whether a space is here, and in memory.
+const VEIL: Duration = Duration::from_millis(5);
+
 /// What the owner of a connection may ask of it.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -31,6 +36,10 @@ pub(crate) enum Command {
     Pull(SpaceId, Option<Cursor>, u64),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
+    /// Ask for access to a space.
+    Request(Box<AccessRequest>),
+    /// Ask which spaces may be read, beyond an id.
+    Discover(Option<SpaceId>),
     /// Say goodbye and end.
     End,
 }
@@ -54,6 +63,10 @@ pub(crate) enum News {
     Stalled(SpaceId, Moved, Traffic),
     /// A pull came to its end.
     Pulled(SpaceId, PullEnd, Moved, Traffic),
+    /// What becomes of a request for access.
+    Answered(SpaceId, Answer),
+    /// Spaces that may be read, and whether there are more behind them.
+    Found(Vec<Discovered>, bool),
 }
 
 /// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
@@ -92,6 +105,7 @@ pub(crate) async fn run(
                 }
                 Output::Ask(ask) => {
                     let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
+                    let knocked = matches!(ask, Ask::Request { .. }).then(Instant::now);
                     let work = tokio::task::spawn_blocking(move || {
                         let answered = host.answer(&mut session, ask);
                         (session, host, answered)
@@ -100,6 +114,9 @@ pub(crate) async fn run(
                     let now = host.moved.progress();
                     *state = Some((session, host));
                     answered?;
+                    if let Some(knocked) = knocked {
+                        tokio::time::sleep_until(knocked + veiled(knocked.elapsed())).await;
+                    }
                     if std::mem::replace(&mut progress, now) != now {
                         let _ = news.send(News::Moved);
                     }
@@ -156,7 +173,7 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
-        let open = session.spaces().next().is_some() || session.is_pulling();
+        let open = session.spaces().next().is_some() || session.is_pulling() || session.is_asking();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();
             if changes {
@@ -174,6 +191,8 @@ pub(crate) async fn run(
                 Some(Command::Open(space, invite)) => session.open(space, invite),
                 Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
+                Some(Command::Request(request)) => session.request(*request),
+                Some(Command::Discover(after)) => session.discover(after),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());
@@ -190,6 +209,12 @@ pub(crate) async fn run(
             },
         }
     }
+}
+
+// When the answer to a request for access leaves: after a multiple of `VEIL`, and never at once.
+fn veiled(work: Duration) -> Duration {
+    let veils = work.as_micros() / VEIL.as_micros() + 1;
+    VEIL.saturating_mul(u32::try_from(veils).unwrap_or(u32::MAX))
 }
 
 // Frames that came while we were sending. Two sides that only send would wait for each other for ever.
@@ -251,6 +276,8 @@ fn tell(event: Event, moved: impl Fn(&SpaceId) -> Moved, traffic: Traffic) -> Op
         Event::Closed(space) => News::Closed(space),
         Event::Declined(space, reason, _) => News::Declined(space, reason),
         Event::Stalled(space) => News::Stalled(space, moved(&space), traffic),
+        Event::Answered(space, answer) => News::Answered(space, answer),
+        Event::Found(spaces, more) => News::Found(spaces, more),
         Event::Pulled(space, end) => {
             let moved = moved(&space);
             News::Pulled(space, end, moved, traffic)

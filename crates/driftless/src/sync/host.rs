@@ -4,6 +4,7 @@
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 
 use driftless_core::commit::Vouched;
 use driftless_core::frame::{self, FrameBuilder};
@@ -18,6 +19,7 @@ use driftless_core::session::{
 use driftless_core::sign::Domain;
 
 use crate::agreed;
+use crate::bootstrap::{self, Asker};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -27,6 +29,7 @@ use crate::layout::{self, LogSeq, State};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
+use crate::sync::discovery::Discovery;
 use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::view::Source;
@@ -94,6 +97,9 @@ pub(crate) struct Host {
     forged: u64,
     /// Commits that were pulled and were here already.
     pulled: HashMap<SpaceId, u64>,
+    /// Where the peer came from, where the transport knows it.
+    pub(crate) source: Option<IpAddr>,
+    discovery: Discovery,
     failure: Option<Error>,
 }
 
@@ -127,6 +133,8 @@ impl Host {
             moved_in: HashMap::new(),
             forged: 0,
             pulled: HashMap::new(),
+            source: None,
+            discovery: Discovery::default(),
             failure: None,
         }
     }
@@ -179,6 +187,15 @@ impl Host {
                 let whole = self.take(space, &frames, &cursor, more)?;
                 self.moved_in.entry(space).or_default().add_since(&before, &self.moved);
                 session.handle_taken(request, whole);
+            }
+            Ask::Request { number, request } => {
+                let asker = Asker { peer: self.peer, source: self.source };
+                let answer = bootstrap::decide(&self.database, &request, asker)?;
+                session.handle_answer(number, answer);
+            }
+            Ask::Discover { number, keys, after } => {
+                let (found, more) = self.discovery.page(&self.database, &keys, after)?;
+                session.handle_found(number, found, more);
             }
             Ask::Survey { keys } => {
                 let found = self.survey(&keys)?;

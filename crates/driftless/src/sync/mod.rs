@@ -2,8 +2,10 @@
 
 pub(crate) mod space_graph;
 pub(crate) mod pull;
+pub(crate) mod discovery;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
 pub(crate) mod puller;
+pub(crate) mod asking;
