@@ -1,7 +1,10 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
+mod access;
+
 use std::path::PathBuf;
 
+pub(crate) use access::{AccessCommand, Policy};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -518,6 +521,9 @@ A join that was cut off goes on where it was when it is run again.")]
         #[arg(long)]
         name: Option<String>,
     },
+
+    #[command(flatten)]
+    Access(AccessCommand),
 
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
-use driftless::{Document, DocumentId, Permission, Strength, Subject};
+use driftless::{Bootstrap, Document, DocumentId, Permission, Strength, Subject};
 use serde::Serialize;
 
 pub(crate) use driftless::utc as time_text;
@@ -244,6 +244,15 @@ pub(crate) fn permission_text(permission: Permission) -> String {
         Permission::Read => "read".to_owned(),
         Permission::Write(strength) => with("write", strength),
         Permission::Admin(strength) => with("admin", strength),
+    }
+}
+
+/// As `policy` reads it.
+pub(crate) fn bootstrap_text(policy: Bootstrap) -> String {
+    match policy {
+        Bootstrap::Reject => "reject".to_owned(),
+        Bootstrap::Queue => "queue".to_owned(),
+        Bootstrap::Approve(most) => format!("approve:{}", permission_text(most)),
     }
 }
 

@@ -19,7 +19,7 @@ fn key(number: u32) -> AuthorKey {
 
 // An address of a source of its own.
 fn source(number: u32) -> IpAddr {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         IpAddr::from((0x0a00_0000 + number).to_be_bytes())
     } else {
         let [a, b, c, d] = number.to_be_bytes();
