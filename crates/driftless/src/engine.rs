@@ -20,6 +20,7 @@ use crate::layout;
 use crate::met::Met;
 use crate::moved::{Journal, Position};
 use crate::pack::Packed;
+use crate::readers::Readers;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::requests::Requests;
@@ -54,6 +55,8 @@ pub(crate) struct Engine {
     pub(crate) room: Room,
     /// Who asked for access.
     pub(crate) requests: Requests,
+    /// Who may read which spaces, once a peer has asked.
+    pub(crate) readers: Readers,
     /// Commits that gained or lost their effect after they had come.
     pub(crate) journal: Journal,
     /// Commits staged since the last flush.
@@ -128,6 +131,7 @@ impl Engine {
             poisoned: None,
             room: Room::default(),
             requests: Requests::default(),
+            readers: Readers::default(),
             journal: Journal::new(next[3]),
             staged: 0,
             flushes: 0,
@@ -313,6 +317,7 @@ impl Engine {
         self.view.clear();
         self.room = Room::default();
         self.requests = Requests::default();
+        self.readers = Readers::default();
         self.staged = 0;
         self.storage.rollback().is_ok()
     }
@@ -343,6 +348,7 @@ impl Engine {
         if changed {
             self.journal = Journal::new(numbers(self.storage.as_ref())?[3]);
             self.flushes += 1;
+            self.readers = Readers::default();
             self.replicas.clear();
             self.collections.clear();
             self.view.clear();

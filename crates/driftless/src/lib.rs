@@ -32,6 +32,7 @@ mod view;
 mod refused;
 mod policy;
 mod requests;
+mod readers;
 mod user;
 mod guard;
 mod replica;

@@ -19,7 +19,7 @@ use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::replica::{Counts, Facts};
-use crate::requests;
+use crate::requests::{self, Requests};
 use crate::space::{Digest, Space};
 use crate::write::forgotten_key;
 
@@ -141,6 +141,8 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     storage.remove(&layout::SPACE, u64::from(number).into())?;
     storage.remove(&layout::SPACE_ID, space.0.as_slice().into())?;
     engine.replicas.remove(space);
+    engine.requests = Requests::default();
+    engine.readers.changed(space);
     engine.collections.clear();
     engine.staged();
     Ok(())

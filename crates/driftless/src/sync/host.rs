@@ -29,7 +29,7 @@ use crate::layout::{self, LogSeq, State};
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
-use crate::sync::discovery::Discovery;
+use crate::sync::discovery;
 use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::view::Source;
@@ -99,7 +99,6 @@ pub(crate) struct Host {
     pulled: HashMap<SpaceId, u64>,
     /// Where the peer came from, where the transport knows it.
     pub(crate) source: Option<IpAddr>,
-    discovery: Discovery,
     failure: Option<Error>,
 }
 
@@ -134,7 +133,6 @@ impl Host {
             forged: 0,
             pulled: HashMap::new(),
             source: None,
-            discovery: Discovery::default(),
             failure: None,
         }
     }
@@ -194,7 +192,7 @@ impl Host {
                 session.handle_answer(number, answer);
             }
             Ask::Discover { number, keys, after } => {
-                let (found, more) = self.discovery.page(&self.database, &keys, after)?;
+                let (found, more) = discovery::page(&self.database, &keys, after)?;
                 session.handle_found(number, found, more);
             }
             Ask::Survey { keys } => {

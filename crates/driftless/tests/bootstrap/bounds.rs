@@ -94,6 +94,9 @@ fn a_key_asks_for_three_spaces_at_once() {
     db.reject(&db.requests().unwrap()[0].id).unwrap();
     assert!(is_queued(stranger.ask(spaces[3].id(), write(100), "")));
     assert!(!is_queued(stranger.ask(spaces[4].id(), write(100), "")));
+    // So is one that is gone with its space.
+    spaces[3].forget().unwrap();
+    assert!(is_queued(stranger.ask(spaces[4].id(), write(100), "")));
 }
 
 #[test]
