@@ -167,6 +167,8 @@ pub(crate) struct Status {
     /// Null unless the database was made from a backup.
     pub(crate) restored: Option<Restored>,
     pub(crate) lost: Vec<Lost>,
+    /// Requests for access that wait for an admin.
+    pub(crate) requests: u64,
 }
 
 /// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.

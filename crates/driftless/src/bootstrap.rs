@@ -152,10 +152,13 @@ pub(crate) fn decide(database: &Database, request: &AccessRequest, asker: Asker)
     if let Step::Answer(answer) = database.read(|engine| step(engine, request, asker))? {
         return Ok(answer);
     }
-    match database.write(|engine| take(engine, request, asker)) {
-        Err(Error::ReadOnly) => Ok(Answer::Refused),
-        answer => answer,
-    }
+    let answer = match database.write(|engine| take(engine, request, asker)) {
+        Err(Error::ReadOnly) => return Ok(Answer::Refused),
+        answer => answer?,
+    };
+    // What is said is durable.
+    database.flush_if_staged()?;
+    Ok(answer)
 }
 
 fn step(engine: &mut Engine, request: &AccessRequest, asker: Asker) -> Result<Step, Error> {

@@ -63,6 +63,9 @@ fn somebody_asks_is_approved_joins_and_edits() {
     );
     assert!(shown.lines().any(|line| line.contains("Ben") && line.contains("really")), "{shown}");
 
+    assert_eq!(sandbox.json(&["status"])["requests"], 1);
+    assert!(sandbox.ok(&["status"]).contains("1 request for access"));
+
     // Another wish is another request; the old id is good for nothing.
     let weaker = loop {
         // Not more often than once in a second.
