@@ -166,7 +166,7 @@ fn step(engine: &mut Engine, request: &AccessRequest, asker: Asker) -> Result<St
     let (at, now, own) = ((*space, *author), engine.now(), engine.author());
     // The same looks for every space, here or not: how long they take must not tell.
     let known = engine.requests.get(engine.storage.as_ref(), &at)?.cloned();
-    let place = engine.requests.place(engine.storage.as_ref(), &at, asker.source, now)?;
+    let place = engine.requests.place(engine.storage.as_ref(), &at, (asker.peer, asker.source), now)?;
     let here = engine.storage.get(&layout::SPACE_ID, space.0.as_slice().into())?.is_some();
     let refused = Ok(Step::Answer(Answer::Refused));
     if !here || !engine.load(space)? {
@@ -228,7 +228,9 @@ fn take(engine: &mut Engine, request: &AccessRequest, asker: Asker) -> Result<An
             Err(error) => return Err(error),
         },
     };
-    if let Place::Of(other) = engine.requests.place(engine.storage.as_ref(), &at, asker.source, now)? {
+    if let Place::Of(other) =
+        engine.requests.place(engine.storage.as_ref(), &at, (asker.peer, asker.source), now)?
+    {
         engine.requests.remove(engine.storage.as_mut(), &other)?;
     }
     engine.requests.put(engine.storage.as_mut(), at, row, now)?;

@@ -180,7 +180,7 @@ impl Requests {
         &mut self,
         storage: &dyn Storage,
         at: &At,
-        source: Option<IpAddr>,
+        (peer, source): (PeerId, Option<IpAddr>),
         now: u64,
     ) -> Result<Place, Error> {
         let source = source.map(Source::of);
@@ -191,7 +191,9 @@ impl Requests {
             }
             all += 1;
             of_key += usize::from(other.1 == at.1);
-            of_source += usize::from(row.source.map(Source::of) == source);
+            // Where the transport does not know, a node key has to do.
+            let same = row.source.map(Source::of) == source && (source.is_some() || row.peer == peer);
+            of_source += usize::from(same);
             of_space += usize::from(other.0 == at.0);
         }
         if of_key >= MAX_OF_KEY || of_source >= MAX_OF_SOURCE {
@@ -206,7 +208,8 @@ impl Requests {
         Ok(Place::Free)
     }
 
-    // The newest request of the source that has most, if that is many more than the newcomer's.
+    // The newest request of the source that has most, if that is many more than the newcomer's. All whose source is not
+    // known are one: node keys cost nothing.
     fn of_the_greediest(
         &mut self,
         storage: &dyn Storage,

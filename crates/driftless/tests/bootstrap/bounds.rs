@@ -28,7 +28,7 @@ fn source(number: u32) -> IpAddr {
 }
 
 /// One proven key at the other end of a session, without a network.
-pub(crate) struct Stranger {
+struct Stranger {
     session: DrivenSession,
     key: AuthorKey,
     spoken: u64,
@@ -36,14 +36,22 @@ pub(crate) struct Stranger {
 }
 
 impl Stranger {
-    pub(crate) fn new(db: &Database, number: u32, from: IpAddr) -> Self {
+    fn new(db: &Database, number: u32, from: IpAddr) -> Self {
+        Self::greet(DrivenSession::new(db, Role::Listener, THEM).unwrap().from(from), db, THEM, number)
+    }
+
+    // Of a transport that does not know where it comes from.
+    fn from_nowhere(db: &Database, number: u32, them: PeerId) -> Self {
+        Self::greet(DrivenSession::new(db, Role::Listener, them).unwrap(), db, them, number)
+    }
+
+    fn greet(mut session: DrivenSession, db: &Database, them: PeerId, number: u32) -> Self {
         let key = key(number);
-        let mut session = DrivenSession::new(db, Role::Listener, THEM).unwrap().from(from);
         let (messages, _) = session.work().unwrap();
         let Ok(Message::Hello { nonce, .. }) = Message::decode(take_number(&messages[0]).unwrap().1) else {
             panic!("no greeting")
         };
-        let signed = [&[0][..], &THEM.0, &db.peer().unwrap().0, &[5; 16], &nonce].concat();
+        let signed = [&[0][..], &them.0, &db.peer().unwrap().0, &[5; 16], &nonce].concat();
         let proof = vec![(key.id(), key.sign(Domain::AuthorProof, &[&signed]))];
         for (number, message) in
             (0..).zip([Message::Hello { version: 1, nonce: [5; 16] }, Message::Proof(proof)])
@@ -54,7 +62,7 @@ impl Stranger {
         Self { session, key, spoken: 2, asked: 0 }
     }
 
-    pub(crate) fn ask(&mut self, space: SpaceId, permission: Permission, note: &str) -> Answer {
+    fn ask(&mut self, space: SpaceId, permission: Permission, note: &str) -> Answer {
         let request = AccessRequest { space, author: self.key.id(), permission, note: note.into() };
         let message = Message::Request { number: self.asked, request };
         self.session.receive(&numbered(self.spoken, &message)).unwrap();
@@ -136,6 +144,18 @@ fn a_source_has_thirty_two_requests_and_an_honest_one_finds_its_place() {
     assert_eq!(queued.count(), 32);
     assert!(is_queued(Stranger::new(&db, 200, source(200)).ask(space.id(), write(7), "")));
     assert_eq!(db.requests().unwrap().len(), 33);
+}
+
+#[test]
+fn where_the_source_is_not_known_a_peer_has_thirty_two_requests() {
+    let clock = Clock::new();
+    let db = clock.database();
+    let space = queueing(&db);
+    let ask = |number, peer| {
+        is_queued(Stranger::from_nowhere(&db, number, PeerId([peer; 32])).ask(space.id(), write(7), ""))
+    };
+    assert_eq!((0..40).filter(|number| ask(*number, 1)).count(), 32);
+    assert!((100..140).all(|number| ask(number, number as u8)));
 }
 
 #[test]
