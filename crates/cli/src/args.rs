@@ -1,9 +1,11 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
+mod access;
 mod member;
 
 use std::path::PathBuf;
 
+pub(crate) use access::{AccessCommand, Policy};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -545,6 +547,9 @@ A join that was cut off goes on where it was when it is run again.")]
         #[arg(long)]
         name: Option<String>,
     },
+
+    #[command(flatten)]
+    Access(AccessCommand),
 
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES

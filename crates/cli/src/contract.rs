@@ -2,7 +2,7 @@
 //!
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
-use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, SpaceId};
+use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -264,6 +264,8 @@ pub(crate) struct Status {
     /// Null unless the database was made from a backup.
     pub(crate) restored: Option<Restored>,
     pub(crate) lost: Vec<Lost>,
+    /// Requests for access that wait for an admin.
+    pub(crate) requests: u64,
 }
 
 /// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.
@@ -539,6 +541,66 @@ pub(crate) struct Joined {
     pub(crate) commits: u64,
     pub(crate) documents: u64,
     pub(crate) exchange: Synced,
+}
+
+/// What becomes of requests for access: `reject`, `queue`, or `approve:` and a permission. `commit` is null unless it was
+/// changed now.
+#[derive(Serialize)]
+pub(crate) struct Policy {
+    pub(crate) space: SpaceId,
+    pub(crate) bootstrap: String,
+    pub(crate) commit: Option<CommitId>,
+}
+
+/// After `request` where an admin decides; `state` is `queued`.
+#[derive(Serialize)]
+pub(crate) struct Queued {
+    pub(crate) state: &'static str,
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceId,
+    pub(crate) permission: String,
+}
+
+/// After `request` where access is there; `state` is `joined`, `permission` what you have.
+#[derive(Serialize)]
+pub(crate) struct Admitted {
+    pub(crate) state: &'static str,
+    pub(crate) permission: String,
+    #[serde(flatten)]
+    pub(crate) joined: Joined,
+}
+
+/// One that waits. `name` is what the space is called here; `source` is null where the transport does not know it.
+#[derive(Serialize)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    pub(crate) author: AuthorId,
+    pub(crate) permission: String,
+    pub(crate) note: String,
+    pub(crate) time: u64,
+    pub(crate) peer: PeerId,
+    pub(crate) source: Option<String>,
+}
+
+/// After `approve`, with what was granted, and `reject`, with null for both of the last; after `approve` `commit` is null
+/// if the key had as much already.
+#[derive(Serialize)]
+pub(crate) struct Answered {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceId,
+    pub(crate) author: AuthorId,
+    pub(crate) permission: Option<String>,
+    pub(crate) commit: Option<CommitId>,
+}
+
+/// A space that a peer lets us read; `here` if this database has it.
+#[derive(Serialize)]
+pub(crate) struct Discovered {
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    pub(crate) here: bool,
 }
 
 /// One exchange of one space with one peer.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use driftless::{
-    Address, At, AuthorId, DocumentId, Filter, Map, Operator, Permission, Space, Strength, Subject, Ticket,
-    Value,
+    Address, At, AuthorId, Bootstrap, DocumentId, Filter, Map, Operator, Permission, RequestId, Space,
+    Strength, Subject, Ticket, Value,
 };
 
 use crate::failure::Failure;
@@ -157,6 +157,27 @@ pub(crate) fn permission(word: &str) -> Result<Permission, Failure> {
             Err(Failure::invalid("invalid_permission", format!("`{word}` is not a permission"), hint))
         }
     }
+}
+
+/// `reject`, `queue`, or `approve:` and a permission.
+pub(crate) fn bootstrap(word: &str) -> Result<Bootstrap, Failure> {
+    match (word, word.strip_prefix("approve:")) {
+        ("reject", _) => Ok(Bootstrap::Reject),
+        ("queue", _) => Ok(Bootstrap::Queue),
+        (_, Some(most)) => permission(most).map(Bootstrap::Approve),
+        _ => {
+            let hint = "`reject`, `queue`, or `approve:` and a permission, such as `approve:write:100`";
+            Err(Failure::invalid("invalid_policy", format!("`{word}` is not a bootstrap policy"), hint))
+        }
+    }
+}
+
+/// The id of a request, whole.
+pub(crate) fn request(word: &str) -> Result<RequestId, Failure> {
+    word.parse().map_err(|error| {
+        let hint = "`driftless requests` prints the ids; copy the whole of it";
+        Failure::invalid("invalid_request", error, hint)
+    })
 }
 
 /// `45s`, `30m`, `12h`, `2d` or `1w`.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
-use driftless::{Document, DocumentId, Permission, Subject};
+use driftless::{Bootstrap, Document, DocumentId, Permission, Subject};
 use serde::Serialize;
 
 pub(crate) use driftless::utc as time_text;
@@ -240,6 +240,15 @@ pub(crate) fn id_text(id: &DocumentId) -> String {
 /// `read`, `write:5`: as `grant` reads it.
 pub(crate) fn permission_text(permission: Permission) -> String {
     permission.to_string()
+}
+
+/// As `policy` reads it.
+pub(crate) fn bootstrap_text(policy: Bootstrap) -> String {
+    match policy {
+        Bootstrap::Reject => "reject".to_owned(),
+        Bootstrap::Queue => "queue".to_owned(),
+        Bootstrap::Approve(most) => format!("approve:{}", permission_text(most)),
+    }
 }
 
 /// An author id or `*`: as `grant` reads it.

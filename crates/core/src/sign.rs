@@ -36,6 +36,8 @@ pub enum Domain {
     SessionSalt,
     /// The checksum of a pack of cold commits, at rest.
     Pack,
+    /// The id of a request for access: space, key and permission.
+    Request,
 }
 
 impl Domain {
@@ -54,6 +56,7 @@ impl Domain {
             Self::Refused => b"driftless/refused/1\0",
             Self::SessionSalt => b"driftless/session-salt/1\0",
             Self::Pack => b"driftless/pack/1\0",
+            Self::Request => b"driftless/request/1\0",
         }
     }
 

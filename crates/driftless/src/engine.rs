@@ -21,8 +21,10 @@ use crate::layout;
 use crate::met::Met;
 use crate::moved::{Journal, Position};
 use crate::pack::Packed;
+use crate::readers::Readers;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
+use crate::requests::Requests;
 use crate::user::User;
 use crate::view::{Source, View};
 
@@ -54,6 +56,10 @@ pub(crate) struct Engine {
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
+    /// Who asked for access.
+    pub(crate) requests: Requests,
+    /// Who may read which spaces, once a peer has asked.
+    pub(crate) readers: Readers,
     /// Commits that gained or lost their effect after they had come.
     pub(crate) journal: Journal,
     /// How many bodies came after their commits: peers that wait for some look whether theirs are among them.
@@ -130,6 +136,8 @@ impl Engine {
             guards,
             poisoned: None,
             room: Room::default(),
+            requests: Requests::default(),
+            readers: Readers::default(),
             journal: Journal::new(next[3]),
             late: 0,
             staged: 0,
@@ -316,6 +324,8 @@ impl Engine {
         self.collections.clear();
         self.view.clear();
         self.room = Room::default();
+        self.requests = Requests::default();
+        self.readers = Readers::default();
         self.staged = 0;
         self.storage.rollback().is_ok()
     }
@@ -346,6 +356,7 @@ impl Engine {
         if changed {
             self.journal = Journal::new(numbers(self.storage.as_ref())?[3]);
             self.flushes += 1;
+            self.readers = Readers::default();
             self.replicas.clear();
             self.collections.clear();
             self.view.clear();

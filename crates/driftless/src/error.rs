@@ -103,6 +103,9 @@ pub enum Error {
     /// The peer does not open this space to us, or does not have it.
     #[error("the peer does not open space {0} to you")]
     NotOpen(SpaceId),
+    /// The peer would let an admin decide, and has no room for another request now.
+    #[error("the peer has no room for this request now")]
+    QueueFull,
     /// A cursor that is not of this log: of another store, or of what this one was before it was restored.
     #[error("the cursor is not of this log")]
     Stale {
@@ -139,6 +142,7 @@ impl Error {
             Self::Poisoned(_) => "poisoned",
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
+            Self::QueueFull => "queue_full",
             Self::Stale { .. } => "stale_cursor",
             Self::Peer(_) => "peer_protocol",
             Self::Io(_) => "io",
@@ -157,6 +161,9 @@ impl Error {
             }
             Self::NotFound { what: "key", .. } => {
                 "a key is an author id, or its first 8 or more characters if the space knows it, or a user's name here"
+            }
+            Self::NotFound { what: "request", .. } => {
+                "`driftless requests` lists those that wait; one that asks for something else now has another id"
             }
             Self::NotFound { .. } => "check the name",
             Self::Ambiguous { .. } => "give more characters of the id",
@@ -186,6 +193,7 @@ impl Error {
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
+            Self::QueueFull => "ask again later; its admins can answer the requests that wait there",
             Self::Stale { .. } => "`driftless sync` the space once, then go on from the new cursor",
             Self::Peer(_) => {
                 "run the same version of driftless on both sides; if it is, the peer is not to be trusted"

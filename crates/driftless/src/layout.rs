@@ -77,6 +77,8 @@ tables! {
     CURSOR = 27 "cursor" Bytes;
     /// Name of a user, space id -> what that user wants of that space.
     PREFERENCES = 28 "preferences" Bytes;
+    /// Space id, author key -> a request for access that waits, was approved by the policy, or was rejected.
+    REQUEST = 29 "request" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

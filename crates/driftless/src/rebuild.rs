@@ -20,6 +20,7 @@ use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::prefs;
 use crate::replica::{Counts, Facts};
+use crate::requests::{self, Requests};
 use crate::space::{Digest, Space};
 use crate::write::forgotten_key;
 
@@ -114,6 +115,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     agreed::forget(storage, space)?;
     cursor::forget(storage, space)?;
     prefs::forget(storage, space)?;
+    requests::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;
@@ -142,6 +144,8 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     storage.remove(&layout::SPACE, u64::from(number).into())?;
     storage.remove(&layout::SPACE_ID, space.0.as_slice().into())?;
     engine.replicas.remove(space);
+    engine.requests = Requests::default();
+    engine.readers.changed(space);
     engine.collections.clear();
     engine.staged();
     Ok(())

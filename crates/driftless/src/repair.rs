@@ -29,6 +29,7 @@ use crate::log;
 use crate::pack::Packed;
 use crate::peers::Peer;
 use crate::replica::Tip;
+use crate::requests;
 use crate::user::User;
 
 /// Bytes that enter at once, and commits: one durable write each.
@@ -178,7 +179,7 @@ fn copy_local(old: &dyn Storage, new: &mut dyn Storage) -> Result<Vec<AuthorKey>
             }
         }
     }
-    for table in [&layout::META, &layout::USER, &layout::PEER, &layout::REFUSED] {
+    for table in [&layout::META, &layout::USER, &layout::PEER, &layout::REFUSED, &layout::REQUEST] {
         for (key, row) in readable(old, table) {
             let Key::Bytes(name) = Key::Bytes(&key) else { continue };
             let good = match table.position {
@@ -190,6 +191,7 @@ fn copy_local(old: &dyn Storage, new: &mut dyn Storage) -> Result<Vec<AuthorKey>
                 at if at == layout::PEER.position => {
                     name.try_into().is_ok_and(|id| Peer::decode(PeerId(id), &row).is_some())
                 }
+                at if at == layout::REQUEST.position => requests::is_whole(name, &row),
                 _ => name.try_into().is_ok_and(|hash| crate::refused::decode(&hash, &row).is_some()),
             };
             if good {

@@ -134,6 +134,11 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
         }),
         restored: status.restored.map(contract::Restored::from),
         lost: status.lost.into_iter().map(contract::Lost::from).collect(),
+        requests: database
+            .requests()?
+            .into_iter()
+            .filter(|request| only.is_none_or(|only| request.space == only))
+            .count() as u64,
     };
     let guarded = line.restored.as_ref().is_some_and(|restored| !restored.guarded.is_empty());
     line.ok = line.copied.is_none()
@@ -221,6 +226,13 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         }
     }
     print_refused(output, &status.refused)?;
+    if status.requests > 0 {
+        output.text("")?;
+        let waiting = counted(status.requests, "request");
+        output.text(format!(
+            "{waiting} for access: `driftless requests` lists them, `approve` and `reject` answer"
+        ))?;
+    }
     if let Some(copied) = &status.copied {
         output.text("")?;
         output.text(format!(

@@ -1,5 +1,6 @@
 //! Runs commands: reads the command line, opens the database as each needs it, and turns the outcome into an exit code.
 
+mod access;
 mod bundle;
 mod database;
 mod doctor;
@@ -163,6 +164,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             network::ticket(context, &space, choices)
         }
         Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),
+        Command::Access(command) => access::run(context, command),
         Command::Sync { space, peer, pull, once: _ } => {
             network::sync(context, space.as_deref(), peer.as_deref(), pull)
         }

@@ -27,15 +27,15 @@ pub(super) struct Choices {
 }
 
 /// The database on a network: that of `serve`, or one for this command alone.
-struct Online {
-    database: Database,
-    network: Network,
-    handle: Handle,
+pub(super) struct Online {
+    pub(super) database: Database,
+    pub(super) network: Network,
+    pub(super) handle: Handle,
     own: Option<Runtime>,
 }
 
 impl Online {
-    fn new(context: &mut Context) -> Result<Self, Failure> {
+    pub(super) fn new(context: &mut Context) -> Result<Self, Failure> {
         if let Some(served) = &context.served {
             let shared = &served.shared;
             let (network, handle) = (shared.network.clone(), shared.runtime.clone());
@@ -119,22 +119,7 @@ pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> R
         }
         _ => failure,
     })?;
-    if let Some(name) = name {
-        space.rename(name)?;
-    }
-    if context.served.is_some() && new {
-        // Whom `serve` got to know just now is kept connected like the others.
-        let _entered = online.handle.enter();
-        online.network.keep_connected()?;
-    }
-    let summary = space.summary()?;
-    let line = contract::Joined {
-        space: summary.id,
-        name: summary.name,
-        commits: summary.commits,
-        documents: summary.documents,
-        exchange: synced.into(),
-    };
+    let line = arrived(context, &online, &space, name, synced, new)?;
     let output = &mut context.output;
     if output.json {
         return output.record(&line);
@@ -145,8 +130,50 @@ pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> R
     Ok(())
 }
 
+/// A space has come for the first time: gives it its name, and tells of it. `new` if its peer was not known before.
+pub(super) fn arrived(
+    context: &Context,
+    online: &Online,
+    space: &Space,
+    name: Option<&str>,
+    synced: driftless::Synced,
+    new: bool,
+) -> Result<contract::Joined, Failure> {
+    if let Some(name) = name {
+        space.rename(name)?;
+    }
+    if context.served.is_some() && new {
+        // Whom `serve` got to know just now is kept connected like the others.
+        let _entered = online.handle.enter();
+        online.network.keep_connected()?;
+    }
+    let summary = space.summary()?;
+    Ok(contract::Joined {
+        space: summary.id,
+        name: summary.name,
+        commits: summary.commits,
+        documents: summary.documents,
+        exchange: synced.into(),
+    })
+}
+
+/// Where a word that names a peer leads: an address, or those of a known peer.
+pub(super) fn addresses(database: &Database, word: &str) -> Result<Vec<Address>, Failure> {
+    if word.contains(':') {
+        return Ok(vec![input::address(word)?]);
+    }
+    let peer = database.find_peer(word)?;
+    let known = peer.addresses.iter().filter_map(|address| address.parse::<Address>().ok());
+    let known: Vec<_> = known.map(|address| address.with_peer(peer.id)).collect();
+    if known.is_empty() {
+        let message = format!("no address of peer {} is known", peer.id.short());
+        return Err(Failure::new(Exit::Unreachable, "peer_unreachable", message, "give its address"));
+    }
+    Ok(known)
+}
+
 /// Waits for an exchange, and tells how much of the space is here meanwhile.
-fn shown<T: Send + 'static>(
+pub(super) fn shown<T: Send + 'static>(
     context: &mut Context,
     online: &Online,
     space: SpaceId,
@@ -179,7 +206,7 @@ fn shown<T: Send + 'static>(
     Ok(ended.map_err(|error| Failure::new(Exit::Failed, "io", error, "run the command again"))??)
 }
 
-fn progress(context: &Context) -> ProgressBar {
+pub(super) fn progress(context: &Context) -> ProgressBar {
     // In `serve` it would be drawn on the wrong terminal.
     match context.output.shows_progress() && context.served.is_none() {
         true => ProgressBar::new_spinner(),
@@ -321,7 +348,7 @@ pub(super) fn refetch(
 }
 
 // A space may be one that is not here yet: then only its whole id tells which.
-fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
+pub(super) fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
     match (database.space(word), word.parse()) {
         (Ok(space), _) => Ok(space.id()),
         (Err(_), Ok(id)) => Ok(id),
@@ -364,7 +391,7 @@ fn print_exchange(
 }
 
 /// `12 commits sent, 3 received; 1 KiB out, 2 KiB in`.
-fn exchanged(line: &contract::Synced) -> String {
+pub(super) fn exchanged(line: &contract::Synced) -> String {
     let mut text = format!(
         "{} sent, {} received; {} out, {} in",
         counted(line.sent, "commit"),

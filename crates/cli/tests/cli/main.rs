@@ -2,6 +2,7 @@
 //! test waits for a line of the process it waits for.
 
 mod acceptance;
+mod asking;
 mod contract;
 mod demo;
 mod failures;

@@ -81,6 +81,11 @@ impl Permission {
         Self::new(self.level().min(other.level()), self.strength().max(other.strength()))
     }
 
+    /// Whether whoever has `self` has all that `other` gives.
+    pub fn covers(self, other: Self) -> bool {
+        !other.is_weakened_by(Some(self))
+    }
+
     /// Whether somebody who has `self` loses something when given `next`: a level, strength, or all.
     pub fn is_weakened_by(self, next: Option<Self>) -> bool {
         next.is_none_or(|next| next.level() < self.level() || next.strength() > self.strength())
@@ -175,4 +180,4 @@ pub enum RuleOperator {
     },
 }
 
-pub use codec::{check, decode, encode};
+pub use codec::{check, decode, decode_permission, encode, encode_permission};

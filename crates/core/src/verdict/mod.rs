@@ -512,6 +512,11 @@ impl Rules {
         Statement { rule: RuleIndex(rule), commit: id, author, time, subject, permission, source }
     }
 
+    /// Whether any statement is about this very key, also one that gives it nothing.
+    pub fn is_named(&self, author: &AuthorId) -> bool {
+        self.table.said(Subject::Key(*author), &self.within, self.view(), None).is_some()
+    }
+
     /// All invites that count, in order of admission.
     pub fn invitations(&self) -> Vec<Invitation> {
         let mut found = Vec::new();

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::layout::{self, LogKey};
 use crate::pack;
 use crate::peers::Peer;
+use crate::requests;
 use crate::user::User;
 
 impl Checker<'_> {
@@ -39,6 +40,12 @@ impl Checker<'_> {
             }
             Key::U64(_) => false,
         });
+        self.each(
+            &layout::REQUEST,
+            "request",
+            LOST,
+            |key, row| matches!(key, Key::Bytes(key) if requests::is_whole(key, row)),
+        );
         self.each(&layout::CURSOR, "cursor", DERIVED, |key, row| {
             matches!(key, Key::Bytes(key) if key.len() == 64) && row.len() == 32
         });

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Ask, Cursor, Event, InviteProof, Output, PullEnd, Session};
+use driftless_core::session::{
+    AccessRequest, Answer, Ask, Cursor, Discovered, Event, InviteProof, Output, PullEnd, Session,
+};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -29,6 +31,8 @@ const INBOX: usize = 2 * SESSION_WINDOW;
 /// being woken by it costs more than most answers do.
 const ANSWERS: usize = 16;
 const WAITING: usize = 16 * 1024;
+/// What hides how long the work for an answer took: it depends on whether a space is here, and in memory.
+const VEIL: Duration = Duration::from_millis(5);
 
 /// What the owner of a connection may ask of it.
 #[derive(Debug)]
@@ -39,6 +43,10 @@ pub(crate) enum Command {
     Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
+    /// Ask for access to a space.
+    Request(Box<AccessRequest>),
+    /// Ask which spaces may be read, beyond an id.
+    Discover(Option<SpaceId>),
     /// Say goodbye and end.
     End,
 }
@@ -62,6 +70,10 @@ pub(crate) enum News {
     Stalled(SpaceId, Moved, Traffic),
     /// A pull came to its end.
     Pulled(SpaceId, PullEnd, Moved, Traffic),
+    /// What becomes of a request for access.
+    Answered(SpaceId, Answer),
+    /// Spaces that may be read, and whether there are more behind them.
+    Found(Vec<Discovered>, bool),
 }
 
 /// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
@@ -115,8 +127,12 @@ pub(crate) async fn run(
                 }
                 Output::Ask(ask) => {
                     let Some(ask) = host.answer_at_once(session, ask) else { continue };
+                    let knocked = matches!(ask, Ask::Request { .. }).then(Instant::now);
                     let now;
                     (outputs, failed, now) = work(state, ask).await?;
+                    if let Some(knocked) = knocked {
+                        tokio::time::sleep_until(knocked + veiled(knocked.elapsed())).await;
+                    }
                     if std::mem::replace(&mut progress, now) != now {
                         let _ = news.send(News::Moved);
                     }
@@ -180,7 +196,7 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
-        let open = session.spaces().next().is_some() || session.is_pulling();
+        let open = session.spaces().next().is_some() || session.is_pulling() || session.is_asking();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();
             if changes {
@@ -199,6 +215,8 @@ pub(crate) async fn run(
                     session.pull_with(space, cursor, budget, wanted);
                 }
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
+                Some(Command::Request(request)) => session.request(*request),
+                Some(Command::Discover(after)) => session.discover(after),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());
@@ -249,8 +267,8 @@ fn answer(session: &mut Session, host: &mut Host, mut ask: Ask) -> (VecDeque<Out
         }
         ask = loop {
             match session.poll() {
-                // Others come first.
-                Some(Output::Ask(next @ Ask::Go { .. })) => {
+                // Others come first, and what it took to answer is hidden of each by itself.
+                Some(Output::Ask(next @ (Ask::Go { .. } | Ask::Request { .. }))) => {
                     outputs.push_back(Output::Ask(next));
                     return (outputs, Ok(()));
                 }
@@ -272,6 +290,12 @@ fn answer(session: &mut Session, host: &mut Host, mut ask: Ask) -> (VecDeque<Out
     }
     outputs.push_back(Output::Ask(ask));
     (outputs, Ok(()))
+}
+
+// When the answer to a request for access leaves: after a multiple of `VEIL`, and never at once.
+fn veiled(work: Duration) -> Duration {
+    let veils = work.as_micros() / VEIL.as_micros() + 1;
+    VEIL.saturating_mul(u32::try_from(veils).unwrap_or(u32::MAX))
 }
 
 // Frames that came while we were sending. Two sides that only send would wait for each other for ever.
@@ -333,6 +357,8 @@ fn tell(event: Event, moved: impl Fn(&SpaceId) -> Moved, traffic: Traffic) -> Op
         Event::Closed(space) => News::Closed(space),
         Event::Declined(space, reason, _) => News::Declined(space, reason),
         Event::Stalled(space) => News::Stalled(space, moved(&space), traffic),
+        Event::Answered(space, answer) => News::Answered(space, answer),
+        Event::Found(spaces, more) => News::Found(spaces, more),
         Event::Pulled(space, end) => {
             let moved = moved(&space);
             News::Pulled(space, end, moved, traffic)

@@ -41,6 +41,17 @@ impl DrivenSession {
         Ok(Self { session, host })
     }
 
+    /// Where the other side comes from, as a transport would know it.
+    pub fn from(mut self, source: std::net::IpAddr) -> Self {
+        self.host.source = Some(source);
+        self
+    }
+
+    /// Asks for access.
+    pub fn request(&mut self, request: driftless_core::session::AccessRequest) {
+        self.session.request(request);
+    }
+
     /// Begins the exchange of a space.
     pub fn open(&mut self, space: SpaceId) {
         self.session.open(space, None);

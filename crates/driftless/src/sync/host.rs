@@ -4,6 +4,7 @@
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 
 use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame;
@@ -16,6 +17,7 @@ use driftless_core::session::{
 };
 use driftless_core::sign::Domain;
 
+use crate::bootstrap::{self, Asker};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -24,6 +26,7 @@ use crate::layout::LogSeq;
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica;
+use crate::sync::discovery;
 use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::sync::stream::{Moved, Stream, may_read, next_frame};
@@ -51,6 +54,8 @@ pub(crate) struct Host {
     pulled: HashMap<SpaceId, u64>,
     /// How many commits were looked at for summaries of the peer, in slots that are closed.
     looked: HashMap<SpaceId, u64>,
+    /// Where the peer came from, where the transport knows it.
+    pub(crate) source: Option<IpAddr>,
     failure: Option<Error>,
 }
 
@@ -65,6 +70,7 @@ impl Host {
             forged: 0,
             pulled: HashMap::new(),
             looked: HashMap::new(),
+            source: None,
             failure: None,
         }
     }
@@ -127,6 +133,15 @@ impl Host {
                 let whole = self.take(space, &frames, &cursor, more)?;
                 self.moved_in.entry(space).or_default().add_since(&before, &self.moved);
                 session.handle_taken(request, whole);
+            }
+            Ask::Request { number, request } => {
+                let asker = Asker { peer: self.peer, source: self.source };
+                let answer = bootstrap::decide(&self.database, &request, asker)?;
+                session.handle_answer(number, answer);
+            }
+            Ask::Discover { number, keys, after } => {
+                let (found, more) = discovery::page(&self.database, &keys, after)?;
+                session.handle_found(number, found, more);
             }
             Ask::Survey { keys } => {
                 let found = self.survey(&keys)?;

@@ -477,7 +477,9 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let mut state = Some(begin(&self.shared.database, role, connection.peer)?);
+        let (session, mut host) = begin(&self.shared.database, role, connection.peer)?;
+        host.source = connection.source;
+        let mut state = Some((session, host));
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
@@ -585,14 +587,29 @@ impl Exchange {
         command: Command,
         space: SpaceId,
     ) -> Result<(PullEnd, Moved, Traffic), Error> {
+        self.ask(command, |news| match news {
+            News::Pulled(of, end, moved, traffic) if of == space => Some((end, moved, traffic)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Does what a command says, and waits for the news that answer it.
+    pub(crate) async fn ask<T>(
+        &mut self,
+        command: Command,
+        answer: impl Fn(News) -> Option<T>,
+    ) -> Result<T, Error> {
+        // If the connection has ended, its news say why.
         let _ = self.commands.send(command).await;
         loop {
             match tokio::time::timeout(PATIENCE, self.news.recv()).await {
                 Err(_) => return Err(Error::Unreachable("the peer does not answer any more".into())),
-                Ok(Some(News::Pulled(of, end, moved, traffic))) if of == space => {
-                    return Ok((end, moved, traffic));
+                Ok(Some(news)) => {
+                    if let Some(answer) = answer(news) {
+                        return Ok(answer);
+                    }
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => return Err(self.failure().await),
             }
         }
@@ -666,7 +683,7 @@ impl Exchange {
                 let why = format!("the peer does not take more of this space for now: {why}");
                 vec![(space, Some(Err(Error::Peer(why))))]
             }
-            Some(News::Moved | News::Pulled(..)) => Vec::new(),
+            Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => Vec::new(),
             None => return Err(self.failure().await),
         })
     }
@@ -717,7 +734,7 @@ impl Exchange {
                         opening.remove(&space);
                         more = true;
                     }
-                    Some(News::Moved | News::Pulled(..)) => {}
+                    Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => {}
                 },
                 _ = again.tick(), if !withheld.is_empty() => {
                     for space in &withheld {
