@@ -41,7 +41,7 @@ pub(crate) struct Case {
     seed: Option<Hex>,
 }
 
-const DOMAINS: [Domain; 12] = [
+const DOMAINS: [Domain; 14] = [
     Domain::CommitId,
     Domain::Body,
     Domain::CommitSignature,
@@ -54,6 +54,8 @@ const DOMAINS: [Domain; 12] = [
     Domain::Refused,
     Domain::SessionSalt,
     Domain::Pack,
+    Domain::KeySeal,
+    Domain::KeyText,
 ];
 
 fn text(domain: Domain) -> String {

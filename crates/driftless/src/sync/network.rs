@@ -57,6 +57,8 @@ pub struct Synced {
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
+    // Whose keys join, and come first among those that are proven.
+    database: Database,
     // What works for the network has none of these: so it does not keep the network alive.
     _alive: Option<Arc<Alive>>,
 }
@@ -72,7 +74,6 @@ impl Drop for Alive {
 }
 
 struct Shared {
-    database: Database,
     transport: Arc<dyn Transport>,
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
@@ -105,7 +106,7 @@ impl Drop for Place {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("Network").finish_non_exhaustive()
     }
 }
 
@@ -138,26 +139,28 @@ impl Network {
         });
         let database = database.clone();
         let connected = Mutex::default();
-        let shared = Shared {
-            database,
-            transport,
-            changed,
-            connected,
-            kept: Mutex::default(),
-            stop,
-            next: Mutex::new(0),
-        };
+        let shared =
+            Shared { transport, changed, connected, kept: Mutex::default(), stop, next: Mutex::new(0) };
         let _alive = Some(Arc::new(Alive(shared.stop.clone())));
-        Ok(Self { shared: Arc::new(shared), _alive })
+        Ok(Self { shared: Arc::new(shared), database, _alive })
+    }
+
+    /// The same network, for the user of another handle to the same database: what is joined and dialed through it is so
+    /// as that user. Connections prove the keys of all users who are logged in when they begin.
+    pub fn acting_as(&self, database: &Database) -> Result<Self, Error> {
+        if !database.is_same(&self.database) {
+            return Err(Error::Invalid("a network serves one database".into()));
+        }
+        Ok(Self { database: database.clone(), ..self.clone() })
     }
 
     fn worker(&self) -> Self {
-        Self { shared: self.shared.clone(), _alive: None }
+        Self { shared: self.shared.clone(), database: self.database.clone(), _alive: None }
     }
 
     // While the database is served, what is due takes its effect though nobody asks.
     fn release_due(&self) {
-        let (database, mut stop) = (self.shared.database.clone(), self.shared.stop.subscribe());
+        let (database, mut stop) = (self.database.clone(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let database = database.clone();
@@ -246,7 +249,7 @@ impl Network {
 
     /// Joins a space by a ticket, or goes on with a join that was cut.
     pub async fn join(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let author = database.author()?;
         let mut failed = Error::Invalid("the ticket has no address".into());
         for address in &ticket.addresses {
@@ -273,7 +276,7 @@ impl Network {
         ticket: &Ticket,
         author: driftless_core::id::AuthorId,
     ) -> Result<Synced, Error> {
-        let database = self.shared.database.clone();
+        let database = self.database.clone();
         let synced = exchange.open(ticket.space, Some(ticket.proof(&author))).await;
         let synced = synced.map_err(|error| match error {
             Error::NotOpen(_) => Error::NotPermitted(
@@ -288,7 +291,10 @@ impl Network {
                 Ok(members.contains_key(&Subject::Key(author)))
             })?;
             if !stated {
-                database.write(|engine| engine.write_rules(&space, vec![redeem]))?;
+                // By the key that the proof was made for, whatever others may do there.
+                database.write(|engine| {
+                    engine.with_key(author, |engine| engine.write_rules(&space, vec![redeem]))
+                })?;
             }
             Ok::<_, Error>(!stated)
         });
@@ -307,7 +313,7 @@ impl Network {
 
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
     pub fn keep_connected(&self) -> Result<(), Error> {
-        for peer in self.shared.database.peers()? {
+        for peer in self.database.peers()? {
             // One that is kept already is left alone: a second loop would only get in the way of the first.
             if !self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.id) {
                 continue;
@@ -375,7 +381,7 @@ impl Network {
         if self.connected().contains(&id) {
             return Ok(());
         }
-        let peer = self.shared.database.find_peer(&id.to_string())?;
+        let peer = self.database.find_peer(&id.to_string())?;
         let mut failed = Error::Unreachable(format!("peer {id} has no address"));
         for address in &peer.addresses {
             let Ok(address) = address.parse::<Address>() else { continue };
@@ -390,7 +396,7 @@ impl Network {
 
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
     fn failed(&self, peer: Option<PeerId>, error: &Error) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let Some(id) = peer.filter(|id| database.find_peer(&id.to_string()).is_ok()) else { return Ok(()) };
         database.change_peer(id, |known| {
             known.failures += 1;
@@ -401,7 +407,7 @@ impl Network {
 
     /// Whose network it is.
     pub(crate) fn database(&self) -> &Database {
-        &self.shared.database
+        &self.database
     }
 
     /// Connects to the peer at an address; that it is not there is noted.
@@ -436,7 +442,7 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let mut state = Some(begin(&self.shared.database, role, connection.peer)?);
+        let mut state = Some(begin(&self.database, role, connection.peer)?);
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
@@ -454,7 +460,7 @@ impl Network {
 
     // Writes down what connections with a peer came to, if that is news.
     fn remember(&self, peer: &PeerId) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let met = database.met(peer)?;
         let known = database.peers()?.into_iter().find(|known| known.id == *peer);
         let news = known.is_some_and(|known| {
@@ -482,7 +488,7 @@ impl Network {
         address: &Address,
         outcomes: &[(SpaceId, Option<&Error>)],
     ) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
             address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();

@@ -1,0 +1,208 @@
+//! Whom a handle acts as, and which of a user's keys signs where. Several users act in one open database at once; each
+//! call on a handle is done as the user of that handle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use driftless_core::id::AuthorId;
+use driftless_core::limits::MAX_PROOFS;
+use driftless_core::sign::AuthorKey;
+use driftless_store::Storage;
+
+use crate::error::Error;
+use crate::seal::WrappingKey;
+use crate::user::{self, KeyState, Secrets, User};
+
+/// A user of a handle, and what a password opened for it. All handles of one log-in share it; the secrets are zeroed
+/// with the last of them.
+pub(crate) struct Acting {
+    pub name: String,
+    unlocked: RwLock<Option<Unlocked>>,
+}
+
+/// What a password opened.
+pub(crate) struct Unlocked {
+    pub keys: Vec<AuthorKey>,
+    pub wrapping: Arc<WrappingKey>,
+}
+
+impl fmt::Debug for Acting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Acting").field(&self.name).finish()
+    }
+}
+
+impl Acting {
+    /// A user who has given no password; where there is none, that is enough.
+    pub(crate) fn locked(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), unlocked: RwLock::default() })
+    }
+
+    pub(crate) fn unlock(&self, unlocked: Unlocked) {
+        *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Some(unlocked);
+    }
+
+    pub(crate) fn is_unlocked(&self) -> bool {
+        self.unlocked.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn keys(&self) -> Option<Vec<AuthorKey>> {
+        let unlocked = self.unlocked.read().unwrap_or_else(PoisonError::into_inner);
+        unlocked.as_ref().map(|unlocked| unlocked.keys.clone())
+    }
+
+    pub(crate) fn wrapping(&self) -> Option<Arc<WrappingKey>> {
+        let unlocked = self.unlocked.read().unwrap_or_else(PoisonError::into_inner);
+        unlocked.as_ref().map(|unlocked| unlocked.wrapping.clone())
+    }
+
+    fn key(&self, author: &AuthorId) -> Option<AuthorKey> {
+        let unlocked = self.unlocked.read().unwrap_or_else(PoisonError::into_inner);
+        unlocked.as_ref()?.keys.iter().find(|key| key.id() == *author).cloned()
+    }
+}
+
+/// All users of a database, and who of them is logged in.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    by_name: BTreeMap<String, User>,
+    /// Keys that sign here, of all users: what they wrote is met again, never written twice.
+    own: BTreeSet<AuthorId>,
+    /// The secrets of users without a password.
+    plain: BTreeMap<AuthorId, AuthorKey>,
+    logged_in: BTreeMap<String, Weak<Acting>>,
+    default: String,
+}
+
+/// What a writer needs to know of its user before it stands in line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signer {
+    pub default: AuthorId,
+    /// No other key could be better anywhere.
+    pub alone: bool,
+}
+
+impl Users {
+    pub(crate) fn load(storage: &dyn Storage) -> Result<Self, Error> {
+        let mut users = Self::default();
+        let all = user::load(storage)?;
+        let named = user::default_user(storage)?.filter(|name| all.iter().any(|user| user.name == *name));
+        let first = all.first().map(|user| user.name.clone());
+        users.default = named.or(first).ok_or_else(|| Error::not_found("user", "(any)"))?;
+        all.into_iter().for_each(|user| users.put(user));
+        Ok(users)
+    }
+
+    /// Takes over what storage says now; who is logged in stays so.
+    pub(crate) fn reload(&mut self, storage: &dyn Storage) -> Result<(), Error> {
+        let logged_in = std::mem::take(&mut self.logged_in);
+        *self = Self { logged_in, ..Self::load(storage)? };
+        Ok(())
+    }
+
+    /// A user that is new or changed.
+    pub(crate) fn put(&mut self, user: User) {
+        if let Some(before) = self.by_name.get(&user.name) {
+            for own in &before.keys {
+                self.own.remove(&own.author);
+                self.plain.remove(&own.author);
+            }
+        }
+        self.own.extend(user.active());
+        if let Secrets::Plain(seeds) = &user.secrets {
+            self.plain.extend(seeds.keys().into_iter().map(|key| (key.id(), key)));
+        }
+        self.by_name.insert(user.name.clone(), user);
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &User> {
+        self.by_name.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&User> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn default_name(&self) -> &str {
+        &self.default
+    }
+
+    /// Whether one of the users signs with this key.
+    pub(crate) fn signs(&self, author: &AuthorId) -> bool {
+        self.own.contains(author)
+    }
+
+    /// Who has this key, in whatever state.
+    pub(crate) fn owner(&self, author: &AuthorId) -> Option<&User> {
+        self.all().find(|user| user.state(author).is_some())
+    }
+
+    /// A handle's user who needs no password, or has given none.
+    pub(crate) fn acting(&mut self, name: &str) -> Result<Arc<Acting>, Error> {
+        let user = self.get(name).ok_or_else(|| Error::not_found("user", name))?;
+        if user.has_password() {
+            return Ok(Acting::locked(name));
+        }
+        Ok(self.log_in(name))
+    }
+
+    /// The log-in of a user, which all its handles share.
+    pub(crate) fn log_in(&mut self, name: &str) -> Arc<Acting> {
+        if let Some(acting) = self.logged_in.get(name).and_then(Weak::upgrade) {
+            return acting;
+        }
+        self.logged_in.retain(|_, acting| acting.strong_count() > 0);
+        let acting = Acting::locked(name);
+        self.logged_in.insert(name.to_owned(), Arc::downgrade(&acting));
+        acting
+    }
+
+    /// The secrets that a handle's user can use.
+    pub(crate) fn secrets(&self, acting: &Acting) -> Result<Vec<AuthorKey>, Error> {
+        let user = self.get(&acting.name).ok_or_else(|| Error::not_found("user", &acting.name))?;
+        match &user.secrets {
+            Secrets::Plain(seeds) => Ok(seeds.keys()),
+            Secrets::Sealed(_) => acting.keys().ok_or_else(|| Error::LoginNeeded(acting.name.clone())),
+        }
+    }
+
+    /// The secret half of a key that signs.
+    pub(crate) fn signing(&self, acting: &Acting, author: &AuthorId) -> Result<AuthorKey, Error> {
+        let user = self.get(&acting.name).ok_or_else(|| Error::not_found("user", &acting.name))?;
+        if user.state(author) != Some(KeyState::Active) {
+            return Err(Error::NotPermitted(format!("{author} signs no more here")));
+        }
+        let key = if user.has_password() { acting.key(author) } else { self.plain.get(author).cloned() };
+        key.ok_or_else(|| Error::LoginNeeded(acting.name.clone()))
+    }
+
+    /// What connections prove: the keys of everybody who is logged in or needs no password, those of `acting` first.
+    pub(crate) fn proving(&self, acting: &Acting) -> Vec<AuthorKey> {
+        let logged_in = self.logged_in.values().filter_map(Weak::upgrade);
+        let mut proven: Vec<AuthorKey> = self.secrets(acting).unwrap_or_default();
+        let others = self.all().filter(|user| user.name != acting.name);
+        let others: Vec<AuthorKey> = others
+            .flat_map(|user| {
+                let acting = logged_in.clone().find(|acting| acting.name == user.name);
+                let acting = acting.unwrap_or_else(|| Acting::locked(&user.name));
+                self.secrets(&acting).unwrap_or_default()
+            })
+            .collect();
+        // Where there is not room for all, those that sign come before those that only read.
+        let (active, former): (Vec<_>, Vec<_>) = others.into_iter().partition(|key| self.signs(&key.id()));
+        proven.extend(active.into_iter().chain(former));
+        proven.truncate(MAX_PROOFS);
+        proven
+    }
+
+    /// For writers, by the name of their user.
+    pub(crate) fn signers(&self) -> BTreeMap<String, Signer> {
+        let signer = |user: &User| Signer { default: user.default_key(), alone: user.active().count() <= 1 };
+        self.all().map(|user| (user.name.clone(), signer(user))).collect()
+    }
+}
