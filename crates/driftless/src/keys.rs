@@ -38,13 +38,15 @@ impl Database {
         Ok(self.signing_with(*key))
     }
 
-    /// Makes a new key of the user. It has no permission anywhere yet; the default key stays what it is.
+    /// Makes a new key of the user. It becomes a member of the identity, and has no other permission yet; the default
+    /// key stays what it is.
     pub fn new_key(&self) -> Result<AuthorId, Error> {
         self.change_users(|engine| {
             engine.change_keys(|engine, user, keys| {
                 let seed = Zeroizing::new(engine.random());
                 let key = AuthorKey::from_seed(&seed);
                 user.add(key.id())?;
+                engine.follow_new(user.identity, key.id())?;
                 keys.push(key.clone());
                 Ok(key.id())
             })
@@ -88,19 +90,20 @@ impl Database {
         };
         self.change_users(|engine| {
             vacant(engine.users.owner(&author))?;
-            engine.change_keys(|_, user, keys| {
+            engine.change_keys(|engine, user, keys| {
                 user.add(author)?;
+                engine.follow_new(user.identity, author)?;
                 keys.push(secret);
                 Ok(author)
             })
         })
     }
 
-    /// Ends a key here: it never signs again, and its secret is gone. In spaces it keeps its permissions until somebody
-    /// `revoke`s these. The last key that signs cannot go.
+    /// Ends a key here: it never signs again, and its secret is gone. It leaves the identity if a stronger key of the user
+    /// can say so; in other spaces it keeps its permissions until an admin takes them. The last key that signs cannot go.
     pub fn revoke_key(&self, key: &AuthorId) -> Result<(), Error> {
         self.change_users(|engine| {
-            engine.change_keys(|_, user, keys| {
+            engine.change_keys(|engine, user, keys| {
                 match user.state(key) {
                     None => return Err(Error::not_found("key", key)),
                     Some(KeyState::Revoked) => return Ok(()),
@@ -110,6 +113,8 @@ impl Database {
                 let next = next.ok_or_else(|| {
                     Error::Invalid("this is the last key that signs: take a new one before".into())
                 })?;
+                // Said by a key that stays.
+                engine.with_key(next, |engine| engine.follow_end(user.identity, *key))?;
                 for own in user.keys.iter_mut().filter(|own| own.author == *key) {
                     own.state = KeyState::Revoked;
                 }

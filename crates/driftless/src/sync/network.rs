@@ -270,6 +270,17 @@ impl Network {
         Err(failed)
     }
 
+    /// Joins the identity that another device of the user lives in, by a ticket of that device: from then on this
+    /// device is the same user.
+    pub async fn join_identity(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
+        if self.database.identity()?.is_some_and(|identity| identity != ticket.space) {
+            return Err(Error::Exists(format!("an identity of user {}", self.database.user()?)));
+        }
+        let (space, synced) = self.join(ticket).await?;
+        self.database.adopt_identity(&space.id())?;
+        Ok((space, synced))
+    }
+
     async fn join_over(
         &self,
         exchange: &mut Exchange,

@@ -1,6 +1,7 @@
 //! Users of one database: who acts, with which key, under which password.
 
 mod acting;
+mod identities;
 mod keys;
 mod passwords;
 
