@@ -146,6 +146,12 @@ impl Database {
         Ok(database)
     }
 
+    /// Another handle to this database, which acts as a user without a log-in: who has a password reads with it, and
+    /// does not sign.
+    pub fn as_user(&self, name: &str) -> Result<Self, Error> {
+        Ok(self.acting_as(self.read(|engine| engine.users.acting(name))?))
+    }
+
     /// Whether the user of this handle can sign: it has no password, or was logged in with it.
     pub fn is_logged_in(&self) -> Result<bool, Error> {
         self.read(|engine| Ok(engine.users.secrets(&engine.acting).is_ok()))

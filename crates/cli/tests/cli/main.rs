@@ -18,4 +18,5 @@ mod serving;
 #[cfg(unix)]
 mod socket;
 mod terminal;
+mod users;
 mod watching;
