@@ -181,22 +181,27 @@ impl Users {
         key.ok_or_else(|| Error::LoginNeeded(acting.name.clone()))
     }
 
-    /// What connections prove: the keys of everybody who is logged in or needs no password, those of `acting` first.
+    /// What connections prove: the keys of everybody who is logged in or needs no password. Where there is not room for
+    /// all, those that sign come before those that only read, and of these the ones of `acting` before others.
     pub(crate) fn proving(&self, acting: &Acting) -> Vec<AuthorKey> {
-        let logged_in = self.logged_in.values().filter_map(Weak::upgrade);
-        let mut proven: Vec<AuthorKey> = self.secrets(acting).unwrap_or_default();
         let others = self.all().filter(|user| user.name != acting.name);
-        let others: Vec<AuthorKey> = others
-            .flat_map(|user| {
-                let acting = logged_in.clone().find(|acting| acting.name == user.name);
-                let acting = acting.unwrap_or_else(|| Acting::locked(&user.name));
-                self.secrets(&acting).unwrap_or_default()
-            })
-            .collect();
-        // Where there is not room for all, those that sign come before those that only read.
-        let (active, former): (Vec<_>, Vec<_>) = others.into_iter().partition(|key| self.signs(&key.id()));
-        proven.extend(active.into_iter().chain(former));
-        proven.truncate(MAX_PROOFS);
+        let users: Vec<&User> = self.get(&acting.name).into_iter().chain(others).collect();
+        let mut proven = Vec::new();
+        for wanted in [KeyState::Active, KeyState::Former] {
+            for user in &users {
+                let other = || self.logged_in.get(&user.name).and_then(Weak::upgrade);
+                let keys = user.keys.iter().filter(|own| own.state == wanted);
+                proven.extend(keys.filter_map(|own| match (user.has_password(), user.name == acting.name) {
+                    (false, _) => self.plain.get(&own.author).cloned(),
+                    (true, true) => acting.key(&own.author),
+                    (true, false) => other()?.key(&own.author),
+                }));
+                if proven.len() >= MAX_PROOFS {
+                    proven.truncate(MAX_PROOFS);
+                    return proven;
+                }
+            }
+        }
         proven
     }
 

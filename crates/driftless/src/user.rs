@@ -292,3 +292,100 @@ pub(crate) fn default_user(storage: &dyn Storage) -> Result<Option<String>, Erro
 pub(crate) fn set_default_user(storage: &mut dyn Storage, name: &str) -> Result<(), Error> {
     Ok(storage.put(&layout::META, DEFAULT_USER.into(), name.as_bytes())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{Password, PasswordCost};
+
+    fn wrapping(password: &str) -> WrappingKey {
+        let cost = PasswordCost { memory_kib: 8, passes: 1, lanes: 1 };
+        Recipe { cost, salt: [3; 16] }.key(&Password::new(password), || Ok(())).unwrap()
+    }
+
+    // Ann with an active, a former and a revoked key.
+    fn ann(wrapping: Option<&WrappingKey>) -> (User, Vec<AuthorKey>) {
+        let keys: Vec<AuthorKey> = (1..4).map(|n| AuthorKey::from_seed(&[n; 32])).collect();
+        let mut user = User::new("ann", &keys[0], None).unwrap();
+        for (key, state) in keys[1..].iter().zip([KeyState::Former, KeyState::Revoked]) {
+            user.keys.push(OwnKey { author: key.id(), state });
+        }
+        user.identity = Some(SpaceId([7; 32]));
+        user.keep(&keys, wrapping.map(|wrapping| (wrapping, [5; NONCE]))).unwrap();
+        (user, keys)
+    }
+
+    #[test]
+    fn a_row_comes_back_as_it_was() {
+        let wrapping = wrapping("open sesame");
+        for wrapping in [None, Some(&wrapping)] {
+            let (user, keys) = ann(wrapping);
+            let row = user.encode();
+            assert_eq!(User::decode(b"ann", &row).unwrap(), user);
+            assert_eq!(User::decode(b"ben", &row), None);
+            for cut in 0..row.len() {
+                assert_eq!(User::decode(b"ann", &row[..cut]), None, "{cut}");
+            }
+            // What is revoked is gone.
+            assert!(!row.windows(32).any(|window| window == [3; 32]));
+            let opened = wrapping.and_then(|wrapping| user.open(wrapping));
+            let same = |opened: Vec<AuthorKey>| {
+                opened.iter().map(AuthorKey::id).eq(keys[..2].iter().map(AuthorKey::id))
+            };
+            assert!(opened.is_none_or(same));
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_sealed_row_can_be_changed_unseen() {
+        let wrapping = wrapping("open sesame");
+        let (user, _) = ann(Some(&wrapping));
+        let row = user.encode();
+        for at in 0..row.len() {
+            let mut other = row.to_vec();
+            other[at] ^= 1;
+            let opened = User::decode(b"ann", &other).and_then(|user| user.open(&wrapping));
+            assert!(opened.is_none(), "byte {at}");
+        }
+        assert!(user.open(&self::wrapping("open sesam")).is_none());
+    }
+
+    #[test]
+    fn a_row_of_the_first_form_is_read() {
+        let row = [&[2], &[1; 32][..], &[2; 32]].concat();
+        let user = User::decode(b"ann", &row).unwrap();
+        let author = |n| AuthorKey::from_seed(&[n; 32]).id();
+        let states: Vec<_> = user.keys.iter().map(|own| (own.author, own.state)).collect();
+        assert_eq!(states, [(author(1), KeyState::Active), (author(2), KeyState::Former)]);
+        assert!(!user.has_password() && user.identity.is_none());
+        assert_eq!(User::decode(b"ann", &user.encode()).unwrap(), user);
+        assert_eq!(User::decode(b"ann", &[1]), None);
+        assert_eq!(User::decode(b"ann", &[1; 32]), None);
+    }
+
+    #[test]
+    fn rows_are_those_of_the_vectors() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conformance/keys.json");
+        let vectors = std::fs::read_to_string(file).unwrap();
+        let vectors: serde_json::Value = serde_json::from_str(&vectors).unwrap();
+        let hex = |value: &serde_json::Value| {
+            data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+        };
+        for vector in vectors["rows"].as_array().unwrap() {
+            let user =
+                User::decode(vector["user"].as_str().unwrap().as_bytes(), &hex(&vector["row"])).unwrap();
+            let keys = match (&user.secrets, vector["password"].as_str()) {
+                (Secrets::Plain(seeds), None) => seeds.keys(),
+                (Secrets::Sealed(sealed), Some(password)) => {
+                    let wrapping = sealed.recipe.key(&Password::new(password), || Ok(())).unwrap();
+                    user.open(&wrapping).unwrap()
+                }
+                other => panic!("{other:?}"),
+            };
+            let seeds: Vec<Vec<u8>> = keys.iter().map(|key| key.seed().to_vec()).collect();
+            assert_eq!(seeds, vector["seeds"].as_array().unwrap().iter().map(hex).collect::<Vec<_>>());
+        }
+        let (ann, _) = ann(Some(&wrapping("open sesame")));
+        assert_eq!(*ann.encode(), hex(&vectors["rows"][0]["row"]));
+    }
+}

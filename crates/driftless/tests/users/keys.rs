@@ -102,6 +102,11 @@ fn a_reading_handle_sees_users_and_keys_that_another_made() {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Vectors {
+    #[serde(rename = "about")]
+    _about: String,
+    // Read where rows are.
+    #[serde(rename = "rows")]
+    _rows: serde_json::Value,
     keys: Vec<Vector>,
     refused: Vec<Refused>,
 }

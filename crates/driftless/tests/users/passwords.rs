@@ -162,3 +162,25 @@ fn after_five_failures_in_a_minute_the_next_guess_waits() {
         db.login("ben", Some(&password("open sesame"))).unwrap();
     }
 }
+
+#[test]
+fn a_repair_keeps_users_and_guards_chains_that_only_a_password_goes_on_with() {
+    let home = tempfile::tempdir().unwrap();
+    let db = builder().password(password("open sesame")).open(home.path()).unwrap();
+    db.create_user("ben", None).unwrap();
+    let space = db.create_space("home").unwrap();
+    (0..3).for_each(|n| drop(insert(&space, n).unwrap()));
+    let (users, author) = (db.users().unwrap(), db.author().unwrap());
+    drop((db, space));
+    assert!(Database::fsck_folder(home.path(), &mut |_| ()).unwrap().is_ok());
+    let file = rusqlite::Connection::open(home.path().join("driftless.sqlite")).unwrap();
+    let last = "key = (SELECT max(key) FROM log)";
+    file.execute(&format!("UPDATE log SET value = x'00' WHERE {last}"), []).unwrap();
+    drop(file);
+    assert!(!Database::fsck_folder(home.path(), &mut |_| ()).unwrap().is_ok());
+    let repaired = Database::builder().repair(home.path(), &mut |_| ()).unwrap();
+    assert_eq!(repaired.spaces[0].guarded, [author]);
+    let db = builder().password(password("open sesame")).open(home.path()).unwrap();
+    assert_eq!(db.users().unwrap(), users);
+    assert_eq!(code(insert(&db.space("home").unwrap(), 4)), "chain_lost");
+}
