@@ -11,10 +11,16 @@ fn main() -> ExitCode {
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
     let (first, seeds, steps) = (number("--seed", 1), number("--seeds", 1), number("--steps", 150));
+    let mesh = arguments.iter().any(|argument| argument == "--mesh");
     let mut failed = false;
     let mut out = std::io::stdout();
     for seed in first..first + seeds {
-        let line = match driftless_sim::run(seed, steps) {
+        let done = if mesh {
+            driftless_sim::run_mesh(seed, steps).map(|report| format!("{} {:?}", report.trace, report.faults))
+        } else {
+            driftless_sim::run(seed, steps)
+        };
+        let line = match done {
             Ok(trace) => format!("seed {seed}: {trace}"),
             Err(fault) => {
                 failed = true;

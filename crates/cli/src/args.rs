@@ -83,6 +83,26 @@ pub(crate) struct OneDocument {
     pub(crate) id: String,
 }
 
+/// What to change of what a user wants.
+#[derive(Debug, Args)]
+pub(crate) struct Wishes {
+    /// Exchange it with peers at all
+    #[arg(long, value_name = "BOOL", requires = "space")]
+    pub(crate) enabled: Option<bool>,
+    /// Send what is committed at once, and stay connected for it
+    #[arg(long, value_name = "BOOL", requires = "space")]
+    pub(crate) on_commit: Option<bool>,
+    /// Exchange it every so many seconds, or `none`
+    #[arg(long, value_name = "SECONDS", requires = "space")]
+    pub(crate) interval: Option<String>,
+    /// Remember this with it; without a value, forget it. May be given several times
+    #[arg(long, value_name = "K=V", requires = "space")]
+    pub(crate) property: Vec<String>,
+    /// Track the space no more
+    #[arg(long, requires = "space", conflicts_with_all = ["enabled", "on_commit", "interval", "property"])]
+    pub(crate) remove: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create the database, with a user and a device key
@@ -315,6 +335,24 @@ With --json, a line of kind `ready` follows the first result.")]
   driftless index list"
     )]
     Index(IndexCommand),
+
+    /// Say what you want of a space: whether, when and how often it is exchanged with peers
+    #[command(after_help = "EXAMPLES
+  driftless prefs
+  driftless prefs notes
+  driftless prefs notes --on-commit false --interval 60
+  driftless prefs notes --enabled false
+  driftless prefs notes --property colour=blue --json
+
+Several users of one database may want different things: the smallest interval of all of them is used, and a commit is sent
+at once if one of them wants that. Where none wants a space exchanged it is not. A space that nobody said anything about is
+exchanged at each commit and every 300 seconds. `driftless status` says what happened.")]
+    Prefs {
+        /// A space: its id, a prefix of it, or its local name; if left out, all that you track
+        space: Option<String>,
+        #[command(flatten)]
+        wishes: Wishes,
+    },
 
     /// Print the history of a space or of a document, the newest commit first
     #[command(after_help = "EXAMPLES

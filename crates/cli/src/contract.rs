@@ -93,6 +93,26 @@ pub(crate) struct Change<'d> {
 }
 
 #[derive(Serialize)]
+pub(crate) struct Preferences {
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    /// Whether this user said anything.
+    pub(crate) tracked: bool,
+    pub(crate) enabled: bool,
+    pub(crate) on_commit: bool,
+    pub(crate) interval: Option<u64>,
+    pub(crate) properties: std::collections::BTreeMap<String, String>,
+    /// What all users of the database together want; null if it is not exchanged.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Wanted {
+    pub(crate) on_commit: bool,
+    pub(crate) interval: Option<u64>,
+}
+
+#[derive(Serialize)]
 pub(crate) struct Index {
     pub(crate) space: SpaceId,
     pub(crate) collection: String,

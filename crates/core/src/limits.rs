@@ -100,6 +100,13 @@ pub const MAX_PAGE_FRAMES: usize = 64;
 /// Pulls of one side at once: each may be answered by a largest frame, which waits at whoever is itself sending.
 pub const MAX_PULLS: usize = 4;
 
+/// Spaces that the users of one database track together: all are read to know what is wanted of one.
+pub const MAX_PREFERENCES: usize = 100_000;
+/// Properties of a tracked space.
+pub const MAX_PROPERTIES: usize = 64;
+/// Bytes of the name, and of the value, of a property.
+pub const MAX_PROPERTY: usize = 4 * 1024;
+
 // The limits below are those of `sync_doc`, which speaks another protocol's bytes.
 
 /// Bits that a Bloom filter may spend on one entry: beyond, an exact list would be shorter.

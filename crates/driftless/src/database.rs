@@ -36,7 +36,8 @@ pub enum Durability {
     /// Before the call returns. Concurrent writers share one flush.
     #[default]
     Each,
-    /// At most this long after the call returned. Readable here at once; published, sent and acknowledged only after.
+    /// At most this long after the call returned; with `Duration::MAX` when `Database::flush` is called. Readable here at
+    /// once; published, sent and acknowledged only after.
     Batched(Duration),
 }
 
@@ -114,7 +115,9 @@ impl Database {
             folder,
             _lock: lock,
         });
-        if let Durability::Batched(interval) = durability {
+        if let Durability::Batched(interval) = durability
+            && interval < Duration::MAX
+        {
             let shared = Arc::downgrade(&shared);
             // Ends by itself when the last handle is gone.
             std::thread::spawn(move || flush_every(&shared, interval));
@@ -285,8 +288,24 @@ impl Database {
         Ok(self.engine()?.writable)
     }
 
-    /// Runs `stage` under the lock, and returns when what it staged is durable.
+    /// Runs `stage` under the lock, and returns when what it staged is as durable as was chosen for this database.
     pub(crate) fn write<T>(&self, stage: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
+        self.stage(stage, self.shared.durability)
+    }
+
+    /// The same, for what others are told of: it returns when what it staged is durable, whatever was chosen.
+    pub(crate) fn write_durably<T>(
+        &self,
+        stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.stage(stage, Durability::Each)
+    }
+
+    fn stage<T>(
+        &self,
+        stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
+        durability: Durability,
+    ) -> Result<T, Error> {
         let shared = &*self.shared;
         shared.in_line.fetch_add(1, Ordering::SeqCst);
         let locked = self.engine();
@@ -317,7 +336,7 @@ impl Database {
             engine.storage.commit()?;
             return result;
         }
-        if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
+        if matches!(durability, Durability::Batched(_)) && engine.staged < GROUP {
             return result;
         }
         if engine.staged >= GROUP || !shared.is_followed() {

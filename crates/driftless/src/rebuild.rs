@@ -18,6 +18,7 @@ use crate::fork;
 use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
+use crate::prefs;
 use crate::replica::{Counts, Facts};
 use crate::space::{Digest, Space};
 use crate::write::forgotten_key;
@@ -114,6 +115,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     }
     agreed::forget(storage, space)?;
     cursor::forget(storage, space)?;
+    prefs::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;

@@ -158,6 +158,11 @@ impl Engine {
             let mut heads: Vec<Facts> = replica.write_heads().copied().collect();
             heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
             let all: Vec<Facts> = previous.iter().chain(&heads).copied().collect();
+            if all.is_empty() {
+                let why =
+                    "everything in this space is later than the clock of this device; set the clock right";
+                return Err(Error::NotPermitted(why.into()));
+            }
             if kind == Kind::Documents {
                 let frontier = replica.frontier_of(&all);
                 let standing = frontier.and_then(|frontier| replica.rules.strength_at(frontier, &own));

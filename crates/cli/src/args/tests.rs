@@ -1,4 +1,4 @@
-//! The command line as words: every command has help, and every example can be typed.
+//! Every command explains itself, and its examples can be typed.
 
 use clap::CommandFactory;
 

@@ -11,6 +11,7 @@ mod killing;
 mod looking;
 mod merging;
 mod networking;
+mod prefs;
 mod repairing;
 mod sandbox;
 #[cfg(unix)]

@@ -436,7 +436,8 @@ impl Host {
         };
         moved.received += received.len() as u64;
         let forged = &mut self.forged;
-        let ingested = self.database.write(|engine| {
+        // The peer is told that it is durable.
+        let ingested = self.database.write_durably(|engine| {
             engine.source(Source::Peer);
             let taken = ingest(engine, received)?;
             let Tally { known, applied, held, void, wanted, refused, declined, signatures } = taken.tally;

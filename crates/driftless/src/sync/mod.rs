@@ -1,5 +1,6 @@
 //! Sync over a network: hosts, connections, and the network they make. Modules low to high.
 
+pub mod plan;
 pub(crate) mod space_graph;
 pub(crate) mod pull;
 pub(crate) mod host;
