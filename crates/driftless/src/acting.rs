@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use driftless_core::id::AuthorId;
 use driftless_core::limits::MAX_PROOFS;
@@ -14,12 +14,14 @@ use crate::error::Error;
 use crate::seal::WrappingKey;
 use crate::user::{self, KeyState, Secrets, User};
 
-/// A user of a handle, and what a password opened for it. All handles of one log-in share it; the secrets are zeroed
-/// with the last of them.
+/// A user of a handle, and what a password opened for it.
 pub(crate) struct Acting {
     pub name: String,
-    unlocked: RwLock<Option<Unlocked>>,
+    login: RwLock<Option<Arc<Login>>>,
 }
+
+/// What all handles of a user share that gave the password; the secrets are zeroed with the last of them.
+struct Login(RwLock<Unlocked>);
 
 /// What a password opened.
 pub(crate) struct Unlocked {
@@ -33,33 +35,38 @@ impl fmt::Debug for Acting {
     }
 }
 
-impl Acting {
-    /// A user who has given no password; where there is none, that is enough.
-    pub(crate) fn locked(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), unlocked: RwLock::default() })
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
     }
+}
 
-    pub(crate) fn unlock(&self, unlocked: Unlocked) {
-        *self.unlocked.write().unwrap_or_else(PoisonError::into_inner) = Some(unlocked);
-    }
-
-    pub(crate) fn is_unlocked(&self) -> bool {
-        self.unlocked.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    fn keys(&self) -> Option<Vec<AuthorKey>> {
-        let unlocked = self.unlocked.read().unwrap_or_else(PoisonError::into_inner);
-        unlocked.as_ref().map(|unlocked| unlocked.keys.clone())
-    }
-
-    pub(crate) fn wrapping(&self) -> Option<Arc<WrappingKey>> {
-        let unlocked = self.unlocked.read().unwrap_or_else(PoisonError::into_inner);
-        unlocked.as_ref().map(|unlocked| unlocked.wrapping.clone())
+impl Login {
+    fn read(&self) -> RwLockReadGuard<'_, Unlocked> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(&self, author: &AuthorId) -> Option<AuthorKey> {
-        let unlocked = self.unlocked.read().unwrap_or_else(PoisonError::into_inner);
-        unlocked.as_ref()?.keys.iter().find(|key| key.id() == *author).cloned()
+        self.read().keys.iter().find(|key| key.id() == *author).cloned()
+    }
+}
+
+impl Acting {
+    /// A user who has given no password; where there is none, that is enough.
+    pub(crate) fn locked(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), login: RwLock::default() })
+    }
+
+    fn login(&self) -> Option<Arc<Login>> {
+        self.login.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn is_unlocked(&self) -> bool {
+        self.login().is_some()
+    }
+
+    pub(crate) fn wrapping(&self) -> Option<Arc<WrappingKey>> {
+        Some(self.login()?.read().wrapping.clone())
     }
 }
 
@@ -71,7 +78,7 @@ pub(crate) struct Users {
     own: BTreeSet<AuthorId>,
     /// The secrets of users without a password.
     plain: BTreeMap<AuthorId, AuthorKey>,
-    logged_in: BTreeMap<String, Weak<Acting>>,
+    logged_in: BTreeMap<String, Weak<Login>>,
     default: String,
 }
 
@@ -142,24 +149,28 @@ impl Users {
         self.all().find(|user| user.state(author).is_some())
     }
 
-    /// A handle's user who needs no password, or has given none.
-    pub(crate) fn acting(&mut self, name: &str) -> Result<Arc<Acting>, Error> {
-        let user = self.get(name).ok_or_else(|| Error::not_found("user", name))?;
-        if user.has_password() {
-            return Ok(Acting::locked(name));
-        }
-        Ok(self.log_in(name))
+    /// Whom a handle acts as that has given no password.
+    pub(crate) fn acting(&self, name: &str) -> Result<Arc<Acting>, Error> {
+        self.get(name).map(|_| Acting::locked(name)).ok_or_else(|| Error::not_found("user", name))
     }
 
-    /// The log-in of a user, which all its handles share.
-    pub(crate) fn log_in(&mut self, name: &str) -> Arc<Acting> {
-        if let Some(acting) = self.logged_in.get(name).and_then(Weak::upgrade) {
-            return acting;
-        }
-        self.logged_in.retain(|_, acting| acting.strong_count() > 0);
-        let acting = Acting::locked(name);
-        self.logged_in.insert(name.to_owned(), Arc::downgrade(&acting));
-        acting
+    /// A handle's user has given the password, or set one: from now on it shares what that opened with the user's other
+    /// handles that did.
+    pub(crate) fn unlock(&mut self, acting: &Acting, unlocked: Unlocked) {
+        let shared = self.logged_in.get(&acting.name).and_then(Weak::upgrade);
+        let login = match shared {
+            Some(login) => {
+                *login.0.write().unwrap_or_else(PoisonError::into_inner) = unlocked;
+                login
+            }
+            None => {
+                self.logged_in.retain(|_, login| login.strong_count() > 0);
+                let login = Arc::new(Login(RwLock::new(unlocked)));
+                self.logged_in.insert(acting.name.clone(), Arc::downgrade(&login));
+                login
+            }
+        };
+        *acting.login.write().unwrap_or_else(PoisonError::into_inner) = Some(login);
     }
 
     /// The secrets that a handle's user can use.
@@ -167,7 +178,10 @@ impl Users {
         let user = self.get(&acting.name).ok_or_else(|| Error::not_found("user", &acting.name))?;
         match &user.secrets {
             Secrets::Plain(seeds) => Ok(seeds.keys()),
-            Secrets::Sealed(_) => acting.keys().ok_or_else(|| Error::LoginNeeded(acting.name.clone())),
+            Secrets::Sealed(_) => match acting.login() {
+                Some(login) => Ok(login.read().keys.clone()),
+                None => Err(Error::LoginNeeded(acting.name.clone())),
+            },
         }
     }
 
@@ -177,7 +191,10 @@ impl Users {
         if user.state(author) != Some(KeyState::Active) {
             return Err(Error::NotPermitted(format!("{author} signs no more here")));
         }
-        let key = if user.has_password() { acting.key(author) } else { self.plain.get(author).cloned() };
+        let key = match user.has_password() {
+            true => acting.login().and_then(|login| login.key(author)),
+            false => self.plain.get(author).cloned(),
+        };
         key.ok_or_else(|| Error::LoginNeeded(acting.name.clone()))
     }
 
@@ -193,7 +210,7 @@ impl Users {
                 let keys = user.keys.iter().filter(|own| own.state == wanted);
                 proven.extend(keys.filter_map(|own| match (user.has_password(), user.name == acting.name) {
                     (false, _) => self.plain.get(&own.author).cloned(),
-                    (true, true) => acting.key(&own.author),
+                    (true, true) => acting.login()?.key(&own.author),
                     (true, false) => other()?.key(&own.author),
                 }));
                 if proven.len() >= MAX_PROOFS {

@@ -122,7 +122,7 @@ impl Engine {
             guard::begin_restored(storage.as_mut(), now(), store)?;
         }
         let guards = Guards::load(storage.as_ref())?;
-        let mut users = Users::load(storage.as_ref())?;
+        let users = Users::load(storage.as_ref())?;
         let name = user.unwrap_or(users.default_name()).to_owned();
         let acting = users.acting(&name)?;
         let copied = Copied::all(storage.as_ref())?;

@@ -8,7 +8,7 @@ use driftless_core::id::{AuthorId, SpaceId};
 use driftless_core::sign::AuthorKey;
 use zeroize::Zeroizing;
 
-use crate::acting::Unlocked;
+use crate::acting::{Acting, Unlocked};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -122,8 +122,8 @@ impl Database {
             // The user may have changed meanwhile.
             let keys = engine.users.get(name).and_then(|user| user.open(&wrapping)).filter(|_| given);
             let Some(keys) = keys.filter(|_| decoy.is_none()) else { return Ok(None) };
-            let acting = engine.users.log_in(name);
-            acting.unlock(Unlocked { keys, wrapping: wrapping.clone() });
+            let acting = Acting::locked(name);
+            engine.users.unlock(&acting, Unlocked { keys, wrapping });
             Ok(Some(acting))
         })?;
         let Some(acting) = acting else {
@@ -200,7 +200,7 @@ impl Engine {
         user.keep(&keys, wrapping.as_deref().map(|wrapping| (wrapping, nonce)))?;
         self.put_user(user)?;
         if let Some(wrapping) = wrapping {
-            self.acting.unlock(Unlocked { keys, wrapping });
+            self.users.unlock(&self.acting, Unlocked { keys, wrapping });
         }
         Ok(())
     }
@@ -213,7 +213,14 @@ impl Engine {
         let mut keys = self.users.secrets(&self.acting)?;
         let user = self.users.get(&self.acting.name).cloned();
         let mut user = user.ok_or_else(|| Error::not_found("user", &self.acting.name))?;
-        let wrapping = if user.has_password() { self.acting.wrapping() } else { None };
+        // What an older password led to seals nothing any more.
+        let wrapping = match user.recipe() {
+            None => None,
+            Some(recipe) => {
+                let wrapping = self.acting.wrapping().filter(|wrapping| wrapping.recipe == *recipe);
+                Some(wrapping.ok_or_else(|| Error::LoginNeeded(user.name.clone()))?)
+            }
+        };
         let done = change(self, &mut user, &mut keys)?;
         self.seal_user(user, keys, wrapping)?;
         Ok(done)

@@ -99,7 +99,8 @@ impl Word {
 fn write_frame(mut stream: &UnixStream, kind: u8, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // In one write, so that two threads do not mix.
-    let mut frame = Vec::with_capacity(body.len() + 5);
+    // It may be a password.
+    let mut frame = Zeroizing::new(Vec::with_capacity(body.len() + 5));
     frame.push(kind);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(body);

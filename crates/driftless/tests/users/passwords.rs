@@ -115,6 +115,26 @@ fn a_password_is_changed_and_removed_by_whoever_knows_it() {
 }
 
 #[test]
+fn the_last_password_that_was_set_is_the_one_that_holds() {
+    let home = tempfile::tempdir().unwrap();
+    drop(builder().password(password("first")).open(home.path()).unwrap());
+    let locked = open(home.path());
+    let ann = locked.login("ann", Some(&password("first"))).unwrap();
+    ann.set_password(None).unwrap();
+    // Now this handle signs as well, and so it may set one.
+    locked.set_password(Some(&password("second"))).unwrap();
+    for db in [&ann, &locked] {
+        db.new_key().unwrap();
+        assert_eq!(code(db.login("ann", Some(&password("first")))), "login_failed");
+        db.login("ann", Some(&password("second"))).unwrap();
+    }
+    let keys = ann.keys().unwrap();
+    drop((locked, ann));
+    let ann = builder().password(password("second")).open(home.path()).unwrap();
+    assert_eq!((ann.keys().unwrap(), keys.len()), (keys, 3));
+}
+
+#[test]
 fn what_a_password_costs_grows_at_the_next_login() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("driftless.sqlite");
