@@ -3,6 +3,7 @@
 //! An image of it is a backup, or a copied device.
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use driftless::SCHEMA;
@@ -12,19 +13,28 @@ use driftless_store::{
 
 /// A disk. Clones are the same disk.
 #[derive(Debug, Clone)]
-pub struct Disk(Arc<RwLock<MemoryStorage>>);
+pub struct Disk {
+    storage: Arc<RwLock<MemoryStorage>>,
+    // How often the power was cut, and how often before this handle was given out: a process that died writes nothing.
+    cuts: Arc<AtomicU64>,
+    before: u64,
+}
 
 impl Disk {
     /// An empty disk.
     pub fn new() -> Result<Self, StorageError> {
-        Ok(Self(Arc::new(RwLock::new(MemoryStorage::new(&SCHEMA)?))))
+        Ok(Self::holding(MemoryStorage::new(&SCHEMA)?))
     }
 
     /// Another disk with what is committed on this one. Nothing may be under way.
     pub fn image(&self) -> Result<Self, StorageError> {
         let mut image = self.read().clone();
         image.rollback()?;
-        Ok(Self(Arc::new(RwLock::new(image))))
+        Ok(Self::holding(image))
+    }
+
+    fn holding(storage: MemoryStorage) -> Self {
+        Self { storage: Arc::new(RwLock::new(storage)), cuts: Arc::default(), before: 0 }
     }
 
     /// The power was cut: what was not committed is gone. Whether there was anything.
@@ -32,21 +42,32 @@ impl Disk {
         let mut storage = self.write();
         let lost = storage.is_changed();
         storage.rollback()?;
+        self.cuts.fetch_add(1, Ordering::SeqCst);
         Ok(lost)
     }
 
     /// What a database writes to.
     pub fn storage(&self) -> Box<dyn Storage> {
-        Box::new(self.clone())
+        Box::new(Self { before: self.cuts.load(Ordering::SeqCst), ..self.clone() })
     }
 
     // A visitor may read again: there is one thread, so nobody waits to write meanwhile.
     fn read(&self) -> RwLockReadGuard<'_, MemoryStorage> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.storage.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, MemoryStorage> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.storage.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Disk {
+    // For what a process does: nothing after it died.
+    fn alive(&self) -> Result<RwLockWriteGuard<'_, MemoryStorage>, StorageError> {
+        if self.cuts.load(Ordering::SeqCst) != self.before {
+            return Err(StorageError::Io("the power was cut".into()));
+        }
+        Ok(self.write())
     }
 }
 
@@ -56,11 +77,11 @@ impl Storage for Disk {
     }
 
     fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError> {
-        self.write().put(table, key, value)
+        self.alive()?.put(table, key, value)
     }
 
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
-        self.write().remove(table, key)
+        self.alive()?.remove(table, key)
     }
 
     fn range(
@@ -75,15 +96,15 @@ impl Storage for Disk {
     }
 
     fn declare_collection(&mut self, number: u64, space: &str, name: &str) -> Result<(), StorageError> {
-        self.write().declare_collection(number, space, name)
+        self.alive()?.declare_collection(number, space, name)
     }
 
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError> {
-        self.write().upsert(document)
+        self.alive()?.upsert(document)
     }
 
     fn remove_document(&mut self, number: u64) -> Result<(), StorageError> {
-        self.write().remove_document(number)
+        self.alive()?.remove_document(number)
     }
 
     fn document(&self, number: u64, visit: &mut dyn FnMut(&Document<'_>)) -> Result<bool, StorageError> {
@@ -109,15 +130,15 @@ impl Storage for Disk {
     }
 
     fn commit(&mut self) -> Result<(), StorageError> {
-        self.write().commit()
+        self.alive()?.commit()
     }
 
     fn rollback(&mut self) -> Result<(), StorageError> {
-        self.write().rollback()
+        self.alive()?.rollback()
     }
 
     fn refresh(&mut self) -> Result<bool, StorageError> {
-        self.write().refresh()
+        self.alive()?.refresh()
     }
 
     fn size(&self) -> Result<u64, StorageError> {

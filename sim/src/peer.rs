@@ -124,11 +124,12 @@ impl Peer {
 
     /// The power is cut. Whether a disk lost something that was not durable.
     pub fn crash(&mut self) -> Result<bool, Fault> {
+        let lost = match &self.home {
+            Home::Disk(disk) => disk.cut().map_err(fault("a power cut"))?,
+            _ => false,
+        };
         self.database = None;
-        match &self.home {
-            Home::Disk(disk) => disk.cut().map_err(fault("a power cut")),
-            _ => Ok(false),
-        }
+        Ok(lost)
     }
 
     /// Opens it again after a crash.

@@ -594,15 +594,20 @@ A join that was cut off goes on where it was when it is run again.")]
   driftless sync
   driftless sync notes --once
   driftless sync notes --peer http://192.0.2.7:7477
+  driftless sync --pull
 
 Without SPACE it exchanges all spaces of all known peers. With --peer and an address, that peer is known from then on.
-It fails if a space could be exchanged with nobody.")]
+It fails if a space could be exchanged with nobody. With --pull it fetches what came to the peer since the last pull, in
+one round trip, and sends nothing; the first time, and after a peer was restored from a copy, it exchanges.")]
     Sync {
         /// Only this space: its id, a prefix of it, or its local name
         space: Option<String>,
         /// Only with this peer: its address, its id, or the first 8 or more characters of that
         #[arg(long, value_name = "ADDR|PEER")]
         peer: Option<String>,
+        /// Only fetch what is new there since the last time
+        #[arg(long)]
+        pull: bool,
         /// One exchange, then end: what it also does without; `driftless serve` stays connected
         #[arg(long)]
         once: bool,

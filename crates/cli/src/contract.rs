@@ -569,6 +569,26 @@ impl From<driftless::Synced> for Synced {
     }
 }
 
+/// One pull of one space from one peer: as an exchange, and where the next one goes on.
+#[derive(Serialize)]
+pub(crate) struct Pulled {
+    #[serde(flatten)]
+    pub(crate) exchange: Synced,
+    /// Both sides compared what they have, because there was no place in the peer's log to go on from.
+    pub(crate) reconciled: bool,
+    /// Null if the page could not be taken whole.
+    pub(crate) cursor: Option<String>,
+}
+
+impl From<driftless::Pulled> for Pulled {
+    fn from(pulled: driftless::Pulled) -> Self {
+        let driftless::Pulled { space, peer, moved, traffic, reconciled, settled, cursor, wanted: _ } =
+            pulled;
+        let exchange = driftless::Synced { space, peer, moved, traffic, settled }.into();
+        Self { exchange, reconciled, cursor: cursor.map(|cursor| cursor.to_string()) }
+    }
+}
+
 /// `connected` is null where no `serve` runs; `last_sync` and `rate` where there was no exchange yet.
 #[derive(Serialize)]
 pub(crate) struct Peer {

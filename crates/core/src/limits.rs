@@ -92,6 +92,13 @@ pub const MAX_FILTER: usize = 64 * 1024;
 pub const MAX_AGREED: usize = 4;
 /// Summaries that one side may send after its first, per space and session: an honest one needs three.
 pub const MAX_SLOT_SUMMARIES: u32 = 8;
+/// Nodes looked at for one peer before other work has its turn: some milliseconds where each is a row of a file.
+pub const WALK_STEP: usize = 1024;
+/// How often one peer may have the whole of a space looked through in one connection, in all that it says: an honest one
+/// needs the difference twice. After that it is sent everything in order, which needs no look.
+pub const MAX_WALKS: u64 = 8;
+/// How often one side may open the same space in one connection; each costs the other a summary.
+pub const MAX_REOPENS: u32 = 32;
 /// Bytes of frames in one page of a pull: few round trips, and little to send again after a lost connection. One frame
 /// may be larger.
 pub const MAX_PAGE: usize = 512 * 1024;

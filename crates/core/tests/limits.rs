@@ -12,7 +12,7 @@ use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::*;
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::query::Sort;
-use driftless_core::reconcile::{self, Clock, Detail, Entry, Summary};
+use driftless_core::reconcile::{self, Clock, Detail, Entry, Heard, Summary};
 use driftless_core::rules::{self, RuleOperator, Subject};
 use driftless_core::session::{
     Ask, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot, Surveyed, Verdict, numbered,
@@ -328,6 +328,9 @@ impl Listener {
                     );
                 }
                 Output::Ask(Ask::Read { slot }) => self.reads.push(slot),
+                Output::Ask(Ask::Want { slot, again: Some(_), .. }) => {
+                    self.session.handle_heard(slot, Heard { answer: None, ready: true });
+                }
                 _ => {}
             }
         }
@@ -364,6 +367,17 @@ fn slots_and_openings() {
     holds("MAX_OPENS", MAX_OPENS, |n| {
         let mut listener = Listener::new();
         (0..n).map(|n| listener.open(n, false)).last().unwrap().is_ok()
+    });
+    holds("MAX_REOPENS", MAX_REOPENS as usize, |n| {
+        let mut listener = Listener::new();
+        let space = SpaceId([7; 32]);
+        let open = |slot| Message::Open { slot, space, invite: None, summary: Summary::default() };
+        let heard = (0..n).map(|n| {
+            let heard = listener.say(&open(2 * n as Slot));
+            listener.drain(false);
+            heard
+        });
+        heard.last().unwrap().is_ok()
     });
 }
 

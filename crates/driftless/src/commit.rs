@@ -167,6 +167,9 @@ impl Engine {
             return Ok(Entered::Known);
         }
         storage.put(&layout::BODY, at.0.into(), body)?;
+        // Peers may wait for it, whatever it changes here.
+        replica.advanced = true;
+        self.late += 1;
         self.staged();
         Ok(Entered::Completed(self.settle(space, at)?))
     }

@@ -59,6 +59,8 @@ pub(crate) struct Engine {
     pub(crate) room: Room,
     /// Commits that gained or lost their effect after they had come.
     pub(crate) journal: Journal,
+    /// How many bodies came after their commits: peers that wait for some look whether theirs are among them.
+    pub(crate) late: u64,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
     /// How many flushes there were: a writer knows by it that its commit is durable. Where only is read, how many of
@@ -144,6 +146,7 @@ impl Engine {
             poisoned: None,
             room: Room::default(),
             journal: Journal::new(next[3]),
+            late: 0,
             staged: 0,
             flushes: 0,
             outbox: Vec::new(),

@@ -122,7 +122,7 @@ pub use seal::{Password, PasswordCost};
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
 #[doc(hidden)]
-pub use sync::driven::DrivenSession;
+pub use sync::driven::{DrivenSession, SessionTurn};
 pub use sync::host::Moved;
 pub use sync::network::{Network, Synced};
 #[doc(hidden)]

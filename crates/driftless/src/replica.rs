@@ -557,17 +557,7 @@ pub(crate) fn range(
     table: &driftless_store::Table,
     number: u32,
 ) -> Result<Vec<(LogKey, Vec<u8>)>, Error> {
-    range_after(storage, table, number, 0)
-}
-
-/// The same, from after a position on.
-pub(crate) fn range_after(
-    storage: &dyn Storage,
-    table: &driftless_store::Table,
-    number: u32,
-    after: LogSeq,
-) -> Result<Vec<(LogKey, Vec<u8>)>, Error> {
-    let (lower, upper) = (LogKey::new(number, after).0, LogKey::new(number, u64::MAX).0);
+    let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
     let mut rows = Vec::new();
     let (lower, upper) = (Bound::Excluded(Key::U64(lower)), Bound::Included(Key::U64(upper)));
     storage.range(table, lower, upper, Order::Ascending, &mut |key, value| {
@@ -577,6 +567,28 @@ pub(crate) fn range_after(
         ControlFlow::Continue(())
     })?;
     Ok(rows)
+}
+
+/// The next commits of a space that are wanted, after a position, so many at most.
+pub(crate) fn wanted_after(
+    storage: &dyn Storage,
+    number: u32,
+    after: LogSeq,
+    most: usize,
+) -> Result<Vec<LogKey>, Error> {
+    let (lower, upper) = (LogKey::new(number, after).0, LogKey::new(number, u64::MAX).0);
+    let (mut found, mut damaged) = (Vec::new(), None);
+    let (lower, upper) = (Bound::Excluded(Key::U64(lower)), Bound::Included(Key::U64(upper)));
+    storage.range(&layout::STATE, lower, upper, Order::Ascending, &mut |key, value| {
+        match (key, State::decode(value)) {
+            (Key::U64(at), Ok(State::Wanted)) => found.push(LogKey(at)),
+            (_, Err(error)) => damaged = Some(error),
+            _ => {}
+        }
+        let enough = found.len() >= most || damaged.is_some();
+        if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    damaged.map_or(Ok(found), Err)
 }
 
 pub(crate) fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {

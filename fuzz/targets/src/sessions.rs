@@ -235,6 +235,7 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             cells.truncate(choices.below(4));
         }
         Message::More => {}
+        Message::Rest { slot } => *slot = choices.below(4) as u64,
         Message::Have { slot, summary } => {
             *slot ^= choices.below(2) as u64;
             summary_changes(summary, choices);
@@ -269,7 +270,8 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             summary_changes(summary, choices);
         }
         Message::Decline { slot, .. } | Message::Close { slot } => *slot = choices.below(4) as u64,
-        Message::Pull { request, space, cursor, budget } => {
+        Message::Pull { request, space, cursor, budget, wanted } => {
+            wanted.extend(choices.pick(&known));
             *request = choices.number();
             if choices.below(4) != 0 {
                 *space = WORLD.space;

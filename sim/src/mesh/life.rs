@@ -362,7 +362,7 @@ impl Mesh {
         self.note(&format!("{at}: wrote {commit}"));
         if let Some(member) = self.members.get_mut(at) {
             if member.staged.is_empty() {
-                let delay = self.dice.below(500) as u64;
+                let delay = self.dice.below(3000) as u64;
                 let when = self.now + delay;
                 self.number += 2;
                 self.agenda.insert((when, self.number, What::Flush(at)));

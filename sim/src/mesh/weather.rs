@@ -64,7 +64,7 @@ impl Mesh {
                 Ok(Some(commit)) => self.wrote(at, commit),
                 Ok(None) => {}
                 Err(Error::AuthorForked { .. }) => self.doctor(at)?,
-                Err(error) if is_refusal(&error) || matches!(error, Error::Restored { .. }) => {}
+                Err(error) if is_refusal(&error) || matches!(error, Error::Restored) => {}
                 Err(error) => return Err(format!("a write at {at}: {error}")),
             }
         }
@@ -177,7 +177,7 @@ impl Mesh {
                 Ok(())
             }
             Err(Error::AuthorForked { .. }) => self.doctor(by),
-            Err(error) if is_refusal(&error) || matches!(error, Error::Restored { .. }) => Ok(()),
+            Err(error) if is_refusal(&error) || matches!(error, Error::Restored) => Ok(()),
             Err(error) => Err(format!("a grant by {by}: {error}")),
         }
     }

@@ -162,7 +162,9 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             network::ticket(context, &space, choices)
         }
         Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),
-        Command::Sync { space, peer, once: _ } => network::sync(context, space.as_deref(), peer.as_deref()),
+        Command::Sync { space, peer, pull, once: _ } => {
+            network::sync(context, space.as_deref(), peer.as_deref(), pull)
+        }
         Command::Peers => network::peers(context),
         Command::Peer(command) => network::peer(context, command),
         Command::Demo { file, keep } => {

@@ -209,7 +209,35 @@ fn progress(context: &Context) -> ProgressBar {
     }
 }
 
-pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str>) -> Result<(), Failure> {
+/// What became of each space.
+type Outcomes = Vec<(SpaceId, Result<contract::Pulled, driftless::Error>)>;
+
+// A pull, or an exchange as if it were one.
+async fn exchange(
+    network: &Network,
+    address: &Address,
+    spaces: &[SpaceId],
+    pull: bool,
+) -> Result<Outcomes, driftless::Error> {
+    if pull {
+        let pulled = network.pull_all(address, spaces).await?.into_iter();
+        return Ok(pulled.map(|(space, pulled)| (space, pulled.map(Into::into))).collect());
+    }
+    let synced = network.sync_all_with_peer(address, spaces).await?.into_iter();
+    let exchanged = |synced: driftless::Synced| contract::Pulled {
+        exchange: synced.into(),
+        reconciled: true,
+        cursor: None,
+    };
+    Ok(synced.map(|(space, synced)| (space, synced.map(exchanged))).collect())
+}
+
+pub(super) fn sync(
+    context: &mut Context,
+    space: Option<&str>,
+    peer: Option<&str>,
+    pull: bool,
+) -> Result<(), Failure> {
     let address = peer.filter(|word| word.contains(':')).map(input::address).transpose()?;
     let online = Online::new(context)?;
     let space = space.map(|word| space_id(&online.database, word)).transpose()?;
@@ -237,7 +265,7 @@ pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str
         for address in addresses {
             let (network, spaces) = (online.network.clone(), spaces.clone());
             let bar = progress(context);
-            let exchange = async move { network.sync_all_with_peer(&address, &spaces).await };
+            let exchange = async move { exchange(&network, &address, &spaces, pull).await };
             match shown(context, &online, first, &bar, exchange) {
                 Err(failure) if failure.exit == Exit::Unreachable => unreachable = Some(failure),
                 Err(failure) => return Err(failure),
@@ -245,9 +273,9 @@ pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str
                     unreachable = None;
                     for (space, outcome) in outcomes {
                         match outcome {
-                            Ok(synced) => {
+                            Ok(done) => {
                                 met.insert(space);
-                                print_synced(&online.database, &mut context.output, synced.into())?;
+                                print_exchange(&online.database, &mut context.output, done, pull)?;
                             }
                             Err(error) => failures.push((space, error.into())),
                         }
@@ -341,13 +369,20 @@ fn planned(peers: &[Peer], only: Option<SpaceId>, named: bool) -> Vec<(Vec<Addre
     exchanges
 }
 
-fn print_synced(database: &Database, output: &mut Output, line: contract::Synced) -> Result<(), Failure> {
+fn print_exchange(
+    database: &Database,
+    output: &mut Output,
+    done: contract::Pulled,
+    pull: bool,
+) -> Result<(), Failure> {
     if output.json {
-        return output.record(&line);
+        return if pull { output.record(&done) } else { output.record(&done.exchange) };
     }
+    let line = done.exchange;
     let name = database.space(&line.space.to_string()).and_then(|space: Space| space.name());
     let name = name.unwrap_or_else(|_| line.space.short());
-    output.text(format!("{} with {}: {}", escape(&name), line.peer.short(), exchanged(&line)))
+    let with = if pull && !done.reconciled { "from" } else { "with" };
+    output.text(format!("{} {with} {}: {}", escape(&name), line.peer.short(), exchanged(&line)))
 }
 
 /// `12 commits sent, 3 received; 1 KiB out, 2 KiB in`.

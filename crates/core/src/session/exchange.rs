@@ -128,6 +128,12 @@ impl Exchange {
         }
     }
 
+    /// Both sides have the same, and nothing is on its way.
+    pub(super) fn is_calm(&self) -> bool {
+        let still = !self.behind && !self.reading && !self.checking && self.ingesting == 0;
+        still && self.settled && !self.stalled && !self.declined && self.in_flight.is_empty()
+    }
+
     // The peer's first summary.
     pub(super) fn they_have(&mut self, summary: &Summary) {
         self.their_digest = Some(summary.digest);

@@ -89,6 +89,12 @@ pub enum Message {
     Cells(Vec<Cell>),
     /// The cells were too few.
     More,
+    /// Both sides have the same of a space that the sender opened, and the slot is free: whoever changes it first opens
+    /// it again.
+    Rest {
+        /// Which space.
+        slot: Slot,
+    },
     /// The answer to `Open`: what the sender has.
     Have {
         /// Which space.
@@ -167,6 +173,8 @@ pub enum Message {
         cursor: Option<Cursor>,
         /// About how many bytes of frames; 0 asks for where the log ends, and nothing else.
         budget: u64,
+        /// Commits whose bodies the sender lacks: they come first.
+        wanted: Vec<CommitId>,
     },
     /// One page of what was asked for.
     Pulled {
@@ -232,6 +240,9 @@ impl Message {
             Self::More => {
                 writer.array(1).u64(14);
             }
+            Self::Rest { slot } => {
+                writer.array(2).u64(15).u64(*slot);
+            }
             Self::Have { slot, summary } => {
                 writer.array(3).u64(3).u64(*slot);
                 encode_summary(summary, &mut writer);
@@ -267,10 +278,11 @@ impl Message {
             Self::Close { slot } => {
                 writer.array(2).u64(9).u64(*slot);
             }
-            Self::Pull { request, space, cursor, budget } => {
+            Self::Pull { request, space, cursor, budget, wanted } => {
                 let cursor = cursor.map(|cursor| cursor.encode());
-                writer.array(5).u64(20).u64(*request).bytes(&space.0);
+                writer.array(6).u64(20).u64(*request).bytes(&space.0);
                 writer.bytes_or_null(cursor.as_ref().map(|cursor| &cursor[..])).u64(*budget);
+                encode_ids(wanted, &mut writer);
             }
             Self::Pulled { request, frames, cursor, more } => {
                 writer.array(5).u64(21).u64(*request).array(frames.len() as u64);
@@ -354,7 +366,7 @@ impl Message {
             },
             (9, 2) => Self::Close { slot: reader.u64()? },
             (10, 3) => Self::Summary { slot: reader.u64()?, summary: decode_summary(&mut reader)? },
-            (20, 5) => Self::Pull {
+            (20, 6) => Self::Pull {
                 request: reader.u64()?,
                 space: SpaceId(reader.array_bytes()?),
                 cursor: match reader.take_null()? {
@@ -362,6 +374,7 @@ impl Message {
                     false => Some(Cursor::decode(&reader.array_bytes()?)),
                 },
                 budget: reader.u64()?,
+                wanted: decode_ids(&mut reader, MAX_WANTED)?,
             },
             (21, 5) => {
                 let request = reader.u64()?;
@@ -381,6 +394,7 @@ impl Message {
                 clock: Clock::decode(reader.bytes()?, MAX_SUMMARY_AUTHORS).ok_or(CborError::Unexpected)?,
             },
             (14, 1) => Self::More,
+            (15, 2) => Self::Rest { slot: reader.u64()? },
             _ => return Err(CborError::Unexpected),
         })
     }
@@ -553,8 +567,14 @@ mod tests {
         let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
         let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
         vec![
-            Message::Pull { request: 0, space, cursor: None, budget: 0 },
-            Message::Pull { request: 300, space, cursor: Some(cursor), budget: u64::MAX },
+            Message::Pull { request: 0, space, cursor: None, budget: 0, wanted: Vec::new() },
+            Message::Pull {
+                request: 300,
+                space,
+                cursor: Some(cursor),
+                budget: u64::MAX,
+                wanted: heads.clone(),
+            },
             Message::Pulled { request: 3, frames: vec![vec![7; 30]; 2], cursor, more: true },
             Message::Pulled { request: 3, frames: Vec::new(), cursor, more: false },
             Message::Stale { request: 3, cursor },
@@ -573,6 +593,7 @@ mod tests {
             Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),
             Message::Cells(Vec::new()),
             Message::More,
+            Message::Rest { slot: 300 },
             Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
             Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
             Message::Summary { slot: 3, summary: summary(Detail::Bare) },

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::SpaceId;
+use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Cursor, Event, InviteProof, Output, PullEnd, Session};
+use driftless_core::session::{Ask, Cursor, Event, InviteProof, Output, PullEnd, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -27,8 +27,8 @@ const INBOX: usize = 2 * SESSION_WINDOW;
 pub(crate) enum Command {
     /// Begin the exchange of a space.
     Open(SpaceId, Option<InviteProof>),
-    /// Pull what came after a cursor, in pages of so many bytes.
-    Pull(SpaceId, Option<Cursor>, u64),
+    /// Pull what came after a cursor, in pages of so many bytes, and the bodies of these commits.
+    Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
     /// Say goodbye and end.
@@ -76,6 +76,8 @@ pub(crate) async fn run(
     let deadline = Instant::now() + GREETING;
     let mut greeted = false;
     let mut progress = 0;
+    // Long work that goes on after everything else had its turn.
+    let mut held: Option<Ask> = None;
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
@@ -90,16 +92,12 @@ pub(crate) async fn run(
                         tokio::time::timeout_at(deadline, sent).await.map_err(|_| silent())??;
                     }
                 }
+                Output::Ask(ask @ Ask::Go { .. }) => {
+                    held = Some(ask);
+                    break;
+                }
                 Output::Ask(ask) => {
-                    let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
-                    let work = tokio::task::spawn_blocking(move || {
-                        let answered = host.answer(&mut session, ask);
-                        (session, host, answered)
-                    });
-                    let (session, host, answered) = work.await.map_err(|_| stopped())?;
-                    let now = host.moved.progress();
-                    *state = Some((session, host));
-                    answered?;
+                    let now = work(state, ask).await?;
                     if std::mem::replace(&mut progress, now) != now {
                         let _ = news.send(News::Moved);
                     }
@@ -110,22 +108,23 @@ pub(crate) async fn run(
                         greeted = true;
                     }
                     let met = match &event {
-                        Event::Proven(authors) => Some(Met { authors: authors.clone(), agreed: Vec::new() }),
+                        Event::Proven(authors) => Some(Met { authors: authors.clone(), ..Met::default() }),
                         Event::Settled(space) => {
                             let position =
                                 state.as_ref().map(|(_, host)| host.reached(space)).unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
-                            let agreed = vec![Agreed { space: *space, position, at_ms }];
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = [(*space, Agreed { space: *space, position, at_ms })].into();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         Event::Unchanged(spaces) => {
                             let reached = state.as_ref().map(|(_, host)| host.reached_before(spaces));
                             let reached = reached.transpose()?.unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
                             let agreed = reached.into_iter();
-                            let agreed =
-                                agreed.map(|(space, position)| Agreed { space, position, at_ms }).collect();
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = agreed
+                                .map(|(space, position)| (space, Agreed { space, position, at_ms }))
+                                .collect();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         _ => None,
                     };
@@ -169,10 +168,11 @@ pub(crate) async fn run(
                 Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
                 None => return Ok(()),
             },
-            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             command = commands.recv() => match command {
                 Some(Command::Open(space, invite)) => session.open(space, invite),
-                Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
+                Some(Command::Pull(space, cursor, budget, wanted)) => {
+                    session.pull_with(space, cursor, budget, wanted);
+                }
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
                 Some(Command::End) | None => {
                     sender.close().await?;
@@ -188,8 +188,28 @@ pub(crate) async fn run(
                     return Ok(());
                 }
             },
+            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
+            // One of these at a time, and a step of long work after each.
+            () = std::future::ready(()), if held.is_some() => {}
+        }
+        if let Some(ask) = held.take() {
+            work(state, ask).await?;
         }
     }
+}
+
+// Does what the session asks where it may block; gives how much moved so far.
+async fn work(state: &mut Option<(Session, Host)>, ask: Ask) -> Result<u64, Error> {
+    let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
+    let work = tokio::task::spawn_blocking(move || {
+        let answered = host.answer(&mut session, ask);
+        (session, host, answered)
+    });
+    let (session, host, answered) = work.await.map_err(|_| stopped())?;
+    let now = host.moved.progress();
+    *state = Some((session, host));
+    answered?;
+    Ok(now)
 }
 
 // Frames that came while we were sending. Two sides that only send would wait for each other for ever.

@@ -23,6 +23,17 @@ pub struct DrivenSession {
     host: Host,
 }
 
+/// What one piece of the work of a session gave.
+#[derive(Debug)]
+pub enum SessionTurn {
+    /// A message for the other side.
+    Message(Vec<u8>),
+    /// Something was asked of the database, and answered.
+    Work,
+    /// News.
+    News(Event),
+}
+
 impl DrivenSession {
     /// The session of a connection whose transport has proven `them`.
     pub fn new(database: &Database, role: Role, them: PeerId) -> Result<Self, Error> {
@@ -53,13 +64,26 @@ impl DrivenSession {
     /// Does what the session asks of the database; gives its messages for the other side, and its news.
     pub fn work(&mut self) -> Result<(Vec<Vec<u8>>, Vec<Event>), Error> {
         let (mut messages, mut news) = (Vec::new(), Vec::new());
-        while let Some(output) = self.session.poll() {
-            match output {
-                Output::Send(message) => messages.push(message),
-                Output::Ask(ask) => self.host.answer(&mut self.session, ask)?,
-                Output::Event(event) => news.push(event),
+        while let Some(turn) = self.turn()? {
+            match turn {
+                SessionTurn::Message(message) => messages.push(message),
+                SessionTurn::Work => {}
+                SessionTurn::News(event) => news.push(event),
             }
         }
         Ok((messages, news))
+    }
+
+    /// The same piece by piece, so that something else can be done in between; `None` if there is nothing left.
+    pub fn turn(&mut self) -> Result<Option<SessionTurn>, Error> {
+        Ok(match self.session.poll() {
+            None => None,
+            Some(Output::Send(message)) => Some(SessionTurn::Message(message)),
+            Some(Output::Event(event)) => Some(SessionTurn::News(event)),
+            Some(Output::Ask(ask)) => {
+                self.host.answer(&mut self.session, ask)?;
+                Some(SessionTurn::Work)
+            }
+        })
     }
 }

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use driftless_core::commit::Vouched;
+use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame::{self, FrameBuilder};
-use driftless_core::hash_graph::HashGraph;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
@@ -21,9 +20,9 @@ use crate::agreed;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::feed::push;
+use crate::feed::{push, push_wanted};
 use crate::ingest::{Tally, ingest};
-use crate::layout::{self, LogSeq, State};
+use crate::layout::LogSeq;
 use crate::log;
 use crate::refused::{self, Claims, Reason};
 use crate::replica::{self, Replica};
@@ -33,9 +32,13 @@ use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
+// Closed slots of which that is noted together.
+const NOTED_TOGETHER: usize = 256;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
+// Bodies that a peer waits for and that are not here either.
+const MAX_UNMET: usize = 16 * MAX_WANTED;
 
 /// What went over a session so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,7 +97,11 @@ pub(crate) struct Host {
     forged: u64,
     /// Commits that were pulled and were here already.
     pulled: HashMap<SpaceId, u64>,
+    /// How many commits were looked at for summaries of the peer, in slots that are closed.
+    looked: HashMap<SpaceId, u64>,
     failure: Option<Error>,
+    /// Where both sides met, in slots that are closed: written down many at a time.
+    closed: HashMap<SpaceId, Vec<Agreed>>,
 }
 
 #[derive(Debug)]
@@ -103,12 +110,18 @@ struct Stream {
     keys: Vec<AuthorId>,
     invite: Option<Box<InviteProof>>,
     by_peer: bool,
+    /// The peer opened it, and is not answered yet.
+    opening: bool,
     /// What the peer lacks, and where both sides met.
     reconciler: Reconciler,
     /// Where they had met when that was last noted.
     noted: LogSeq,
     /// Asked for by id.
     wanted: VecDeque<LogSeq>,
+    /// What the peer has, or got, without its body, which is not here either: it gets it as soon as it is.
+    unmet: BTreeSet<LogSeq>,
+    /// Bodies that had come late when that was last looked through.
+    late: u64,
     /// How many were, in all.
     given: u64,
     /// Up to where we asked for bodies: each is asked for once.
@@ -127,7 +140,9 @@ impl Host {
             moved_in: HashMap::new(),
             forged: 0,
             pulled: HashMap::new(),
+            looked: HashMap::new(),
             failure: None,
+            closed: HashMap::new(),
         }
     }
 
@@ -137,13 +152,22 @@ impl Host {
             Ask::Open { slot, space, keys, invite, theirs, salt } => {
                 let by_peer = theirs.is_some();
                 let stream = self.stream(space, keys, invite, by_peer, salt)?;
-                let opened = self.open(slot, stream, theirs.as_ref())?;
-                session.handle_opened(slot, opened);
+                match theirs {
+                    Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
+                    None => {
+                        let opened = self.open(slot, stream)?;
+                        session.handle_opened(slot, Some(opened));
+                    }
+                }
             }
             Ask::Hear { slot, theirs } => {
-                let heard = self.hear(slot, &theirs, Vec::new())?;
-                session.handle_heard(slot, heard);
+                self.meet(slot, &theirs.digest)?;
+                if let Some(stream) = self.streams.get_mut(&slot) {
+                    stream.reconciler.begin(theirs, false);
+                }
+                self.go(session, slot)?;
             }
+            Ask::Go { slot } => self.go(session, slot)?,
             Ask::Read { slot } => {
                 let before = self.moved;
                 let read = self.read(slot)?;
@@ -165,13 +189,15 @@ impl Host {
             }
             Ask::Want { slot, ids, again } => match again {
                 Some(theirs) => {
-                    let wanted = ids.iter().map(|id| id.0).collect();
-                    self.hear(slot, &theirs, wanted)?;
+                    if let Some(stream) = self.streams.get_mut(&slot) {
+                        stream.reconciler.begin_again(theirs, ids.iter().map(|id| id.0).collect());
+                    }
+                    self.go(session, slot)?;
                 }
                 None => self.want(slot, &ids)?,
             },
-            Ask::Feed { request, space, keys, cursor, budget } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget)?;
+            Ask::Feed { request, space, keys, cursor, budget, wanted } => {
+                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -181,12 +207,13 @@ impl Host {
                 session.handle_taken(request, whole);
             }
             Ask::Survey { keys } => {
+                self.note_closed(1)?;
                 let found = self.survey(&keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
-                self.note_agreed(slot, 1)?;
-                self.streams.remove(&slot);
+                self.close(slot);
+                self.note_closed(NOTED_TOGETHER)?;
             }
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -289,7 +316,33 @@ impl Host {
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
-        slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
+        slots.into_iter().for_each(|slot| self.close(slot));
+        self.note_closed(1)
+    }
+
+    // Forgets a slot, but for where both sides met in it.
+    fn close(&mut self, slot: Slot) {
+        let Some(stream) = self.streams.remove(&slot) else { return };
+        self.looked.insert(stream.space, stream.reconciler.looked());
+        let agreed = stream.reconciler.agreed();
+        if agreed.last().is_some_and(|agreed| agreed.len > stream.noted) {
+            self.closed.insert(stream.space, agreed.to_vec());
+        }
+    }
+
+    // Writes down where both sides met in slots that are closed, if these are so many.
+    fn note_closed(&mut self, least: usize) -> Result<(), Error> {
+        if self.closed.len() < least {
+            return Ok(());
+        }
+        let closed = std::mem::take(&mut self.closed);
+        self.database.write(|engine| {
+            for (space, agreed) in closed {
+                agreed::write(engine.storage.as_mut(), &self.peer, &space, &agreed)?;
+            }
+            engine.staged();
+            Ok(())
+        })
     }
 
     fn stream(
@@ -300,66 +353,102 @@ impl Host {
         by_peer: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
-        let agreed =
-            self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
+        let agreed = match self.closed.get(&space) {
+            Some(agreed) => agreed.clone(),
+            None => self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?,
+        };
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
-        let reconciler = Reconciler::new(salt, agreed);
-        let wanted = VecDeque::new();
-        Ok(Stream { space, keys, invite, by_peer, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
+        let mut reconciler = Reconciler::new(salt, agreed);
+        reconciler.count_from(self.looked.get(&space).copied().unwrap_or(0));
+        let (wanted, unmet) = (VecDeque::new(), BTreeSet::new());
+        Ok(Stream {
+            space,
+            keys,
+            invite,
+            by_peer,
+            opening: by_peer,
+            reconciler,
+            noted,
+            wanted,
+            unmet,
+            late: 0,
+            given: 0,
+            asked: 0,
+            known: 0,
+        })
     }
 
-    // `theirs`: what the peer said that it has, if it asked.
-    fn open(
-        &mut self,
-        slot: Slot,
-        mut stream: Stream,
-        theirs: Option<&Summary>,
-    ) -> Result<Option<Opened>, Error> {
+    // Ours: what we say that we have.
+    fn open(&mut self, slot: Slot, mut stream: Stream) -> Result<Opened, Error> {
         let opened = match SpaceGraph::of(&self.database, stream.space)? {
             // A space that we want and do not have yet; a peer may not know that we do not have it.
-            None if theirs.is_none() => Opened { summary: Summary::default(), readable: false, ready: false },
-            None => return Ok(None),
+            None => Opened { summary: Summary::default(), readable: false, ready: false },
             Some(graph) => {
                 let readable = self.database.read(|engine| may_read(engine, &stream))?;
-                match theirs {
-                    Some(_) if !readable => return Ok(None),
-                    Some(theirs) => {
-                        let heard = stream.reconciler.hear(&graph, graph.digest, theirs, true)?;
-                        if theirs.digest == graph.digest {
-                            stream.reconciler.agree(graph.digest, graph.len());
-                        }
-                        let summary = heard.answer.unwrap_or_default();
-                        Opened { summary, readable, ready: heard.ready }
-                    }
-                    None => {
-                        let summary = stream.reconciler.offer(&graph, graph.digest)?;
-                        Opened { summary, readable, ready: false }
-                    }
-                }
+                let summary = stream.reconciler.offer(&graph, graph.digest)?;
+                Opened { summary, readable, ready: false }
             }
         };
         self.streams.insert(slot, stream);
-        Ok(Some(opened))
+        Ok(opened)
     }
 
-    // What the peer lacks, now that it said what it has; `wanted` are heads that it lacks for certain.
-    fn hear(&mut self, slot: Slot, theirs: &Summary, wanted: Vec<[u8; 32]>) -> Result<Heard, Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Heard::default()) };
-        let ready = Heard { answer: None, ready: true };
-        let Some(graph) = SpaceGraph::of(&self.database, stream.space)? else { return Ok(ready) };
-        if !self.database.read(|engine| may_read(engine, stream))? {
-            // It gives and gets nothing: `read` sees to that. It is not even told what is here.
-            return Ok(ready);
+    // The peer's, which is answered once it is known what it lacks.
+    fn open_for_peer(
+        &mut self,
+        session: &mut Session,
+        slot: Slot,
+        mut stream: Stream,
+        theirs: Summary,
+    ) -> Result<(), Error> {
+        let readable =
+            self.database.read(|engine| Ok(engine.load(&stream.space)? && may_read(engine, &stream)?))?;
+        if !readable {
+            session.handle_opened(slot, None);
+            return Ok(());
         }
-        let heard = match wanted.is_empty() {
-            true => stream.reconciler.hear(&graph, graph.digest, theirs, false)?,
-            false => {
-                stream.reconciler.hear_again(&graph, graph.digest, theirs, wanted)?;
-                ready
-            }
+        let digest = theirs.digest;
+        stream.reconciler.begin(theirs, true);
+        self.streams.insert(slot, stream);
+        self.meet(slot, &digest)?;
+        self.go(session, slot)
+    }
+
+    // Goes on with what the peer said that it has, as far as one step reaches: other connections have the database
+    // meanwhile, and the other spaces of this one their turn.
+    fn go(&mut self, session: &mut Session, slot: Slot) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else {
+            session.handle_heard(slot, Heard::default());
+            return Ok(());
         };
-        self.meet(slot, &theirs.digest)?;
-        Ok(heard)
+        let opening = stream.opening;
+        let graph = SpaceGraph::of(&self.database, stream.space)?;
+        let readable = graph.is_some() && self.database.read(|engine| may_read(engine, stream))?;
+        let Some(graph) = graph.filter(|_| readable) else {
+            stream.reconciler.stop();
+            if opening {
+                self.streams.remove(&slot);
+                session.handle_opened(slot, None);
+            } else {
+                // It gives and gets nothing: `read` sees to that. It is not even told what is here.
+                session.handle_heard(slot, Heard { answer: None, ready: true });
+            }
+            return Ok(());
+        };
+        let heard = stream.reconciler.go(&graph, graph.digest, WALK_STEP)?;
+        stream.opening &= heard.is_none();
+        if stream.reconciler.is_busy() {
+            session.handle_pending(slot);
+        }
+        match heard {
+            Some(Heard { answer, ready }) if opening => {
+                let summary = answer.unwrap_or_default();
+                session.handle_opened(slot, Some(Opened { summary, readable: true, ready }));
+            }
+            Some(heard) => session.handle_heard(slot, heard),
+            None => {}
+        }
+        Ok(())
     }
 
     // The peer has these heads. If they are ours, that is where both sides met last.
@@ -435,6 +524,11 @@ impl Host {
             }
         };
         moved.received += received.len() as u64;
+        let bodiless: HashSet<CommitId> = received
+            .iter()
+            .filter(|commit| commit.body.is_none())
+            .map(|commit| commit_id(&commit.header))
+            .collect();
         let forged = &mut self.forged;
         // The peer is told that it is durable.
         let ingested = self.database.write_durably(|engine| {
@@ -461,7 +555,7 @@ impl Host {
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
             for (_, id) in &taken.here {
-                stream.has(engine, id)?;
+                stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
@@ -512,20 +606,15 @@ impl Host {
             }
             let mut bodies = Vec::new();
             if replica.counts.wanted > 0 && missing.is_empty() {
-                for (key, state) in
-                    replica::range_after(storage, &layout::STATE, replica.number, stream.asked)?
-                {
-                    if State::decode(&state)? != State::Wanted {
-                        continue;
-                    }
-                    let row = log::row(storage, key)?;
-                    stream.asked = key.seq();
-                    // What waits for the rest of a transaction has its body.
-                    if log::body(storage, key)?.is_none() {
-                        bodies.push(row.id);
-                    }
-                    if bodies.len() == MAX_WANTED {
-                        break;
+                while bodies.is_empty() {
+                    let page = replica::wanted_after(storage, replica.number, stream.asked, MAX_WANTED)?;
+                    let Some(last) = page.last() else { break };
+                    stream.asked = last.seq();
+                    for key in page {
+                        // What waits for the rest of a transaction has its body.
+                        if log::body(storage, key)?.is_none() {
+                            bodies.push(log::row(storage, key)?.id);
+                        }
                     }
                 }
             }
@@ -553,8 +642,8 @@ impl Host {
                 if stream.given >= replica.next {
                     break;
                 }
-                let Some(facts) = replica.facts(storage, id)? else { continue };
-                if log::body(storage, replica.key(facts.at))?.is_some() {
+                // Whether its body is here is seen when it is its turn: a thousand of them may be a GiB.
+                if let Some(facts) = replica.facts(storage, id)? {
                     stream.given += 1;
                     stream.wanted.push_back(facts.at);
                 }
@@ -565,24 +654,30 @@ impl Host {
 }
 
 impl Stream {
-    // The peer has this commit: it sent it.
-    fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
+    // The peer has this commit: it sent it, with its body or without.
+    fn has(&mut self, engine: &mut Engine, id: &CommitId, whole: bool) -> Result<(), Error> {
         let (storage, replica) = engine.parts(&self.space)?;
         if let Some(facts) = replica.facts(storage, id)? {
             self.reconciler.plan().has(facts.at);
+            if whole {
+                self.unmet.remove(&facts.at);
+            } else if log::body(storage, replica.key(facts.at))?.is_none() {
+                lacks(&mut self.unmet, facts.at);
+            }
         }
         Ok(())
     }
 }
 
-// Parents that are neither here nor among the commits that wait for them.
+// What waits for its parents, and those parents that are neither here nor waiting. A parent may come from elsewhere:
+// then what waits for it is missing all the same.
 fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
     if early.is_empty() || !engine.load(space)? {
         return Ok(Vec::new());
     }
     let (storage, replica) = engine.parts(space)?;
     let waiting: HashSet<CommitId> = early.iter().map(Vouched::id).collect();
-    let mut missing = BTreeSet::new();
+    let mut missing: BTreeSet<CommitId> = waiting.iter().take(MAX_WANTED / 2).copied().collect();
     for header in early.iter().map(Vouched::header) {
         for parent in header.previous.iter().chain(&header.parents) {
             if missing.len() < MAX_WANTED
@@ -625,6 +720,13 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
 }
 
+// Notes a body that the peer lacks. What is too much for memory comes with the next session.
+fn lacks(unmet: &mut BTreeSet<LogSeq>, at: LogSeq) {
+    if unmet.len() < MAX_UNMET {
+        unmet.insert(at);
+    }
+}
+
 fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
     let unknown = replica.sync_heads().filter(|head| !stream.reconciler.knows(head.at));
     let mut heads: Vec<CommitId> = unknown.map(|head| head.id).collect();
@@ -635,27 +737,33 @@ fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
 
 fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Result<ReadFrame, Error> {
     let space = stream.space;
+    let late = engine.late;
     let (storage, replica) = engine.parts(&space)?;
-    let mut builder = FrameBuilder::new(space);
-    let mut count = 0;
-    while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
+    if std::mem::replace(&mut stream.late, late) != late {
+        // Bodies came late, here or in another space: the peer gets those that it waits for.
+        for at in stream.unmet.clone() {
+            if log::body(storage, replica.key(at))?.is_some() {
+                stream.unmet.remove(&at);
+                stream.wanted.push_back(at);
+            }
         }
-        stream.wanted.pop_front();
-        count += 1;
     }
+    let mut builder = FrameBuilder::new(space);
+    let unmet = &mut stream.unmet;
+    let mut count = push_wanted(storage, replica, &mut stream.wanted, &mut builder, |at| lacks(unmet, at))?;
     let plan = stream.reconciler.plan();
     // A frame ends only where every commit in it is vouched for.
     while builder.unvouched() || builder.size() < FRAME_TARGET {
         let Some(at) = plan.peek(replica.next - 1) else { break };
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
+        let Some(pushed) = push(storage, replica, at, &mut builder)? else { break };
+        if !pushed.whole {
+            lacks(&mut stream.unmet, at);
         }
         plan.sent();
         count += 1;
     }
     if count == 0 {
+        stream.reconciler.ended(replica.next - 1);
         return Ok(nothing_more(replica, stream));
     }
     moved.sent += count;

@@ -3,6 +3,7 @@
 //! It makes connections and hears of their news; what is said on them is decided by the session.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use driftless_core::session::{InviteProof, PullEnd, Role};
 use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::agreed;
 use crate::changes::Event;
 use crate::database::Database;
 use crate::error::Error;
+use crate::peers::Peer;
 use crate::space::Space;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
@@ -78,6 +81,8 @@ struct Shared {
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     kept: Mutex<BTreeSet<PeerId>>,
+    /// Counts the connections that peers made.
+    arrivals: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     next: Mutex<u64>,
 }
@@ -88,6 +93,8 @@ struct Connected {
     /// Since when no space is open on it, if none is.
     idle: watch::Sender<Option<tokio::time::Instant>>,
     leave: watch::Sender<bool>,
+    /// Of a connection that the peer made: what it may be told, and whether it knows of the spaces that we keep with the peer.
+    inbound: Option<(mpsc::Sender<Command>, AtomicBool)>,
 }
 
 // A connection among those that are counted.
@@ -139,8 +146,15 @@ impl Network {
         });
         let database = database.clone();
         let connected = Mutex::default();
-        let shared =
-            Shared { transport, changed, connected, kept: Mutex::default(), stop, next: Mutex::new(0) };
+        let shared = Shared {
+            transport,
+            changed,
+            connected,
+            kept: Mutex::default(),
+            arrivals: watch::Sender::new(0),
+            stop,
+            next: Mutex::new(0),
+        };
         let _alive = Some(Arc::new(Alive(shared.stop.clone())));
         Ok(Self { shared: Arc::new(shared), database, _alive })
     }
@@ -189,14 +203,16 @@ impl Network {
                     () = closed(&mut stop) => break,
                 };
                 let Ok(connection) = connection else { break };
-                let (_commands, receiver) = mpsc::channel(8);
+                let (commands, receiver) = mpsc::channel(8);
                 let (news, _) = mpsc::unbounded_channel();
-                let Some(place) = this.place(connection.peer, CONNECTIONS_OF_PEER) else { continue };
+                let place = this.place(connection.peer, CONNECTIONS_OF_PEER, Some(commands.clone()));
+                let Some(place) = place else { continue };
+                this.shared.arrivals.send_modify(|arrivals| *arrivals += 1);
                 let this = this.worker();
                 tokio::spawn(async move {
                     // What went wrong with one connection concerns nobody else; the peer dials again.
                     let _ = this.run(connection, place, Role::Listener, receiver, news).await;
-                    drop(_commands);
+                    drop(commands);
                 });
             }
             listener.close().await;
@@ -360,7 +376,7 @@ impl Network {
     }
 
     // Counts a connection until what this gives is dropped; `None` where there are too many.
-    fn place(&self, peer: PeerId, most: usize) -> Option<Place> {
+    fn place(&self, peer: PeerId, most: usize, inbound: Option<mpsc::Sender<Command>>) -> Option<Place> {
         let mut connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if connected.values().filter(|other| other.peer == peer).count() >= most {
             return None;
@@ -377,7 +393,8 @@ impl Network {
         let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
         let idle = watch::Sender::new(Some(tokio::time::Instant::now()));
-        let place = Arc::new(Connected { peer, idle, leave: watch::Sender::new(false) });
+        let inbound = inbound.map(|commands| (commands, AtomicBool::new(false)));
+        let place = Arc::new(Connected { peer, idle, leave: watch::Sender::new(false), inbound });
         connected.insert(*next, place.clone());
         Some(Place { shared: self.shared.clone(), connected: place, number: *next })
     }
@@ -389,20 +406,45 @@ impl Network {
 
     // One live connection to a peer, until it ends. Where the peer has connected to us, that one serves both.
     async fn live(&self, id: PeerId) -> Result<(), Error> {
-        if self.connected().contains(&id) {
+        let peer = self.database.find_peer(&id.to_string())?;
+        let spaces = self.spaces_with(&peer)?;
+        if self.follows(&id, &spaces) || self.connected().contains(&id) {
             return Ok(());
         }
-        let peer = self.database.find_peer(&id.to_string())?;
         let mut failed = Error::Unreachable(format!("peer {id} has no address"));
         for address in &peer.addresses {
             let Ok(address) = address.parse::<Address>() else { continue };
             match self.dial(&address.with_peer(id)).await {
-                Ok(exchange) => return exchange.keep(&peer.spaces, self.shared.stop.subscribe()).await,
+                Ok(exchange) => return exchange.keep(self, &spaces).await,
                 Err(error) => failed = error,
             }
         }
         self.failed(Some(id), &failed)?;
         Err(failed)
+    }
+
+    // What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
+    fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
+        let database = &self.database;
+        let met = database.read(|engine| agreed::newest(engine.storage.as_ref(), &peer.id))?;
+        let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
+        let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
+        Ok(peer.spaces.iter().copied().chain(met).collect())
+    }
+
+    // Whether a connection that the peer made is there to follow these spaces, of which it is told once.
+    fn follows(&self, peer: &PeerId, spaces: &[SpaceId]) -> bool {
+        let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inbound = connected.values().filter(|connected| connected.peer == *peer);
+        let Some((commands, told)) = inbound.find_map(|connected| connected.inbound.as_ref()) else {
+            return false;
+        };
+        if !told.load(Ordering::Relaxed) {
+            // One that has too much to do is told the next time.
+            let sent = commands.try_send(Command::OpenAll(spaces.to_vec())).is_ok();
+            told.store(sent, Ordering::Relaxed);
+        }
+        true
     }
 
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
@@ -436,7 +478,7 @@ impl Network {
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
         let this = self.worker();
-        let place = this.place(peer, usize::MAX);
+        let place = this.place(peer, usize::MAX, None);
         let place =
             place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
         let task =
@@ -493,7 +535,8 @@ impl Network {
         self.note_all(peer, address, &[(space, error)])
     }
 
-    fn note_all(
+    /// The same of several spaces.
+    pub(crate) fn note_all(
         &self,
         peer: PeerId,
         address: &Address,
@@ -644,17 +687,47 @@ impl Exchange {
         })
     }
 
-    async fn keep(mut self, spaces: &[SpaceId], mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    // Until the connection has had its time: it is to be made anew at once.
+    async fn keep(mut self, network: &Network, spaces: &[SpaceId]) -> Result<(), Error> {
+        let (mut stop, mut arrivals) = (network.shared.stop.subscribe(), network.shared.arrivals.subscribe());
         let _ = self.commands.send(Command::OpenAll(spaces.to_vec())).await;
-        loop {
+        let mut opening: BTreeSet<SpaceId> = spaces.iter().copied().collect();
+        let mut more = false;
+        let us = network.database().peer()?;
+        // Of two that dial each other at once, the dial of the lower one stays.
+        while us <= self.peer || !network.follows(&self.peer, spaces) {
+            // What does not fit into one session goes into the next.
+            if more && opening.is_empty() {
+                break;
+            }
             tokio::select! {
-                news = self.news.recv() => if news.is_none() { return Err(self.failure().await) },
-                () = closed(&mut stop) => {
-                    self.end().await;
-                    return Ok(());
-                }
+                news = self.news.recv() => match news {
+                    None => return Err(self.failure().await),
+                    Some(News::Unchanged(spaces, _)) => {
+                        for space in spaces {
+                            opening.remove(&space);
+                        }
+                    }
+                    Some(
+                        News::Settled(space, ..)
+                        | News::Stalled(space, ..)
+                        | News::Closed(space)
+                        | News::Declined(space, _),
+                    ) => {
+                        opening.remove(&space);
+                    }
+                    Some(News::Later(space)) => {
+                        opening.remove(&space);
+                        more = true;
+                    }
+                    Some(News::Moved | News::Pulled(..)) => {}
+                },
+                arrived = arrivals.changed() => if arrived.is_err() { break },
+                () = closed(&mut stop) => break,
             }
         }
+        self.end().await;
+        Ok(())
     }
 
     async fn failure(&mut self) -> Error {
@@ -697,15 +770,15 @@ mod tests {
         let transport = MemoryNetwork::new().transport(database.peer().unwrap());
         let network = Network::over(&database, Arc::new(transport)).unwrap();
         let places: Vec<Option<Place>> =
-            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER)).collect();
+            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER, None)).collect();
         assert_eq!(places.iter().flatten().count(), CONNECTIONS);
         let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
         // The first has a space open, the second has had none for as long as the others, and is older.
         places[0].as_ref().unwrap().connected.idle.send_replace(None);
         tokio::time::advance(IDLE - Duration::from_millis(1)).await;
-        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER).is_none());
+        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER, None).is_none());
         tokio::time::advance(Duration::from_millis(1)).await;
-        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER);
+        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER, None);
         assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
         assert_eq!(network.connected().len(), CONNECTIONS);
         drop((places, newcomer));

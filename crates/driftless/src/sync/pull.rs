@@ -1,6 +1,6 @@
 //! Pages for peers that pull, and pages that were pulled. It must not know of connections.
 
-use driftless_core::id::{AuthorId, PeerId, SpaceId};
+use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::rules::Subject;
 use driftless_core::session::{Cursor, Fed};
 
@@ -25,13 +25,14 @@ pub(crate) fn feed(
     keys: &[AuthorId],
     cursor: Option<&Cursor>,
     budget: u64,
+    wanted: &[CommitId],
 ) -> Result<Fed, Error> {
     database.flush_if_staged()?;
     database.read_many(|engine| {
         if !engine.load(space)? || !may_read(engine, space, keys)? {
             return Ok(Fed::Withheld);
         }
-        Ok(match feed::page(engine, space, cursor, budget)? {
+        Ok(match feed::page(engine, space, cursor, budget, wanted)? {
             Ok(Page { frames, cursor, more, .. }) => Fed::Page { frames, cursor, more },
             Err(now) => Fed::Stale(now),
         })

@@ -2,7 +2,7 @@
 
 use driftless::{Permission, Strength};
 use driftless_core::id::CommitId;
-use driftless_core::limits::{MAX_OPENS, MAX_ROUNDS, MAX_WANTED};
+use driftless_core::limits::{MAX_REOPENS, MAX_ROUNDS, MAX_WANTED};
 use driftless_core::reconcile::Summary;
 use driftless_core::session::{Message, take_number};
 
@@ -99,7 +99,7 @@ async fn opening_and_closing_comes_to_an_end() {
         opened += 1;
         talk.say(Message::Close { slot }).await;
     }
-    assert_eq!(opened, MAX_OPENS);
+    assert_eq!(opened, MAX_REOPENS);
     trio.holds("openings").await;
 }
 
