@@ -2,6 +2,7 @@
 
 mod access;
 mod member;
+mod people;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
+pub(crate) use people::{KeyCommand, UserCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -52,6 +54,9 @@ pub(crate) struct Global {
     /// Act as this user instead of the default one
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) user: Option<String>,
+    /// The password of that user is the first line of this file; else it is in $DRIFTLESS_PASSWORD, or asked for
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Print JSON, one value per line; failures as JSON on standard error
     #[arg(long, global = true, overrides_with = "json")]
     pub(crate) json: bool,
@@ -107,6 +112,7 @@ pub(crate) enum Command {
     /// Create the database, with a user and a device key
     #[command(after_help = "EXAMPLES
   driftless init --name ann
+  driftless init --name ann --password
   driftless --dir /tmp/try init --json
   driftless --dir ~/restored init --from notes.backup
 
@@ -119,6 +125,9 @@ or at once with --original-is-gone.")]
         /// The name of the user; if left out, $USER, else `me`
         #[arg(long)]
         name: Option<String>,
+        /// Put a password before the keys of the user: from --password-file, else $DRIFTLESS_PASSWORD, else a prompt
+        #[arg(long, conflicts_with = "from")]
+        password: bool,
         /// Make it from a file that `driftless backup` wrote, with its users and keys
         #[arg(long, value_name = "FILE", conflicts_with = "name")]
         from: Option<PathBuf>,
@@ -406,6 +415,27 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
         space: Option<String>,
     },
 
+    /// Users of this database: create, list, show, password, identity
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless user create ben --password
+  driftless --user ben insert notes shopping '{\"title\": \"Bread\"}'
+
+Several users share one database. Commands act as the default user, or as the one that --user names; commands that sign
+ask for the password of a user who has one. Documents are not encrypted: who may read the files can read them."
+    )]
+    User(UserCommand),
+
+    /// Keys of the user: new, list, default, export, import, revoke
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless key list
+  driftless key new --default"
+    )]
+    Key(KeyCommand),
+
     /// Look at what may be wrong with this database, and put right what can be
     #[command(after_help = "EXAMPLES
   driftless doctor
@@ -466,7 +496,7 @@ have the database open for writing; all spaces are repaired.")]
   driftless --dir ~/restored init --from notes-2026-05-01.backup
 
 The file is a database as of one moment; it appears whole or not at all, and one that is there is never replaced. It
-holds the keys of all users, unencrypted. To restore it, make a database from it as above, or copy it into an empty
+holds the keys of all users, unencrypted unless they have a password. To restore it, make a database from it as above, or copy it into an empty
 folder under the name driftless.sqlite.")]
     Backup {
         /// The new file

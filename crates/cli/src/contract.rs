@@ -2,7 +2,7 @@
 //!
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
-use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId};
+use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -407,13 +407,74 @@ impl From<driftless::Fork> for Fork {
     }
 }
 
-/// What another copy of this database has written under the same key.
+/// What another copy of this database has written under a key of a user.
 #[derive(Serialize)]
 pub(crate) struct Copied {
+    pub(crate) author: AuthorId,
     pub(crate) space: SpaceId,
     pub(crate) seq: u64,
     pub(crate) commit: CommitId,
     pub(crate) since: u64,
+}
+
+/// A user of this database. `id` and `identity` are null before there is an identity; the default key is the first.
+#[derive(Serialize)]
+pub(crate) struct User {
+    pub(crate) user: String,
+    pub(crate) password: bool,
+    pub(crate) default: bool,
+    pub(crate) id: Option<UserId>,
+    pub(crate) identity: Option<SpaceId>,
+    pub(crate) keys: Vec<Key>,
+}
+
+impl From<driftless::UserSummary> for User {
+    fn from(user: driftless::UserSummary) -> Self {
+        Self {
+            id: user.id(),
+            user: user.name,
+            password: user.has_password,
+            default: user.is_default,
+            identity: user.identity,
+            keys: user.keys.into_iter().map(Key::from).collect(),
+        }
+    }
+}
+
+/// A key of a user; `state` is `active`, `former` or `revoked`.
+#[derive(Serialize)]
+pub(crate) struct Key {
+    pub(crate) key: AuthorId,
+    pub(crate) state: &'static str,
+    pub(crate) default: bool,
+}
+
+impl From<driftless::KeySummary> for Key {
+    fn from(key: driftless::KeySummary) -> Self {
+        let state = match key.state {
+            driftless::KeyState::Active => "active",
+            driftless::KeyState::Former => "former",
+            driftless::KeyState::Revoked => "revoked",
+        };
+        Self { key: key.author, state, default: key.is_default }
+    }
+}
+
+/// `password`: whether the text opens only with one.
+#[derive(Serialize)]
+pub(crate) struct KeyText {
+    pub(crate) key: AuthorId,
+    pub(crate) password: bool,
+    pub(crate) text: String,
+}
+
+/// `expires` is null when the ticket does not; it can be used once.
+#[derive(Serialize)]
+pub(crate) struct DeviceTicket {
+    pub(crate) ticket: String,
+    pub(crate) space: SpaceId,
+    pub(crate) expires: Option<u64>,
+    pub(crate) addresses: Vec<String>,
 }
 
 /// One thing that `doctor` looked at; `fix` is null where nothing is to be done, `fixed` says that it was done now.

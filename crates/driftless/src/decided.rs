@@ -16,7 +16,6 @@ use crate::layout::{LogKey, Row};
 use crate::peers;
 use crate::replica::{self, Facts, Replica};
 use crate::space::Space;
-use crate::user::User;
 
 // Void commits that rest on void commits: so many are told of.
 const DEEP: usize = 8;
@@ -104,8 +103,8 @@ impl Space {
             return Ok(Subject::Key(author));
         }
         self.database().read(|engine| {
-            if let Ok(user) = User::load(engine.storage.as_ref(), Some(word)) {
-                return Ok(Subject::Key(user.key.id()));
+            if let Some(user) = engine.users.get(word) {
+                return Ok(Subject::Key(user.default_key()));
             }
             engine.present(&self.id())?;
             let met = engine.met.values().flat_map(|met| met.authors.iter().copied());

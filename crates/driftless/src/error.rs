@@ -41,6 +41,21 @@ pub enum Error {
         /// The number of the other copy's commit.
         seq: u64,
     },
+    /// The name or the password is wrong, or the key signs no more: which of these is not told.
+    #[error("the user, the password or the key is not right")]
+    LoginFailed,
+    /// The user of this handle has a password, and has not given it.
+    #[error("{0} has a password, and has not logged in")]
+    LoginNeeded(String),
+    /// Too many log-ins of one name failed within a minute.
+    #[error("too many log-ins failed; the next one is possible in {seconds} seconds")]
+    TooManyAttempts {
+        /// How long to wait.
+        seconds: u64,
+    },
+    /// More is asked for at once than is worked on.
+    #[error("{0}")]
+    Busy(&'static str),
     /// The input is not what it should be; nothing was changed.
     #[error("{0}")]
     Invalid(String),
@@ -128,6 +143,10 @@ impl Error {
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotPermitted(_) => "not_permitted",
             Self::AuthorForked { .. } => "author_forked",
+            Self::LoginFailed => "login_failed",
+            Self::LoginNeeded(_) => "login_needed",
+            Self::TooManyAttempts { .. } => "too_many_attempts",
+            Self::Busy(_) => "busy",
             Self::Invalid(_) => "invalid",
             Self::Filter(_) => "invalid_filter",
             Self::Operators(_) => "invalid_operators",
@@ -171,6 +190,12 @@ impl Error {
             Self::AuthorForked { .. } => {
                 "run `driftless doctor`: this copy takes a new key, or goes on with this one if the other is gone"
             }
+            Self::LoginFailed => "`driftless user list` shows the users; give the password again",
+            Self::LoginNeeded(_) => {
+                "a password comes from a prompt, `--password-file FILE` or $DRIFTLESS_PASSWORD"
+            }
+            Self::TooManyAttempts { .. } => "wait, and make sure that nobody guesses your password",
+            Self::Busy(_) => "try again in a few seconds",
             Self::Invalid(_) => "correct the input and try again; nothing was changed",
             Self::Filter(_) => "filters look like '{\"country\": \"FI\", \"population\": {\"$gt\": 1000}}'",
             Self::Operators(_) => "edits look like '{\"$set\": {\"name\": \"x\"}, \"$inc\": {\"n\": 1}}'",
@@ -211,6 +236,10 @@ impl Error {
                 | Self::Ambiguous { .. }
                 | Self::NotPermitted(_)
                 | Self::AuthorForked { .. }
+                | Self::LoginFailed
+                | Self::LoginNeeded(_)
+                | Self::TooManyAttempts { .. }
+                | Self::Busy(_)
                 | Self::Invalid(_)
                 | Self::Filter(_)
                 | Self::Operators(_)

@@ -77,7 +77,7 @@ fn request(context: &mut Context, wish: Wish) -> Result<(), Failure> {
         match ask(context, &online, &wish, space) {
             Ok(Requested::Joined { space, permission, synced }) => {
                 let new = !known.contains(&synced.peer);
-                let joined = arrived(context, &online, &space, wish.name.as_deref(), synced, new)?;
+                let joined = arrived(context, &online, &space, wish.name.as_deref(), *synced, new)?;
                 return print_admitted(context, joined, permission);
             }
             Ok(Requested::Queued(id)) if !wish.wait => {

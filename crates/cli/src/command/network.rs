@@ -39,7 +39,9 @@ impl Online {
         if let Some(served) = &context.served {
             let shared = &served.shared;
             let (network, handle) = (shared.network.clone(), shared.runtime.clone());
-            return Ok(Self { database: context.write()?, network, handle, own: None });
+            let database = context.write()?;
+            let network = network.acting_as(&database)?;
+            return Ok(Self { database, network, handle, own: None });
         }
         let database = context.write()?;
         let runtime = runtime::start()?;
@@ -63,19 +65,8 @@ impl Drop for Online {
 pub(super) fn ticket(context: &mut Context, space: &str, choices: Choices) -> Result<(), Failure> {
     let permission = input::permission(&choices.permission)?;
     let expires = choices.expires.as_deref().map(input::duration).transpose()?;
-    let mut addresses = Vec::new();
-    for word in &choices.addresses {
-        addresses.push(without_peer(&input::address(word)?));
-    }
-    if let (true, Some(served)) = (addresses.is_empty(), &context.served) {
-        addresses = served.shared.addresses.clone();
-    }
     let space = context.write()?.space(space)?;
-    if addresses.is_empty() {
-        let hint = "run `driftless serve` on this folder, or give `--address http://HOST:PORT`";
-        let message = "nobody could use the ticket: this database is not being served";
-        return Err(Failure::new(Exit::Failed, "no_address", message, hint));
-    }
+    let addresses = reached_at(context, &choices.addresses)?;
     let uses = choices.uses;
     let ticket = space.invite(Invite { permission, uses, expires, addresses: addresses.clone() })?;
     let line = contract::Ticket {
@@ -101,17 +92,48 @@ pub(super) fn ticket(context: &mut Context, space: &str, choices: Choices) -> Re
     Ok(())
 }
 
-fn now() -> Duration {
+/// Where those who use a ticket find this database: at the addresses that were given, else at those of `serve`.
+pub(super) fn reached_at(context: &Context, words: &[String]) -> Result<Vec<String>, Failure> {
+    let mut addresses = Vec::new();
+    for word in words {
+        addresses.push(without_peer(&input::address(word)?));
+    }
+    if let (true, Some(served)) = (addresses.is_empty(), &context.served) {
+        addresses = served.shared.addresses.clone();
+    }
+    if addresses.is_empty() {
+        let hint = "run `driftless serve` on this folder, or give `--address http://HOST:PORT`";
+        let message = "nobody could use the ticket: this database is not being served";
+        return Err(Failure::new(Exit::Failed, "no_address", message, hint));
+    }
+    Ok(addresses)
+}
+
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> Result<(), Failure> {
+    join_as(context, ticket, name, false)
+}
+
+/// `user join`: the space that is joined is from now on the identity of the user.
+pub(super) fn join_identity(context: &mut Context, ticket: &str) -> Result<(), Failure> {
+    join_as(context, ticket, None, true)
+}
+
+fn join_as(context: &mut Context, ticket: &str, name: Option<&str>, identity: bool) -> Result<(), Failure> {
     let ticket = input::ticket(&context.input.argument(ticket)?)?;
     let online = Online::new(context)?;
     let new = online.database.find_peer(&ticket.peer.to_string()).is_err();
     let bar = progress(context);
     let (network, wanted) = (online.network.clone(), ticket.clone());
-    let joining = async move { network.join(&wanted).await };
+    let joining = async move {
+        match identity {
+            true => network.join_identity(&wanted).await,
+            false => network.join(&wanted).await,
+        }
+    };
     let joined = shown(context, &online, ticket.space, &bar, joining);
     let (space, synced) = joined.map_err(|failure| match failure.code {
         "not_permitted" => {
@@ -142,10 +164,10 @@ pub(super) fn arrived(
     if let Some(name) = name {
         space.rename(name)?;
     }
-    if context.served.is_some() && new {
-        // Whom `serve` got to know just now is kept connected like the others.
+    if let (Some(served), true) = (&context.served, new) {
+        // Whom `serve` got to know just now is kept connected like the others, and as its user: who joined logs out.
         let _entered = online.handle.enter();
-        online.network.keep_connected()?;
+        served.shared.network.keep_connected()?;
     }
     let summary = space.summary()?;
     Ok(contract::Joined {
@@ -465,10 +487,10 @@ pub(super) fn peer(context: &mut Context, command: PeerCommand) -> Result<(), Fa
                 let hint = "add `/#p_..` behind the port, as `driftless serve` prints it there";
                 Failure::invalid("invalid_address", "the address does not say which peer is there", hint)
             })?;
-            (context.write()?.add_peer(id, &without_peer(&address))?, "noted")
+            (context.maintain()?.add_peer(id, &without_peer(&address))?, "noted")
         }
         PeerCommand::Remove { peer } => {
-            let database = context.write()?;
+            let database = context.maintain()?;
             let peer = database.find_peer(&peer)?;
             database.remove_peer(&peer.id)?;
             (peer, "forgot")

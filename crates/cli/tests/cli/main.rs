@@ -21,4 +21,5 @@ mod serving;
 #[cfg(unix)]
 mod socket;
 mod terminal;
+mod users;
 mod watching;

@@ -97,7 +97,7 @@ fn another_version_is_told_so_on_either_side() {
     let sandbox = Sandbox::new();
     let ours = env!("CARGO_PKG_VERSION");
     let (mut serve, _) = sandbox.serve("db");
-    for (version, program, kind) in [(2, ours, b'v'), (0, ours, b'v'), (1, "9.9.9", b'v'), (1, ours, b'b')] {
+    for (version, program, kind) in [(3, ours, b'v'), (1, ours, b'v'), (2, "9.9.9", b'v'), (2, ours, b'b')] {
         let mut socket = connect(&sandbox);
         socket.write_all(&frame(b'r', &request(version, program))).unwrap();
         let (said, body) = answer(&mut socket).unwrap();

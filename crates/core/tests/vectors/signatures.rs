@@ -41,7 +41,7 @@ pub(crate) struct Case {
     seed: Option<Hex>,
 }
 
-const DOMAINS: [Domain; 13] = [
+const DOMAINS: [Domain; 15] = [
     Domain::CommitId,
     Domain::Body,
     Domain::CommitSignature,
@@ -55,6 +55,8 @@ const DOMAINS: [Domain; 13] = [
     Domain::SessionSalt,
     Domain::Pack,
     Domain::Request,
+    Domain::KeySeal,
+    Domain::KeyText,
 ];
 
 fn text(domain: Domain) -> String {

@@ -22,8 +22,7 @@ impl Checker<'_> {
         self.note(meta, "meta", LOST);
         let mut users = 0;
         self.each(&layout::USER, "user", LOST, |key, row| {
-            let named = matches!(key, Key::Bytes(name) if std::str::from_utf8(name).is_ok());
-            let decodes = named && User::seed(row).is_some();
+            let decodes = matches!(key, Key::Bytes(name) if User::decode(name, row).is_some());
             users += u64::from(decodes);
             decodes
         });

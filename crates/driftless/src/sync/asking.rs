@@ -24,7 +24,7 @@ pub enum Requested {
         /// What this user may do in it.
         permission: Permission,
         /// What the first exchange did.
-        synced: Synced,
+        synced: Box<Synced>,
     },
     /// An admin decides; this is the id of the request there. Ask again to hear of it.
     Queued(RequestId),
@@ -72,7 +72,7 @@ impl Network {
             Answer::Allowed(permission) => {
                 let synced = exchange.open(space, None).await?;
                 let space = self.database().space(&space.to_string())?;
-                Ok(Requested::Joined { space, permission, synced })
+                Ok(Requested::Joined { space, permission, synced: Box::new(synced) })
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::sync::host::Host;
 /// A new session with `them`, whom the transport has proven, and its host.
 pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Session, Host), Error> {
     let (us, nonce, keys) = database
-        .read(|engine| Ok((engine.node.id(), engine.random(), engine.user.keys().cloned().collect())))?;
+        .read(|engine| Ok((engine.node.id(), engine.random(), engine.users.proving(&engine.acting))))?;
     Ok((Session::new(role, us, them, nonce, keys), Host::new(database.clone(), them)))
 }
 

@@ -59,6 +59,8 @@ pub struct Synced {
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
+    // Whose keys join, and come first among those that are proven.
+    database: Database,
     // What works for the network has none of these: so it does not keep the network alive.
     _alive: Option<Arc<Alive>>,
 }
@@ -74,7 +76,6 @@ impl Drop for Alive {
 }
 
 struct Shared {
-    database: Database,
     transport: Arc<dyn Transport>,
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
@@ -111,7 +112,7 @@ impl Drop for Place {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("Network").finish_non_exhaustive()
     }
 }
 
@@ -145,7 +146,6 @@ impl Network {
         let database = database.clone();
         let connected = Mutex::default();
         let shared = Shared {
-            database,
             transport,
             changed,
             connected,
@@ -155,16 +155,25 @@ impl Network {
             next: Mutex::new(0),
         };
         let _alive = Some(Arc::new(Alive(shared.stop.clone())));
-        Ok(Self { shared: Arc::new(shared), _alive })
+        Ok(Self { shared: Arc::new(shared), database, _alive })
+    }
+
+    /// The same network, for the user of another handle to the same database: what is joined and dialed through it is so
+    /// as that user. Connections prove the keys of all users who are logged in when they begin.
+    pub fn acting_as(&self, database: &Database) -> Result<Self, Error> {
+        if !database.is_same(&self.database) {
+            return Err(Error::Invalid("a network serves one database".into()));
+        }
+        Ok(Self { database: database.clone(), ..self.clone() })
     }
 
     fn worker(&self) -> Self {
-        Self { shared: self.shared.clone(), _alive: None }
+        Self { shared: self.shared.clone(), database: self.database.clone(), _alive: None }
     }
 
     // While the database is served, what is due takes its effect though nobody asks.
     fn release_due(&self) {
-        let (database, mut stop) = (self.shared.database.clone(), self.shared.stop.subscribe());
+        let (database, mut stop) = (self.database.clone(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let database = database.clone();
@@ -255,7 +264,7 @@ impl Network {
 
     /// Joins a space by a ticket, or goes on with a join that was cut.
     pub async fn join(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let author = database.author()?;
         let mut failed = Error::Invalid("the ticket has no address".into());
         for address in &ticket.addresses {
@@ -276,13 +285,24 @@ impl Network {
         Err(failed)
     }
 
+    /// Joins the identity that another device of the user lives in, by a ticket of that device: from then on this
+    /// device is the same user.
+    pub async fn join_identity(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
+        if self.database.identity()?.is_some_and(|identity| identity != ticket.space) {
+            return Err(Error::Exists(format!("an identity of user {}", self.database.user()?)));
+        }
+        let (space, synced) = self.join(ticket).await?;
+        self.database.adopt_identity(&space.id())?;
+        Ok((space, synced))
+    }
+
     async fn join_over(
         &self,
         exchange: &mut Exchange,
         ticket: &Ticket,
         author: driftless_core::id::AuthorId,
     ) -> Result<Synced, Error> {
-        let database = self.shared.database.clone();
+        let database = self.database.clone();
         let synced = exchange.open(ticket.space, Some(ticket.proof(&author))).await;
         let synced = synced.map_err(|error| match error {
             Error::NotOpen(_) => Error::NotPermitted(
@@ -297,7 +317,10 @@ impl Network {
                 Ok(members.contains_key(&Subject::Key(author)))
             })?;
             if !stated {
-                database.write(|engine| engine.write_rules(&space, vec![redeem]))?;
+                // By the key that the proof was made for, whatever others may do there.
+                database.write(|engine| {
+                    engine.with_key(author, |engine| engine.write_rules(&space, vec![redeem]))
+                })?;
             }
             Ok::<_, Error>(!stated)
         });
@@ -316,7 +339,7 @@ impl Network {
 
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
     pub fn keep_connected(&self) -> Result<(), Error> {
-        for peer in self.shared.database.peers()? {
+        for peer in self.database.peers()? {
             // One that is kept already is left alone: a second loop would only get in the way of the first.
             if !self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.id) {
                 continue;
@@ -382,7 +405,7 @@ impl Network {
 
     // One live connection to a peer, until it ends. Where the peer has connected to us, that one serves both.
     async fn live(&self, id: PeerId) -> Result<(), Error> {
-        let peer = self.shared.database.find_peer(&id.to_string())?;
+        let peer = self.database.find_peer(&id.to_string())?;
         let spaces = self.spaces_with(&peer)?;
         if self.follows(&id, &spaces) || self.connected().contains(&id) {
             return Ok(());
@@ -407,7 +430,7 @@ impl Network {
 
     // What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
     fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let met = database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &peer.id))?;
         let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
         let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
@@ -431,7 +454,7 @@ impl Network {
 
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
     fn failed(&self, peer: Option<PeerId>, error: &Error) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let Some(id) = peer.filter(|id| database.find_peer(&id.to_string()).is_ok()) else { return Ok(()) };
         database.change_peer(id, |known| {
             known.failures += 1;
@@ -442,7 +465,7 @@ impl Network {
 
     /// Whose network it is.
     pub(crate) fn database(&self) -> &Database {
-        &self.shared.database
+        &self.database
     }
 
     /// Connects to the peer at an address; that it is not there is noted.
@@ -477,7 +500,7 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let (session, mut host) = begin(&self.shared.database, role, connection.peer)?;
+        let (session, mut host) = begin(&self.database, role, connection.peer)?;
         host.source = connection.source;
         let mut state = Some((session, host));
         let changed = self.shared.changed.subscribe();
@@ -499,7 +522,7 @@ impl Network {
 
     // Writes down what connections with a peer came to, if that is news.
     fn remember(&self, peer: &PeerId) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let met = database.met(peer)?;
         let known = database.peers()?.into_iter().find(|known| known.id == *peer);
         let news = known.is_some_and(|known| {
@@ -528,7 +551,7 @@ impl Network {
         address: &Address,
         outcomes: &[(SpaceId, Option<&Error>)],
     ) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
             address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();
