@@ -89,6 +89,8 @@ pub use compact::Compacted;
 pub use database::{Database, Durability};
 pub use digest::Sum;
 pub use doctor::{Check, Renewal, Renewed};
+#[cfg(feature = "iroh")]
+pub use driftless_net::Relay;
 pub use driftless_net::{Address, Traffic};
 pub use error::Error;
 pub use explain::{Explanation, Step};
@@ -111,6 +113,7 @@ pub use status::{Pending, SpaceStatus, Status};
 pub use sync::driven::DrivenSession;
 pub use sync::host::Moved;
 pub use sync::network::{Network, Synced};
+pub use sync::online::NetworkBuilder;
 pub use sync::puller::Pulled;
 pub use ticket::{Invite, Ticket};
 pub use transaction::{Insert, Transaction, Written};

@@ -11,6 +11,8 @@ mod killing;
 mod looking;
 mod merging;
 mod networking;
+#[cfg(feature = "iroh")]
+mod over_iroh;
 mod repairing;
 mod sandbox;
 #[cfg(unix)]

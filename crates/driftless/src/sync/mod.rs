@@ -6,4 +6,5 @@ pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
+pub(crate) mod online;
 pub(crate) mod puller;

@@ -1,6 +1,8 @@
 //! Databases that talk to each other, over a network in memory.
 
 mod hostile;
+#[cfg(feature = "iroh")]
+mod iroh;
 mod live;
 mod many;
 mod pulls;
