@@ -163,7 +163,19 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Backup { file } => repair::backup(context, &file),
         Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
-        Command::Serve { http, address } => serve::run(context, &http, &address),
+        #[cfg(feature = "iroh")]
+        Command::Serve { http, iroh, relay, address } => {
+            let iroh = iroh
+                .map(|place| {
+                    Ok::<_, Failure>((crate::input::iroh_socket(&place)?, crate::input::relay(&relay)?))
+                })
+                .transpose()?;
+            serve::run(context, serve::Places { http: &http, iroh, reached_at: &address })
+        }
+        #[cfg(not(feature = "iroh"))]
+        Command::Serve { http, address } => {
+            serve::run(context, serve::Places { http: &http, reached_at: &address })
+        }
         Command::Ticket { space, permission, uses, expires, address } => {
             let choices = network::Choices { permission, uses, expires, addresses: address };
             network::ticket(context, &space, choices)

@@ -12,6 +12,8 @@ mod killing;
 mod looking;
 mod merging;
 mod networking;
+#[cfg(feature = "iroh")]
+mod over_iroh;
 mod permissions;
 mod prefs;
 mod repairing;

@@ -9,5 +9,6 @@ pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
+pub(crate) mod online;
 pub(crate) mod puller;
 pub(crate) mod asking;
