@@ -35,7 +35,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, sync, spaces. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces. If left unset, all.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -50,7 +50,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 11] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -60,10 +60,8 @@ const BENCHES: [(&str, Bench); 11] = [
     ("find", finding::run),
     ("exchange", exchange::run),
     ("network", network::run),
-    ("sync", |place, results| {
-        matrix::run(place, results)?;
-        sync::run(place, results)
-    }),
+    ("shapes", matrix::run),
+    ("sync", sync::run),
     ("spaces", spaces::run),
 ];
 

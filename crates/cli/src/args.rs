@@ -1,9 +1,17 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
+mod access;
+mod member;
+mod people;
+
 use std::path::PathBuf;
 
+pub(crate) use access::{AccessCommand, Policy};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
+pub(crate) use people::{KeyCommand, UserCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -46,6 +54,9 @@ pub(crate) struct Global {
     /// Act as this user instead of the default one
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) user: Option<String>,
+    /// The password of that user is the first line of this file; else it is in $DRIFTLESS_PASSWORD, or asked for
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Print JSON, one value per line; failures as JSON on standard error
     #[arg(long, global = true, overrides_with = "json")]
     pub(crate) json: bool,
@@ -101,6 +112,7 @@ pub(crate) enum Command {
     /// Create the database, with a user and a device key
     #[command(after_help = "EXAMPLES
   driftless init --name ann
+  driftless init --name ann --password
   driftless --dir /tmp/try init --json
   driftless --dir ~/restored init --from notes.backup
 
@@ -113,6 +125,9 @@ or at once with --original-is-gone.")]
         /// The name of the user; if left out, $USER, else `me`
         #[arg(long)]
         name: Option<String>,
+        /// Put a password before the keys of the user: from --password-file, else $DRIFTLESS_PASSWORD, else a prompt
+        #[arg(long, conflicts_with = "from")]
+        password: bool,
         /// Make it from a file that `driftless backup` wrote, with its users and keys
         #[arg(long, value_name = "FILE", conflicts_with = "name")]
         from: Option<PathBuf>,
@@ -208,18 +223,28 @@ changes fields.")]
         to: Option<String>,
     },
 
-    /// Say why a document is, or is not, here or at a peer
+    /// Say why a document is, or is not, here or at a peer; or why a key may do what it may
     #[command(after_help = "EXAMPLES
   driftless explain world subdivisions FI-18
   driftless explain world subdivisions FI-18 --peer p_abcd2345 --json
+  driftless explain world --key a_abcd2345
 
 Each line is a step of the decision; `!!` marks those that stand in the way, and the end says what to do about the first.")]
     Explain {
-        #[command(flatten)]
-        document: OneDocument,
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// The collection
+        #[arg(required_unless_present = "key", requires = "id")]
+        collection: Option<String>,
+        /// The id of the document: a word, an integer, a quoted string, or a list of these as JSON
+        #[arg(allow_negative_numbers = true)]
+        id: Option<String>,
         /// Also at this peer: its id, or the first 8 or more characters
         #[arg(long)]
         peer: Option<String>,
+        /// A key instead of a document: an author id or a prefix of it, or the name of a user here
+        #[arg(long, conflicts_with_all = ["collection", "peer"])]
+        key: Option<String>,
     },
 
     /// Change fields of a document with operators
@@ -370,41 +395,16 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
         space: String,
     },
 
-    /// Give somebody a permission in a space
-    #[command(after_help = "EXAMPLES
-  driftless grant notes a_abcd... write
-  driftless grant notes '*' read
-  driftless grant notes a_abcd... admin:20
+    #[command(flatten)]
+    Member(MemberCommand),
 
-A strength after the colon says how far the key's own statements reach: smaller is stronger, and only the stronger act on
-the weaker. If left out, an admin gets 10 and a writer 100.")]
-    Grant {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// An author id, or `*` for anyone
-        subject: String,
-        /// `read`, `write` or `admin`; the last two with a strength, if you like: `write:5`
-        permission: String,
-    },
-
-    /// Take a permission away; what the subject wrote until now stays
-    #[command(after_help = "EXAMPLES
-  driftless revoke notes a_abcd...
-  driftless revoke notes '*'")]
-    Revoke {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// An author id, or `*` for anyone
-        subject: String,
-    },
-
-    /// Print who may do what in a space
-    #[command(after_help = "EXAMPLES
-  driftless members notes")]
-    Members {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-    },
+    /// Try the rules of a space
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless policy test notes cases.json"
+    )]
+    Policy(PolicyCommand),
 
     /// Print what is applied, waiting, without effect or refused, and why
     #[command(after_help = "EXAMPLES
@@ -414,6 +414,27 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
         /// Only this space
         space: Option<String>,
     },
+
+    /// Users of this database: create, list, show, password, identity
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless user create ben --password
+  driftless --user ben insert notes shopping '{\"title\": \"Bread\"}'
+
+Several users share one database. Commands act as the default user, or as the one that --user names; commands that sign
+ask for the password of a user who has one. Documents are not encrypted: who may read the files can read them."
+    )]
+    User(UserCommand),
+
+    /// Keys of the user: new, list, default, export, import, revoke
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless key list
+  driftless key new --default"
+    )]
+    Key(KeyCommand),
 
     /// Look at what may be wrong with this database, and put right what can be
     #[command(after_help = "EXAMPLES
@@ -475,7 +496,7 @@ have the database open for writing; all spaces are repaired.")]
   driftless --dir ~/restored init --from notes-2026-05-01.backup
 
 The file is a database as of one moment; it appears whole or not at all, and one that is there is never replaced. It
-holds the keys of all users, unencrypted. To restore it, make a database from it as above, or copy it into an empty
+holds the keys of all users, unencrypted unless they have a password. To restore it, make a database from it as above, or copy it into an empty
 folder under the name driftless.sqlite.")]
     Backup {
         /// The new file
@@ -506,6 +527,8 @@ folder under the name driftless.sqlite.")]
   driftless serve --http 0.0.0.0:7477
   driftless serve --http 127.0.0.1:0 --json
   driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
+  driftless serve --iroh
+  driftless serve --iroh 127.0.0.1:0 --relay none
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
@@ -513,6 +536,16 @@ the same folder work meanwhile, through it.")]
         /// Where to listen; port 0 takes any free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7477")]
         http: String,
+        /// Serve over iroh as well, at any free port of all interfaces unless a place is named: peers behind routers find
+        /// a way to each other
+        #[cfg(feature = "iroh")]
+        #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "any")]
+        iroh: Option<String>,
+        /// Who passes on what finds no direct way over iroh: `default` (servers of the makers of iroh, which see who talks
+        /// to whom and nothing else), `none`, or the URL of a relay
+        #[cfg(feature = "iroh")]
+        #[arg(long, value_name = "RELAY", default_value = "default", requires = "iroh")]
+        relay: String,
         /// Where others can reach it, if that is somewhere else; may be given several times
         #[arg(long, value_name = "ADDR")]
         address: Vec<String>,
@@ -556,6 +589,9 @@ A join that was cut off goes on where it was when it is run again.")]
         #[arg(long)]
         name: Option<String>,
     },
+
+    #[command(flatten)]
+    Access(AccessCommand),
 
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES

@@ -1,10 +1,14 @@
 //! Reads what users type: JSON arguments (or `-`, or `@file`), ids, subjects, permissions, addresses, tickets.
 
+#[cfg(feature = "iroh")]
+use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "iroh")]
+use driftless::Relay;
 use driftless::{
-    Address, At, AuthorId, DocumentId, Filter, Map, Operator, Permission, Space, Strength, Subject, Ticket,
-    Value,
+    Address, At, AuthorId, Bootstrap, DocumentId, Filter, Map, Operator, Permission, RequestId, Space,
+    Strength, Subject, Ticket, Value,
 };
 
 use crate::failure::Failure;
@@ -116,15 +120,28 @@ fn time(word: &str) -> Option<u64> {
     Some((days * 86_400 + second) * 1000 + 999)
 }
 
-/// An author id, or `*` for anyone.
-pub(crate) fn subject(word: &str) -> Result<Subject, Failure> {
-    if word == "*" {
-        return Ok(Subject::Anyone);
-    }
-    word.parse::<AuthorId>().map(Subject::Key).map_err(|error| {
-        let hint = "a subject is an author id, which `driftless status` shows its owner, or '*' for anyone";
-        Failure::invalid("invalid_subject", error, hint)
+/// Whom a word names: an author id or a prefix of it, the name of a user here, or `*` for anyone.
+pub(crate) fn subject(space: &Space, word: &str) -> Result<Subject, Failure> {
+    space.find_subject(word).map_err(|error| match error.code() {
+        "not_found" => Failure::invalid("invalid_subject", &error, error.hint()),
+        _ => error.into(),
     })
+}
+
+/// One key: an author id or a prefix of it, or the name of a user here.
+pub(crate) fn key(space: &Space, word: &str) -> Result<AuthorId, Failure> {
+    match subject(space, word)? {
+        Subject::Key(author) => Ok(author),
+        Subject::Anyone => {
+            let hint = "name one key; `driftless members SPACE --effective` shows those that are known";
+            Err(Failure::invalid("invalid_subject", "`*` is anyone, and no key", hint))
+        }
+    }
+}
+
+/// A permission, or `none`.
+pub(crate) fn permission_or_none(word: &str) -> Result<Option<Permission>, Failure> {
+    if word == "none" { Ok(None) } else { permission(word).map(Some) }
 }
 
 /// `read`, `write` or `admin`; the last two may carry a strength, `write:5`.
@@ -146,6 +163,27 @@ pub(crate) fn permission(word: &str) -> Result<Permission, Failure> {
     }
 }
 
+/// `reject`, `queue`, or `approve:` and a permission.
+pub(crate) fn bootstrap(word: &str) -> Result<Bootstrap, Failure> {
+    match (word, word.strip_prefix("approve:")) {
+        ("reject", _) => Ok(Bootstrap::Reject),
+        ("queue", _) => Ok(Bootstrap::Queue),
+        (_, Some(most)) => permission(most).map(Bootstrap::Approve),
+        _ => {
+            let hint = "`reject`, `queue`, or `approve:` and a permission, such as `approve:write:100`";
+            Err(Failure::invalid("invalid_policy", format!("`{word}` is not a bootstrap policy"), hint))
+        }
+    }
+}
+
+/// The id of a request, whole.
+pub(crate) fn request(word: &str) -> Result<RequestId, Failure> {
+    word.parse().map_err(|error| {
+        let hint = "`driftless requests` prints the ids; copy the whole of it";
+        Failure::invalid("invalid_request", error, hint)
+    })
+}
+
 /// `45s`, `30m`, `12h`, `2d` or `1w`.
 pub(crate) fn duration(word: &str) -> Result<Duration, Failure> {
     const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
@@ -164,10 +202,34 @@ pub(crate) fn duration(word: &str) -> Result<Duration, Failure> {
 
 /// Where a peer may be found: `http://host:port`, with `/#p_..` behind it only that peer; `http://` may be left out.
 pub(crate) fn address(word: &str) -> Result<Address, Failure> {
-    let whole = if word.contains("://") { word.to_owned() } else { format!("http://{word}") };
+    let has_scheme = word.contains("://") || word.starts_with("iroh:");
+    let whole = if has_scheme { word.to_owned() } else { format!("http://{word}") };
     whole.parse().map_err(|error| {
         let hint = "addresses look like http://192.0.2.7:7477; `driftless serve` prints those of its folder";
         Failure::invalid("invalid_address", error, hint)
+    })
+}
+
+/// The sockets for iroh: `any`, or IP:PORT.
+#[cfg(feature = "iroh")]
+pub(crate) fn iroh_socket(word: &str) -> Result<Address, Failure> {
+    let sockets: Vec<SocketAddr> = match word {
+        "any" => Vec::new(),
+        word => vec![word.parse().map_err(|_| {
+            let hint = "`--iroh` alone takes any free port of all interfaces; `--iroh 127.0.0.1:0` one of this machine";
+            Failure::invalid("invalid_address", format!("`{word}` is not IP:PORT"), hint)
+        })?],
+    };
+    Address::iroh(&sockets, None)
+        .map_err(|error| Failure::invalid("invalid_address", error, "give one IP:PORT"))
+}
+
+/// Which relays iroh uses.
+#[cfg(feature = "iroh")]
+pub(crate) fn relay(word: &str) -> Result<Relay, Failure> {
+    word.parse().map_err(|_| {
+        let message = format!("`{word}` is neither `default`, `none` nor the URL of a relay");
+        Failure::invalid("invalid_address", message, "a relay is given as https://HOST or https://HOST:PORT")
     })
 }
 

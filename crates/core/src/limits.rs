@@ -106,6 +106,14 @@ pub const MAX_PAGE: usize = 512 * 1024;
 pub const MAX_PAGE_FRAMES: usize = 64;
 /// Pulls of one side at once: each may be answered by a largest frame, which waits at whoever is itself sending.
 pub const MAX_PULLS: usize = 4;
+/// Bytes of the note of a request for access: what a stranger may write into the queue of an admin.
+pub const MAX_NOTE: usize = 4 * 1024;
+/// Requests for access and questions for spaces in one session: each costs a look at the rules.
+pub const MAX_ASKED: u64 = 1024;
+/// Those of one side that wait for their answers.
+pub const MAX_ASKED_AT_ONCE: usize = 4;
+/// Spaces in one page of a discovery: 75 KiB of names.
+pub const MAX_FOUND: usize = 256;
 
 /// Spaces that the users of one database track together: all are read to know what is wanted of one.
 pub const MAX_PREFERENCES: usize = 100_000;

@@ -36,6 +36,12 @@ pub enum Domain {
     SessionSalt,
     /// The checksum of a pack of cold commits, at rest.
     Pack,
+    /// The id of a request for access: space, key and permission.
+    Request,
+    /// What stands beside secrets that a password seals.
+    KeySeal,
+    /// The checksum of a key as text.
+    KeyText,
 }
 
 impl Domain {
@@ -54,6 +60,9 @@ impl Domain {
             Self::Refused => b"driftless/refused/1\0",
             Self::SessionSalt => b"driftless/session-salt/1\0",
             Self::Pack => b"driftless/pack/1\0",
+            Self::Request => b"driftless/request/1\0",
+            Self::KeySeal => b"driftless/key-seal/1\0",
+            Self::KeyText => b"driftless/key-text/1\0",
         }
     }
 
@@ -117,6 +126,12 @@ impl NodeKey {
     /// The key made from 32 random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The 32 bytes again, for a transport whose own handshake proves this key. What such a handshake signs (TLS 1.3
+    /// begins with 64 spaces) is never what `prove` signs.
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
     }
 
     /// The public half.

@@ -13,10 +13,10 @@ use driftless_core::limits::*;
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::query::Sort;
 use driftless_core::reconcile::{self, Clock, Detail, Entry, Heard, Summary};
-use driftless_core::rules::{self, RuleOperator, Subject};
+use driftless_core::rules::{self, Permission, RuleOperator, Subject};
 use driftless_core::session::{
-    Ask, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot, Surveyed, Verdict, numbered,
-    take_number,
+    AccessRequest, Ask, Discovered, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot,
+    Surveyed, Verdict, numbered, take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 use driftless_core::sketch::{Cell, Sketch};
@@ -266,6 +266,17 @@ fn messages() {
         );
         want
     });
+    let (space, author, permission) = (SpaceId([9; 32]), AuthorId([7; 32]), Permission::Read);
+    holds("MAX_NOTE", MAX_NOTE, |n| {
+        let request = AccessRequest { space, author, permission, note: "n".repeat(n) };
+        taken(Message::Request { number: 0, request })
+    });
+    let found = |n: usize, spaces| {
+        let found = Discovered { space, name: "n".repeat(n) };
+        taken(Message::Found { number: 0, spaces: vec![found; spaces], more: false })
+    };
+    holds("MAX_SPACE_NAME of a space that was found", MAX_SPACE_NAME, |n| found(n, 1));
+    holds("MAX_FOUND", MAX_FOUND, |n| found(1, n));
     // A code is a word of at most 64 bytes, a message at most 8 lists deep.
     holds("a code", 64, |n| taken(Message::Decline { slot: 0, reason: "a".repeat(n), retry_after_ms: 1 }));
 }

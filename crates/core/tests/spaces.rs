@@ -339,6 +339,27 @@ fn a_space_that_the_peer_may_not_read_any_more_is_not_there() {
 }
 
 #[test]
+fn a_space_that_is_closed_to_the_peer_while_it_sleeps_is_said_to_be_closed_and_nothing_else() {
+    let mut world = World::met(10, 2);
+    world.open_all(&all(10));
+    assert_eq!(world.sides[0].session.spaces().count(), 10);
+    world.messages.clear();
+    world.sides[1].write(3, 4);
+    world.sides[1].secret.insert(space(3));
+    world.sides[1].session.changed(&space(3));
+    world.run().unwrap();
+    assert_eq!(world.sides[0].closed(), [space(3)]);
+    assert!(world.sides[0].session.spaces().all(|open| *open != space(3)));
+    let told = |message: &Message| matches!(message, Message::Data { .. } | Message::Open { .. });
+    assert!(!world.messages.iter().any(told), "{:?}", world.messages);
+    // The others go on.
+    world.sides[1].write(4, 4);
+    world.sides[1].session.changed(&space(4));
+    world.run().unwrap();
+    world.assert_equal(&[space(4)]);
+}
+
+#[test]
 fn more_than_fits_follows_in_the_same_session_and_what_rests_is_live() {
     let spaces = all(MAX_BULK + 5);
     let mut world = World::new();

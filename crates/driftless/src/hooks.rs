@@ -140,7 +140,7 @@ mod tests {
         let db = Database::memory().unwrap();
         let space = db.create_space("notes").unwrap();
         let (block, blocked) = channel::<()>();
-        let slow = db.on_local_commit(move |_| drop(blocked.recv())).unwrap();
+        let slow = db.on_local_commit(move |_| _ = blocked.recv()).unwrap();
         let (heard, hearing) = channel();
         let mut calls = 0;
         let panicking = db

@@ -77,10 +77,12 @@ tables! {
     CURSOR = 27 "cursor" Bytes;
     /// Name of a user, space id -> what that user wants of that space.
     PREFERENCES = 28 "preferences" Bytes;
+    /// Space id, author key -> a request for access that waits, was approved by the policy, or was rejected.
+    REQUEST = 29 "request" Bytes;
     /// Public node key -> what waits for that peer.
-    UNSENT = 29 "unsent" Bytes;
+    UNSENT = 30 "unsent" Bytes;
     /// Public node key, space id -> what exchanges of that space with that peer came to.
-    EXCHANGES = 30 "exchanges" Bytes;
+    EXCHANGES = 31 "exchanges" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -341,7 +341,7 @@ impl Database {
     }
 }
 
-fn list(storage: &dyn Storage) -> Result<Vec<Peer>, Error> {
+pub(crate) fn list(storage: &dyn Storage) -> Result<Vec<Peer>, Error> {
     let (mut peers, mut damaged) = (Vec::new(), false);
     storage.range(&layout::PEER, Bound::Unbounded, Bound::Unbounded, Order::Ascending, &mut |key, row| {
         let Key::Bytes(id) = key else { return ControlFlow::Break(()) };

@@ -18,6 +18,7 @@ use crate::digest::Sum;
 use crate::error::Error;
 use crate::layout::{self, Bytes, DIGEST_EVERY, LogKey, LogSeq, Row, State, put_bytes, put_number};
 use crate::log;
+use crate::policy::Bootstrap;
 
 /// What of a commit its children need.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +125,8 @@ pub(crate) struct Replica {
     pub retractions: bool,
     /// How far a key had written here when the space was last forgotten: that of the key which asked last.
     pub forgotten: Option<(AuthorId, Option<u64>)>,
+    /// What becomes of requests for access, as of so many rule commits.
+    bootstrap: Option<(u32, Bootstrap)>,
     authors: HashMap<u32, AuthorId>,
     numbers: HashMap<AuthorId, u32>,
     by_id: HashMap<CommitId, LogSeq>,
@@ -207,6 +210,20 @@ pub(crate) fn next_digest(digest: &[u8; 32], id: &CommitId) -> [u8; 32] {
 }
 
 impl Replica {
+    /// What becomes of requests for access.
+    pub(crate) fn bootstrap(&mut self) -> Bootstrap {
+        let count = self.rules.rule_count();
+        // Only a rule commit changes what counts, and strangers may ask often.
+        if let Some((_, bootstrap)) = self.bootstrap.filter(|(known, _)| *known == count) {
+            return bootstrap;
+        }
+        let settings = self.rules.settings();
+        let bootstrap =
+            settings.get(Bootstrap::SETTING).map_or(Bootstrap::Reject, |value| Bootstrap::decode(value));
+        self.bootstrap = Some((count, bootstrap));
+        bootstrap
+    }
+
     /// A space of which only the genesis is known, which is not in the log yet.
     pub(crate) fn new(number: u32, id: SpaceId, rules: Rules) -> Self {
         Self {
@@ -230,6 +247,7 @@ impl Replica {
             arrived: [false; 2],
             retractions: false,
             forgotten: None,
+            bootstrap: None,
             authors: HashMap::new(),
             numbers: HashMap::new(),
             by_id: HashMap::new(),

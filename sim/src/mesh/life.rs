@@ -232,7 +232,7 @@ impl Mesh {
                     Event::Later(space) | Event::Declined(space, ..) | Event::Stalled(space) => {
                         plan.failed(&peer, &space, now);
                     }
-                    Event::Proven(_) | Event::Pulled(..) => {}
+                    Event::Proven(_) | Event::Pulled(..) | Event::Answered(..) | Event::Found(..) => {}
                 }
             }
         }

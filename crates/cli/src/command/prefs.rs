@@ -24,7 +24,7 @@ pub(super) fn run(context: &mut Context, space: Option<&str>, wishes: &Wishes) -
         let space = context.read()?.space(name)?;
         return print(context, &[line(&space)?]);
     }
-    let space = context.write()?.space(name)?;
+    let space = context.maintain()?.space(name)?;
     if wishes.remove {
         space.forget_preferences()?;
     } else {

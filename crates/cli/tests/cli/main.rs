@@ -2,6 +2,7 @@
 //! test waits for a line of the process it waits for.
 
 mod acceptance;
+mod asking;
 mod contract;
 mod demo;
 mod failures;
@@ -11,6 +12,9 @@ mod killing;
 mod looking;
 mod merging;
 mod networking;
+#[cfg(feature = "iroh")]
+mod over_iroh;
+mod permissions;
 mod prefs;
 mod repairing;
 mod sandbox;
@@ -19,4 +23,5 @@ mod serving;
 #[cfg(unix)]
 mod socket;
 mod terminal;
+mod users;
 mod watching;

@@ -9,7 +9,7 @@ use crate::sandbox::{Running, Sandbox};
 
 impl Sandbox {
     /// A database of somebody beside `db`.
-    fn person(&self, dir: &str) {
+    pub(crate) fn person(&self, dir: &str) {
         self.ok(&["--dir", dir, "init", "--name", dir]);
     }
 

@@ -153,7 +153,8 @@ fn check_keep(keep: &[CommitId]) -> Result<(), CborError> {
     if keep.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err(CborError::NotCanonical) }
 }
 
-fn encode_permission(permission: Permission, writer: &mut Writer) {
+/// Appends a permission: `[0]`, `[1, strength]` or `[2, strength]`.
+pub fn encode_permission(permission: Permission, writer: &mut Writer) {
     match permission {
         Permission::Read => {
             writer.array(1);
@@ -167,7 +168,8 @@ fn encode_permission(permission: Permission, writer: &mut Writer) {
     }
 }
 
-fn decode_permission(reader: &mut Reader<'_>) -> Result<Permission, CborError> {
+/// Takes a permission.
+pub fn decode_permission(reader: &mut Reader<'_>) -> Result<Permission, CborError> {
     let length = reader.array()?;
     match (reader.u64()?, length) {
         (0, 1) => Ok(Permission::Read),

@@ -1,5 +1,6 @@
 //! What a session asks its host, and is answered; what it tells, and how it fails.
 
+use super::access::{AccessRequest, Answer, Discovered};
 use super::message::{InviteProof, PROTOCOL_VERSION, Slot, Verdict};
 use super::pull::{Cursor, PullEnd};
 use crate::cbor::CborError;
@@ -115,6 +116,22 @@ pub enum Ask {
         /// Commits whose bodies the peer lacks: first those that are here.
         wanted: Vec<CommitId>,
     },
+    /// What becomes of a request for access, of a key that the peer has proven: `handle_answer`.
+    Request {
+        /// For which number.
+        number: u64,
+        /// Who wants what.
+        request: AccessRequest,
+    },
+    /// Which spaces the peer may read: `handle_found`.
+    Discover {
+        /// For which number.
+        number: u64,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// Only those with larger ids.
+        after: Option<SpaceId>,
+    },
     /// Take a page that was pulled through the door, and remember its cursor: `handle_taken` when both are durable.
     Take {
         /// For which request.
@@ -149,6 +166,10 @@ pub enum Event {
     Stalled(SpaceId),
     /// A pull of this space came to its end.
     Pulled(SpaceId, PullEnd),
+    /// What becomes of our request for access to this space.
+    Answered(SpaceId, Answer),
+    /// Spaces that the peer lets us read, and whether there are more behind them.
+    Found(Vec<Discovered>, bool),
 }
 
 /// What comes out of a session.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Session;
+use super::access::Answer;
 use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame, Surveyed};
 use super::message::{Slot, Verdict};
 use super::pull::Fed;
@@ -206,6 +207,9 @@ impl<G: HashGraphMut> GraphHost<G> {
             // A graph is no store: it has no places that another could go on from.
             Ask::Feed { request, .. } => session.handle_fed(request, Fed::Withheld),
             Ask::Take { request, .. } => session.handle_taken(request, false),
+            // There are no rules that could let anybody in, and no names.
+            Ask::Request { number, .. } => session.handle_answer(number, Answer::Refused),
+            Ask::Discover { number, .. } => session.handle_found(number, Vec::new(), false),
         }
         met.into_iter().for_each(|slot| self.keep(slot));
         Ok(())

@@ -2,12 +2,14 @@
 //!
 //! Decoding bounds every count before it reserves anything. What a message means is decided in `session`.
 
+use super::access::{AccessRequest, Answer, Discovered};
 use super::pull::Cursor;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::leb128;
 use crate::limits::{
-    MAX_CELLS, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED,
+    MAX_CELLS, MAX_FOUND, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS,
+    MAX_WANTED,
 };
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::sign::Signature;
@@ -199,6 +201,36 @@ pub enum Message {
         /// The number of the request.
         request: u64,
     },
+    /// Asks for a permission in a space, for a key that the sender has proven.
+    Request {
+        /// Counts up within the session and direction, together with those of `Discover`.
+        number: u64,
+        /// Who wants what.
+        request: AccessRequest,
+    },
+    /// The answer to `Request`.
+    Answer {
+        /// The number of the request.
+        number: u64,
+        /// What becomes of it.
+        answer: Answer,
+    },
+    /// Asks which spaces the proven keys may read.
+    Discover {
+        /// Counts up within the session and direction, together with those of `Request`.
+        number: u64,
+        /// Only those whose ids are larger than this one.
+        after: Option<SpaceId>,
+    },
+    /// The answer to `Discover`: spaces, ascending by id.
+    Found {
+        /// The number of the question.
+        number: u64,
+        /// The spaces.
+        spaces: Vec<Discovered>,
+        /// There are more behind them.
+        more: bool,
+    },
 }
 
 impl Message {
@@ -297,6 +329,25 @@ impl Message {
             Self::Withheld { request } => {
                 writer.array(2).u64(23).u64(*request);
             }
+            Self::Request { number, request } => {
+                writer.array(6).u64(30).u64(*number);
+                request.encode(&mut writer);
+            }
+            Self::Answer { number, answer } => {
+                writer.array(4).u64(31).u64(*number);
+                answer.encode(&mut writer);
+            }
+            Self::Discover { number, after } => {
+                let after = after.as_ref().map(|after| &after.0[..]);
+                writer.array(3).u64(32).u64(*number).bytes_or_null(after);
+            }
+            Self::Found { number, spaces, more } => {
+                writer.array(4).u64(33).u64(*number).array(spaces.len() as u64);
+                for space in spaces {
+                    writer.array(2).bytes(&space.space.0).str(&space.name);
+                }
+                writer.bool(*more);
+            }
         }
         writer.finish()
     }
@@ -385,6 +436,19 @@ impl Message {
             }
             (22, 3) => Self::Stale { request: reader.u64()?, cursor: Cursor::decode(&reader.array_bytes()?) },
             (23, 2) => Self::Withheld { request: reader.u64()? },
+            (30, 6) => Self::Request { number: reader.u64()?, request: AccessRequest::decode(&mut reader)? },
+            (31, 4) => Self::Answer { number: reader.u64()?, answer: Answer::decode(&mut reader)? },
+            (32, 3) => {
+                let number = reader.u64()?;
+                let after = if reader.take_null()? { None } else { Some(SpaceId(reader.array_bytes()?)) };
+                Self::Discover { number, after }
+            }
+            (33, 4) => {
+                let number = reader.u64()?;
+                let count = bounded(&mut reader, MAX_FOUND, "spaces in a message")?;
+                let spaces: Result<_, _> = (0..count).map(|_| Discovered::decode(&mut reader)).collect();
+                Self::Found { number, spaces: spaces?, more: reader.bool()? }
+            }
             (11, 3) => Self::Spaces { count: reader.u64()?, sum: reader.array_bytes()? },
             (12, 2) => Self::Cells(decode_cells(reader.bytes()?)?),
             (13, 5) => Self::Reopen {
@@ -547,8 +611,9 @@ fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
 mod tests {
     use super::super::{Role, Session, numbered};
     use super::*;
-    use crate::id::PeerId;
+    use crate::id::{PeerId, RequestId};
     use crate::reconcile::Entry;
+    use crate::rules::{Permission, Strength};
     use crate::sign::AuthorKey;
 
     fn messages() -> Vec<Message> {
@@ -564,6 +629,10 @@ mod tests {
             proof: Signature([8; 64]),
         };
         let space = SpaceId([9; 32]);
+        let request = |permission, note: &str| {
+            let author = AuthorId([7; 32]);
+            AccessRequest { space, author, permission, note: note.into() }
+        };
         let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
         let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
         vec![
@@ -579,6 +648,20 @@ mod tests {
             Message::Pulled { request: 3, frames: Vec::new(), cursor, more: false },
             Message::Stale { request: 3, cursor },
             Message::Withheld { request: 24 },
+            Message::Request { number: 0, request: request(Permission::Write(Strength(7)), "hi, it is me") },
+            Message::Request { number: 300, request: request(Permission::Read, "") },
+            Message::Answer { number: 0, answer: Answer::Refused },
+            Message::Answer { number: 1, answer: Answer::Allowed(Permission::Admin(Strength(300))) },
+            Message::Answer { number: 2, answer: Answer::Queued(RequestId([3; 32])) },
+            Message::Answer { number: 3, answer: Answer::Full },
+            Message::Discover { number: 0, after: None },
+            Message::Discover { number: 24, after: Some(space) },
+            Message::Found { number: 0, spaces: Vec::new(), more: false },
+            Message::Found {
+                number: 1,
+                spaces: vec![Discovered { space, name: "team".into() }; 2],
+                more: true,
+            },
             Message::Hello { version: 1, nonce: [1; 16] },
             Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
             Message::Open {

@@ -7,6 +7,7 @@
 //! Heads decide, summaries only hint: a space is settled when both sides have each other's heads and everything sent
 //! was acknowledged, which is after the other side's durable write. Any received prefix of frames is a valid state.
 
+mod access;
 mod message;
 mod ask;
 mod exchange;
@@ -16,6 +17,7 @@ mod spaces;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub use access::{AccessRequest, Answer, Discovered};
 pub use ask::{
     Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError, Surveyed,
 };
@@ -78,6 +80,7 @@ pub struct Session {
     reading: usize,
     waiting: Vec<(SpaceId, Option<InviteProof>)>,
     pulls: pull::Pulls,
+    questions: access::Questions,
     spaces: spaces::Spaces,
     outputs: VecDeque<Output>,
     // How many messages left and came.
@@ -116,6 +119,7 @@ impl Session {
             reading: 0,
             waiting: Vec::new(),
             pulls: pull::Pulls::default(),
+            questions: access::Questions::default(),
             spaces: spaces::Spaces::default(),
             outputs: VecDeque::new(),
             spoken: 0,
@@ -224,7 +228,11 @@ impl Session {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let (space, yielded) = (exchange.space, exchange.yielded.take());
         if exchange.unasked && !opened.as_ref().is_some_and(|opened| opened.readable) {
-            return self.leave_out(slot);
+            let met = if exchange.woken { self.met_in(slot, &space) } else { None };
+            let Some(met) = met else { return self.leave_out(slot) };
+            // The peer counts on hearing of it. It hears that it will not, and nothing that is new.
+            self.send(&met);
+            return self.shut(slot, true);
         }
         let Some(opened) = opened else {
             let Some(invite) = yielded else { return self.shut(slot, true) };
@@ -270,14 +278,17 @@ impl Session {
     }
 
     /// The next frame of what the peer lacks; `None` if there is nothing more for now. `digest` and `heads` are ours now.
-    /// Nothing at all where the peer may not read any more.
+    /// Nothing at all where the peer may not read any more: then the space is closed, unless it was opened here on purpose,
+    /// to receive.
     pub fn handle_read(&mut self, slot: Slot, read: Option<ReadFrame>) {
         let room = self.room();
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         if !exchange.reading {
             return;
         }
-        let Some(read) = read else { return self.shut(slot, true) };
+        let Some(read) = read.or_else(|| exchange.is_asked_for().then(ReadFrame::default)) else {
+            return self.shut(slot, true);
+        };
         exchange.reading = false;
         self.reading = self.reading.saturating_sub(1);
         match read.frame {
@@ -406,6 +417,7 @@ impl Session {
             let _ = self.start(space, invite);
         }
         self.start_pulls();
+        self.start_questions();
         self.open_waiting();
     }
 
@@ -544,6 +556,10 @@ impl Session {
             }
             Message::Stale { request, cursor } => self.handle_fed_by_peer(request, Fed::Stale(cursor)),
             Message::Withheld { request } => self.handle_fed_by_peer(request, Fed::Withheld),
+            Message::Request { number, request } => self.handle_request(number, request),
+            Message::Discover { number, after } => self.handle_discover(number, after),
+            Message::Answer { number, answer } => self.handle_answer_of_peer(number, answer),
+            Message::Found { number, spaces, more } => self.handle_found_by_peer(number, spaces, more),
         }
     }
 

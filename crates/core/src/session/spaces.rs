@@ -198,6 +198,12 @@ impl Session {
         }
     }
 
+    /// Opens a space by its salted name as it was when both sides met.
+    pub(super) fn met_in(&self, slot: Slot, space: &SpaceId) -> Option<Message> {
+        let Known { item, digest, .. } = *self.spaces.known.get(space)?;
+        Some(Message::Reopen { slot, item, digest, clock: Clock::default() })
+    }
+
     /// The peer opens a space by its salted name. The slot is free.
     pub(super) fn handle_reopen(
         &mut self,
@@ -317,7 +323,7 @@ impl Session {
         let open: BTreeSet<SpaceId> = self.slots.values().map(|exchange| exchange.space).collect();
         for (space, changed) in known.into_iter().filter(|(space, _)| !open.contains(space)) {
             if changed && self.has_bulk_room() {
-                self.start_unasked(&space);
+                let _ = self.start_unasked(&space);
                 continue;
             }
             if changed {
@@ -420,8 +426,12 @@ impl Session {
                 continue;
             }
             self.spaces.deferred.remove(&space);
-            self.spaces.asleep.remove(&space);
-            self.start_unasked(&space);
+            let woken = self.spaces.asleep.remove(&space);
+            if let Some(slot) = self.start_unasked(&space)
+                && let Some(exchange) = self.slots.get_mut(&slot)
+            {
+                exchange.woken = woken;
+            }
         }
     }
 
@@ -453,12 +463,13 @@ impl Session {
         Ok(())
     }
 
-    fn start_unasked(&mut self, space: &SpaceId) {
-        let Some(slot) = self.start(*space, None) else { return };
+    fn start_unasked(&mut self, space: &SpaceId) -> Option<Slot> {
+        let slot = self.start(*space, None)?;
         self.spaces.opening.insert(slot);
         if let Some(exchange) = self.slots.get_mut(&slot) {
             exchange.unasked = self.role == Role::Listener;
         }
+        Some(slot)
     }
 
     fn reopened(

@@ -74,13 +74,13 @@ pub struct Standing {
 pub(super) type InviteAt = (u32, u32);
 
 /// What one keep leaves of a subject: per author, since anyone can be many.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cut {
     pub(super) subject: Subject,
     pub(super) kept: HashMap<AuthorId, Reach>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Act {
     Genesis,
     /// With the level and the strength its author had.
@@ -89,7 +89,7 @@ pub(super) enum Act {
 }
 
 /// An admitted rule commit with all that was found out at its admission.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) id: CommitId,
     pub(super) author: AuthorId,
@@ -117,7 +117,7 @@ impl Rule {
 }
 
 /// All admitted rule commits of a space and where to find what concerns whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     rules: Vec<Rule>,
     pub(super) ids: HashMap<CommitId, u32>,
@@ -219,11 +219,30 @@ impl Table {
         view: View<'_>,
         key: Option<Key>,
     ) -> Option<Option<Permission>> {
-        let about = self.statements.get(&subject)?;
-        let (mut result, mut last, mut covered) = (None, None::<u32>, None::<Bits>);
+        let mut result = None;
+        self.each_said(subject, closure, view, key, |_, permission| {
+            result = Some(match result {
+                None => permission,
+                Some(other) => Option::zip(other, permission).map(|(a, b): (Permission, _)| a.weakest(b)),
+            });
+        });
+        result
+    }
+
+    /// Each statement about a subject that holds in `closure`, the newest first: several only if they are concurrent.
+    pub(super) fn each_said(
+        &self,
+        subject: Subject,
+        closure: &Bits,
+        view: View<'_>,
+        key: Option<Key>,
+        mut heard: impl FnMut(u32, Option<Permission>),
+    ) {
+        let Some(about) = self.statements.get(&subject) else { return };
+        let (mut last, mut covered) = (None::<u32>, None::<Bits>);
         // From the newest: what an accepted statement has below it is superseded.
         for (index, permission) in about.iter().rev() {
-            let heard = closure.contains(*index)
+            let counts = closure.contains(*index)
                 && view.counts(*index)
                 && key.is_none_or(|key| self.rule(*index).key < key);
             let superseded = match (&covered, last) {
@@ -231,13 +250,10 @@ impl Table {
                 (None, Some(last)) => self.rule(last).ancestors.contains(*index),
                 (None, None) => false,
             };
-            if !heard || superseded {
+            if !counts || superseded {
                 continue;
             }
-            result = Some(match result {
-                None => *permission,
-                Some(other) => Option::zip(other, *permission).map(|(a, b): (Permission, _)| a.weakest(b)),
-            });
+            heard(*index, *permission);
             match last {
                 None => last = Some(*index),
                 Some(last) => covered
@@ -245,7 +261,11 @@ impl Table {
                     .union(&self.rule(*index).ancestors),
             }
         }
-        result
+    }
+
+    /// The statements about a subject in the order they came, whatever became of them.
+    pub(super) fn about(&self, subject: &Subject) -> &[(u32, Option<Permission>)] {
+        self.statements.get(subject).map_or(&[], Vec::as_slice)
     }
 
     /// What holds for an author: a statement about the key beats one about anyone, also if it says `none`.

@@ -24,13 +24,14 @@ pub use frontier::{FrontierId, ParentFrontier, RuleIndex};
 pub use judge::{Standing, Via};
 pub use refusal::Refusal;
 
+use crate::clock::Timestamp;
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::rules::{Permission, RuleOperator, Strength, Subject};
 use crate::sign::Signature;
 use admit::{Past, Proofs};
 use bits::Bits;
 use frontier::Frontiers;
-use judge::{Act, Finding, Table, View};
+use judge::{Act, Finding, Rule, Table, View};
 
 /// Remembered standings; beyond this many they are forgotten and computed again.
 const MAX_STANDINGS: usize = 1 << 16;
@@ -76,9 +77,39 @@ pub struct Invitation {
     pub ended: bool,
 }
 
+/// One statement of a rule commit about a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statement {
+    /// Which rule commit.
+    pub rule: RuleIndex,
+    /// Its id.
+    pub commit: CommitId,
+    /// Who made it.
+    pub author: AuthorId,
+    /// When, by its author's clock.
+    pub time: Timestamp,
+    /// Whom it is about.
+    pub subject: Subject,
+    /// What it gives.
+    pub permission: Option<Permission>,
+    /// By what.
+    pub source: Source,
+}
+
+/// What kind of rule commit makes a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The first commit of the space.
+    Genesis,
+    /// A grant.
+    Grant,
+    /// The redemption of an invite that this rule commit holds.
+    Invite(RuleIndex),
+}
+
 /// All admitted rule commits of one space, and the verdicts over them. Memory: per rule commit about 300 bytes and
-/// one bit for each one before it.
-#[derive(Debug)]
+/// one bit for each one before it. A clone is a draft: what is admitted there is not known here.
+#[derive(Debug, Clone)]
 pub struct Rules {
     space: SpaceId,
     table: Table,
@@ -331,6 +362,13 @@ impl Rules {
         Ok(standing)
     }
 
+    /// What holds for anyone as of a frontier, if anything.
+    pub fn anyone_at(&mut self, frontier: FrontierId) -> Result<Option<Permission>, Refusal> {
+        let (closure, void) = self.past(frontier)?;
+        let view = View { within: &closure, void: &void };
+        Ok(self.table.said(Subject::Anyone, &closure, view, None).flatten())
+    }
+
     /// Whether a document commit that was admitted with `strength` and `via` has effect, in everything known here.
     pub fn counts(
         &self,
@@ -377,6 +415,16 @@ impl Rules {
         self.table.get(rule.0).map(|rule| rule.id)
     }
 
+    /// The id, the author and the time of an admitted rule commit.
+    pub fn made_by(&self, rule: RuleIndex) -> Option<(CommitId, AuthorId, Timestamp)> {
+        self.table.get(rule.0).map(|rule| (rule.id, rule.author, rule.time))
+    }
+
+    /// What an admitted rule commit says.
+    pub fn operators_of(&self, rule: RuleIndex) -> &[RuleOperator] {
+        self.table.get(rule.0).map_or(&[], |rule| &rule.operators)
+    }
+
     /// The strength an admitted rule commit has for ever; a redeem has that of its invite. `None` for the genesis,
     /// which is stronger than every other.
     pub fn strength_of(&self, rule: RuleIndex) -> Option<Strength> {
@@ -400,6 +448,73 @@ impl Rules {
     /// What holds for one author as of all heads, by a statement about its key or about anyone.
     pub fn member(&self, author: &AuthorId) -> Option<Standing> {
         self.table.standing(author, &self.within, self.view(), None)
+    }
+
+    /// Whether somebody who has proven these keys may read, as of all heads: one of them may, or nothing was proven and
+    /// anyone may. A statement about a key, also `none`, beats one about anyone.
+    pub fn may_read(&self, keys: &[AuthorId]) -> bool {
+        match keys {
+            [] => self.table.said(Subject::Anyone, &self.within, self.view(), None).flatten().is_some(),
+            keys => keys.iter().any(|key| self.member(key).is_some()),
+        }
+    }
+
+    /// All subjects that some statement is about, counting or not, sorted.
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        self.table.subjects().copied().collect()
+    }
+
+    /// All statements about a subject in the order they came, also those that do not count or were followed by others.
+    pub fn statements(&self, subject: &Subject) -> impl Iterator<Item = Statement> {
+        self.table
+            .about(subject)
+            .iter()
+            .map(|(rule, permission)| self.statement(*subject, *rule, *permission))
+    }
+
+    /// What decides what an author may do as of all heads, the newest first: the causally last statement about its key,
+    /// or where there is none about anyone; several if they are concurrent, of which the weakest holds.
+    pub fn deciding(&self, author: &AuthorId) -> Vec<Statement> {
+        self.decided(author, &self.within, self.view())
+    }
+
+    /// The same about anyone.
+    pub fn deciding_anyone(&self) -> Vec<Statement> {
+        self.heard(Subject::Anyone, &self.within, self.view())
+    }
+
+    /// What decided what an author might do when it wrote something on a frontier: in the verdicts of what is below it.
+    pub fn decided_at(&mut self, frontier: FrontierId, author: &AuthorId) -> Result<Vec<Statement>, Refusal> {
+        let (closure, void) = self.past(frontier)?;
+        Ok(self.decided(author, &closure, View { within: &closure, void: &void }))
+    }
+
+    fn decided(&self, author: &AuthorId, closure: &Bits, view: View<'_>) -> Vec<Statement> {
+        let about_key = self.heard(Subject::Key(*author), closure, view);
+        if about_key.is_empty() { self.heard(Subject::Anyone, closure, view) } else { about_key }
+    }
+
+    fn heard(&self, subject: Subject, closure: &Bits, view: View<'_>) -> Vec<Statement> {
+        let mut found = Vec::new();
+        self.table.each_said(subject, closure, view, None, |rule, permission| {
+            found.push(self.statement(subject, rule, permission));
+        });
+        found
+    }
+
+    fn statement(&self, subject: Subject, rule: u32, permission: Option<Permission>) -> Statement {
+        let Rule { id, author, time, ref act, .. } = *self.table.rule(rule);
+        let source = match *act {
+            Act::Genesis => Source::Genesis,
+            Act::Statement => Source::Grant,
+            Act::Redeem((invite, _)) => Source::Invite(RuleIndex(invite)),
+        };
+        Statement { rule: RuleIndex(rule), commit: id, author, time, subject, permission, source }
+    }
+
+    /// Whether any statement is about this very key, also one that gives it nothing.
+    pub fn is_named(&self, author: &AuthorId) -> bool {
+        self.table.said(Subject::Key(*author), &self.within, self.view(), None).is_some()
     }
 
     /// All invites that count, in order of admission.
@@ -476,7 +591,7 @@ impl Rules {
         View { within: &self.within, void: &self.void }
     }
 
-    fn when(&self, rule: u32, operator: u32) -> (crate::clock::Timestamp, CommitId, u32) {
+    fn when(&self, rule: u32, operator: u32) -> (Timestamp, CommitId, u32) {
         let rule = self.table.rule(rule);
         (rule.time, rule.id, operator)
     }

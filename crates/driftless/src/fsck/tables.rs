@@ -12,6 +12,7 @@ use crate::exchanges::{Exchanges, Unsent};
 use crate::layout::{self, LogKey};
 use crate::pack;
 use crate::peers::Peer;
+use crate::requests;
 use crate::user::User;
 
 impl Checker<'_> {
@@ -22,8 +23,7 @@ impl Checker<'_> {
         self.note(meta, "meta", LOST);
         let mut users = 0;
         self.each(&layout::USER, "user", LOST, |key, row| {
-            let named = matches!(key, Key::Bytes(name) if std::str::from_utf8(name).is_ok());
-            let decodes = named && User::seed(row).is_some();
+            let decodes = matches!(key, Key::Bytes(name) if User::decode(name, row).is_some());
             users += u64::from(decodes);
             decodes
         });
@@ -47,6 +47,12 @@ impl Checker<'_> {
             Key::Bytes(key) => key.len() == 64 && Exchanges::decode(SpaceId([0; 32]), row).is_some(),
             Key::U64(_) => false,
         });
+        self.each(
+            &layout::REQUEST,
+            "request",
+            LOST,
+            |key, row| matches!(key, Key::Bytes(key) if requests::is_whole(key, row)),
+        );
         self.each(&layout::CURSOR, "cursor", DERIVED, |key, row| {
             matches!(key, Key::Bytes(key) if key.len() == 64) && row.len() == 32
         });

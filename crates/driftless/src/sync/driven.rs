@@ -12,7 +12,7 @@ use crate::sync::host::Host;
 /// A new session with `them`, whom the transport has proven, and its host.
 pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Session, Host), Error> {
     let (us, nonce, keys) = database
-        .read(|engine| Ok((engine.node.id(), engine.random(), engine.user.keys().cloned().collect())))?;
+        .read(|engine| Ok((engine.node.id(), engine.random(), engine.users.proving(&engine.acting))))?;
     Ok((Session::new(role, us, them, nonce, keys), Host::new(database.clone(), them)))
 }
 
@@ -41,6 +41,17 @@ impl DrivenSession {
         Ok(Self { session, host })
     }
 
+    /// Where the other side comes from, as a transport would know it.
+    pub fn from(mut self, source: std::net::IpAddr) -> Self {
+        self.host.source = Some(source);
+        self
+    }
+
+    /// Asks for access.
+    pub fn request(&mut self, request: driftless_core::session::AccessRequest) {
+        self.session.request(request);
+    }
+
     /// Begins the exchange of a space.
     pub fn open(&mut self, space: SpaceId) {
         self.session.open(space, None);
@@ -59,6 +70,11 @@ impl DrivenSession {
     /// A message from the other side. An error ends the session.
     pub fn receive(&mut self, message: &[u8]) -> Result<(), Error> {
         Ok(self.session.handle_frame(message)?)
+    }
+
+    /// The connection is gone.
+    pub fn end(self) -> Result<(), Error> {
+        self.host.end()
     }
 
     /// Does what the session asks of the database; gives its messages for the other side, and its news.

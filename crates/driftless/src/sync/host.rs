@@ -4,11 +4,12 @@
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 
 use driftless_core::commit::{Vouched, commit_id};
-use driftless_core::frame::{self, FrameBuilder};
+use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED, WALK_STEP};
+use driftless_core::limits::{MAX_ROUNDS, MAX_WANTED, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
@@ -16,75 +17,29 @@ use driftless_core::session::{
 };
 use driftless_core::sign::Domain;
 
-use crate::agreed;
+use crate::bootstrap::{self, Asker};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::feed::{push, push_wanted};
 use crate::ingest::{Tally, ingest};
 use crate::layout::LogSeq;
 use crate::log;
 use crate::prefs;
 use crate::refused::{self, Claims, Reason};
-use crate::replica::{self, Replica};
+use crate::replica;
+use crate::sync::discovery;
 use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
+use crate::sync::stream::{Moved, Stream, may_read, next_frame};
 use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
-// Closed slots of which that is noted together.
-const NOTED_TOGETHER: usize = 256;
+// Heads that are looked through without going to a thread that may take its time.
+const FEW_HEADS: usize = 64;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
-// Bodies that a peer waits for and that are not here either.
-const MAX_UNMET: usize = 16 * MAX_WANTED;
-
-/// What went over a session so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Commits sent.
-    pub sent: u64,
-    /// Commits received.
-    pub received: u64,
-    /// Received, new, and with their effect.
-    pub applied: u64,
-    /// Received, new, ahead of our clock.
-    pub held: u64,
-    /// Received, new, without effect.
-    pub void: u64,
-    /// Received, new, waiting for a body or the rest of a transaction.
-    pub wanted: u64,
-    /// Received and not taken.
-    pub refused: u64,
-    /// Received and put off.
-    pub declined: u64,
-    /// Signatures verified.
-    pub signatures: u64,
-    /// Frames received.
-    pub rounds: u64,
-}
-
-impl Moved {
-    /// Grows whenever something went over that was new to its receiver, as far as can be known.
-    pub(crate) fn progress(&self) -> u64 {
-        self.sent + self.applied + self.held + self.void + self.wanted
-    }
-
-    fn add_since(&mut self, before: &Self, now: &Self) {
-        self.sent += now.sent - before.sent;
-        self.received += now.received - before.received;
-        self.applied += now.applied - before.applied;
-        self.held += now.held - before.held;
-        self.void += now.void - before.void;
-        self.wanted += now.wanted - before.wanted;
-        self.refused += now.refused - before.refused;
-        self.declined += now.declined - before.declined;
-        self.signatures += now.signatures - before.signatures;
-        self.rounds += now.rounds - before.rounds;
-    }
-}
 
 /// Answers the questions of one session.
 #[derive(Debug)]
@@ -100,35 +55,9 @@ pub(crate) struct Host {
     pulled: HashMap<SpaceId, u64>,
     /// How many commits were looked at for summaries of the peer, in slots that are closed.
     looked: HashMap<SpaceId, u64>,
+    /// Where the peer came from, where the transport knows it.
+    pub(crate) source: Option<IpAddr>,
     failure: Option<Error>,
-    /// Where both sides met, in slots that are closed: written down many at a time.
-    closed: HashMap<SpaceId, Vec<Agreed>>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    space: SpaceId,
-    keys: Vec<AuthorId>,
-    invite: Option<Box<InviteProof>>,
-    by_peer: bool,
-    /// The peer opened it, and is not answered yet.
-    opening: bool,
-    /// What the peer lacks, and where both sides met.
-    reconciler: Reconciler,
-    /// Where they had met when that was last noted.
-    noted: LogSeq,
-    /// Asked for by id.
-    wanted: VecDeque<LogSeq>,
-    /// What the peer has, or got, without its body, which is not here either: it gets it as soon as it is.
-    unmet: BTreeSet<LogSeq>,
-    /// Bodies that had come late when that was last looked through.
-    late: u64,
-    /// How many were, in all.
-    given: u64,
-    /// Up to where we asked for bodies: each is asked for once.
-    asked: LogSeq,
-    /// Commits that came and were here already.
-    known: u64,
 }
 
 impl Host {
@@ -142,8 +71,8 @@ impl Host {
             forged: 0,
             pulled: HashMap::new(),
             looked: HashMap::new(),
+            source: None,
             failure: None,
-            closed: HashMap::new(),
         }
     }
 
@@ -151,8 +80,7 @@ impl Host {
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite, theirs, salt } => {
-                let by_peer = theirs.is_some();
-                let stream = self.stream(space, keys, invite, by_peer, salt)?;
+                let stream = self.stream(space, keys, invite, theirs.is_some(), salt)?;
                 match theirs {
                     Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
                     None => {
@@ -207,17 +135,57 @@ impl Host {
                 self.moved_in.entry(space).or_default().add_since(&before, &self.moved);
                 session.handle_taken(request, whole);
             }
+            Ask::Request { number, request } => {
+                let asker = Asker { peer: self.peer, source: self.source };
+                let answer = bootstrap::decide(&self.database, &request, asker)?;
+                session.handle_answer(number, answer);
+            }
+            Ask::Discover { number, keys, after } => {
+                let (found, more) = discovery::page(&self.database, &keys, after)?;
+                session.handle_found(number, found, more);
+            }
             Ask::Survey { keys } => {
-                self.note_closed(1)?;
                 let found = self.survey(&keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
-                self.close(slot);
-                self.note_closed(NOTED_TOGETHER)?;
+                self.note_agreed(slot, 1)?;
+                self.forget(slot);
             }
         }
         self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Answers what memory alone can answer, if nobody else holds the database; else gives the question back. Never
+    /// waits, so that the end of an exchange in which nothing moves need not wake another thread.
+    pub(crate) fn answer_at_once(&mut self, session: &mut Session, ask: Ask) -> Option<Ask> {
+        let (slot, theirs) = match &ask {
+            Ask::Acknowledged { slot, digest } | Ask::Check { slot, digest, .. } => (*slot, Some(digest)),
+            Ask::Forget { slot } => (*slot, None),
+            _ => return Some(ask),
+        };
+        let Some(stream) = self.streams.get_mut(&slot) else { return Some(ask) };
+        let done = self.database.glance(|engine| {
+            let Some(theirs) = theirs else {
+                return (!engine.agreed.is_full()).then(|| stream.note(engine, &self.peer, 1));
+            };
+            let replica = engine.replicas.get(&stream.space)?;
+            let small = replica.heads.len() <= FEW_HEADS && replica.counts.wanted == 0;
+            if !small || engine.agreed.is_full() || frontier_digest(replica) != *theirs {
+                return None;
+            }
+            stream.reconciler.agree(*theirs, replica.next - 1);
+            stream.note(engine, &self.peer, NOTE_EVERY);
+            Some(())
+        });
+        match (done, ask) {
+            (None, ask) => return Some(ask),
+            // They have our heads: nothing is missing here, and no body.
+            (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
+            (Some(()), Ask::Forget { .. }) => self.forget(slot),
+            (Some(()), _) => {}
+        }
+        None
     }
 
     // Takes a page that was pulled; whether nothing of it has to come again.
@@ -283,7 +251,8 @@ impl Host {
     /// The same for spaces that were not opened, in the order of their ids.
     pub(crate) fn reached_before(&self, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, LogSeq)>, Error> {
         let spaces: BTreeSet<&SpaceId> = spaces.iter().collect();
-        let agreed = self.database.read(|engine| agreed::newest(engine.storage.as_ref(), &self.peer))?;
+        let agreed =
+            self.database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &self.peer))?;
         let reached = agreed.into_iter().filter(|(space, _)| spaces.contains(space));
         Ok(reached.map(|(space, agreed)| (space, agreed.len)).collect())
     }
@@ -292,7 +261,7 @@ impl Host {
     /// others the rules are those under which both met.
     fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
         let (agreed, here) = self.database.read(|engine| {
-            let agreed = agreed::newest(engine.storage.as_ref(), &self.peer)?;
+            let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             let wanted = prefs::all_wanted(engine.storage.as_ref(), agreed.iter().map(|(space, _)| *space))?;
             let agreed: Vec<_> = agreed.into_iter().filter(|(space, _)| wanted.contains_key(space)).collect();
@@ -316,36 +285,25 @@ impl Host {
         Ok(found)
     }
 
+    /// As `end`, if that can be done at once; else gives itself back.
+    pub(crate) fn end_at_once(mut self) -> Option<Self> {
+        let noted = self.database.glance(|engine| {
+            let full = engine.agreed.is_full();
+            (!full).then(|| self.streams.values_mut().for_each(|stream| stream.note(engine, &self.peer, 1)))
+        });
+        if noted.is_some() { None } else { Some(self) }
+    }
+
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
-        slots.into_iter().for_each(|slot| self.close(slot));
-        self.note_closed(1)
+        slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
     }
 
-    // Forgets a slot, but for where both sides met in it.
-    fn close(&mut self, slot: Slot) {
-        let Some(stream) = self.streams.remove(&slot) else { return };
-        self.looked.insert(stream.space, stream.reconciler.looked());
-        let agreed = stream.reconciler.agreed();
-        if agreed.last().is_some_and(|agreed| agreed.len > stream.noted) {
-            self.closed.insert(stream.space, agreed.to_vec());
+    fn forget(&mut self, slot: Slot) {
+        if let Some(stream) = self.streams.remove(&slot) {
+            self.looked.insert(stream.space, stream.reconciler.looked());
         }
-    }
-
-    // Writes down where both sides met in slots that are closed, if these are so many.
-    fn note_closed(&mut self, least: usize) -> Result<(), Error> {
-        if self.closed.len() < least {
-            return Ok(());
-        }
-        let closed = std::mem::take(&mut self.closed);
-        self.database.write(|engine| {
-            for (space, agreed) in closed {
-                agreed::write(engine.storage.as_mut(), &self.peer, &space, &agreed)?;
-            }
-            engine.staged();
-            Ok(())
-        })
     }
 
     fn stream(
@@ -353,13 +311,11 @@ impl Host {
         space: SpaceId,
         keys: Vec<AuthorId>,
         invite: Option<Box<InviteProof>>,
-        by_peer: bool,
+        opening: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
-        let agreed = match self.closed.get(&space) {
-            Some(agreed) => agreed.clone(),
-            None => self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?,
-        };
+        let agreed =
+            self.database.read(|engine| engine.agreed.read(engine.storage.as_ref(), &self.peer, &space))?;
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let mut reconciler = Reconciler::new(salt, agreed);
         reconciler.count_from(self.looked.get(&space).copied().unwrap_or(0));
@@ -368,8 +324,7 @@ impl Host {
             space,
             keys,
             invite,
-            by_peer,
-            opening: by_peer,
+            opening,
             reconciler,
             noted,
             wanted,
@@ -377,6 +332,7 @@ impl Host {
             late: 0,
             given: 0,
             asked: 0,
+            wanting: 0,
             known: 0,
         })
     }
@@ -474,21 +430,17 @@ impl Host {
         Ok(())
     }
 
-    // Writes down where both sides met, if that is at least so many commits after what is noted.
+    // Notes where both sides met, if that is at least so many commits after what is noted.
     fn note_agreed(&mut self, slot: Slot, every: u64) -> Result<(), Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
-        let agreed = stream.reconciler.agreed();
-        let len = agreed.last().map_or(0, |agreed| agreed.len);
-        if len < stream.noted.saturating_add(every) {
+        let Some(stream) = self.streams.get_mut(&slot).filter(|stream| stream.to_note(every).is_some())
+        else {
             return Ok(());
-        }
-        self.database.write(|engine| {
-            agreed::write(engine.storage.as_mut(), &self.peer, &stream.space, agreed)?;
-            engine.staged();
-            Ok(())
+        };
+        let full = self.database.read(|engine| {
+            stream.note(engine, &self.peer, every);
+            Ok(engine.agreed.is_full())
         })?;
-        stream.noted = len;
-        Ok(())
+        if full { self.database.flush() } else { Ok(()) }
     }
 
     // The next frame of what the peer lacks.
@@ -496,17 +448,24 @@ impl Host {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
         // Nothing is sent before it is durable here.
         self.database.flush_if_staged()?;
+        let nothing = self.database.read(|engine| {
+            let replica = engine.replicas.get(&stream.space);
+            let last = replica.map(|replica| replica.next - 1);
+            Ok(stream.wanted.is_empty()
+                && last.is_some_and(|last| stream.reconciler.plan().peek(last).is_none()))
+        })?;
         let moved = &mut self.moved;
-        self.database.read_many(|engine| {
+        let look = |engine: &mut Engine| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }
             if !may_read(engine, stream)? {
-                // It gives and gets nothing, not even what our heads are.
-                return Ok((!stream.by_peer).then(ReadFrame::default));
+                // It gets nothing, not even what our heads are.
+                return Ok(None);
             }
             next_frame(engine, stream, moved).map(Some)
-        })
+        };
+        if nothing { self.database.read(look) } else { self.database.read_many(look) }
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
@@ -611,6 +570,11 @@ impl Host {
                 }
             }
             let mut bodies = Vec::new();
+            if replica.counts.wanted > stream.wanting {
+                // Also what counts again, though it came long ago.
+                stream.asked = 0;
+            }
+            stream.wanting = replica.counts.wanted;
             if replica.counts.wanted > 0 && missing.is_empty() {
                 while bodies.is_empty() {
                     let page = replica::wanted_after(storage, replica.number, stream.asked, MAX_WANTED)?;
@@ -659,22 +623,6 @@ impl Host {
     }
 }
 
-impl Stream {
-    // The peer has this commit: it sent it, with its body or without.
-    fn has(&mut self, engine: &mut Engine, id: &CommitId, whole: bool) -> Result<(), Error> {
-        let (storage, replica) = engine.parts(&self.space)?;
-        if let Some(facts) = replica.facts(storage, id)? {
-            self.reconciler.plan().has(facts.at);
-            if whole {
-                self.unmet.remove(&facts.at);
-            } else if log::body(storage, replica.key(facts.at))?.is_none() {
-                lacks(&mut self.unmet, facts.at);
-            }
-        }
-        Ok(())
-    }
-}
-
 // What waits for its parents, and those parents that are neither here nor waiting. A parent may come from elsewhere:
 // then what waits for it is missing all the same.
 fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
@@ -709,71 +657,6 @@ fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -
     refused::note(engine.storage.as_mut(), &mut engine.room, hash, reason, claims, now)?;
     engine.staged();
     Ok(())
-}
-
-// Whether one of the proven keys may read, or an invite that is still good lets the peer in.
-fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
-    // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
-    if !engine.load(&stream.space)? {
-        return Ok(false);
-    }
-    if pull::may_read(engine, &stream.space, &stream.keys)? {
-        return Ok(true);
-    }
-    let now = engine.now();
-    let Some(invite) = &stream.invite else { return Ok(false) };
-    let (_, replica) = engine.parts(&stream.space)?;
-    Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
-}
-
-// Notes a body that the peer lacks. What is too much for memory comes with the next session.
-fn lacks(unmet: &mut BTreeSet<LogSeq>, at: LogSeq) {
-    if unmet.len() < MAX_UNMET {
-        unmet.insert(at);
-    }
-}
-
-fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
-    let unknown = replica.sync_heads().filter(|head| !stream.reconciler.knows(head.at));
-    let mut heads: Vec<CommitId> = unknown.map(|head| head.id).collect();
-    heads.sort_unstable();
-    heads.truncate(MAX_SUMMARY_HEADS);
-    ReadFrame { frame: None, digest: frontier_digest(replica), heads }
-}
-
-fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Result<ReadFrame, Error> {
-    let space = stream.space;
-    let late = engine.late;
-    let (storage, replica) = engine.parts(&space)?;
-    if std::mem::replace(&mut stream.late, late) != late {
-        // Bodies came late, here or in another space: the peer gets those that it waits for.
-        for at in stream.unmet.clone() {
-            if log::body(storage, replica.key(at))?.is_some() {
-                stream.unmet.remove(&at);
-                stream.wanted.push_back(at);
-            }
-        }
-    }
-    let mut builder = FrameBuilder::new(space);
-    let unmet = &mut stream.unmet;
-    let mut count = push_wanted(storage, replica, &mut stream.wanted, &mut builder, |at| lacks(unmet, at))?;
-    let plan = stream.reconciler.plan();
-    // A frame ends only where every commit in it is vouched for.
-    while builder.unvouched() || builder.size() < FRAME_TARGET {
-        let Some(at) = plan.peek(replica.next - 1) else { break };
-        let Some(pushed) = push(storage, replica, at, &mut builder)? else { break };
-        if !pushed.whole {
-            lacks(&mut stream.unmet, at);
-        }
-        plan.sent();
-        count += 1;
-    }
-    if count == 0 {
-        stream.reconciler.ended(replica.next - 1);
-        return Ok(nothing_more(replica, stream));
-    }
-    moved.sent += count;
-    Ok(ReadFrame { frame: Some(builder.finish()), digest: frontier_digest(replica), heads: Vec::new() })
 }
 
 #[cfg(test)]

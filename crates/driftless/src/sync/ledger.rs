@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use crate::database::Database;
 use crate::error::Error;
 use crate::exchanges::{Outcome, PastExchange, Unsent, sentence};
-use crate::sync::host::Moved;
 use crate::sync::link::Link;
+use crate::sync::stream::Moved;
 
 /// Notes what exchanges came to, and what waits for whom.
 pub(crate) struct Ledger {

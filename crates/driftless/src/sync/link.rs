@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::sync::connection::{Command, News};
-use crate::sync::host::Moved;
 use crate::sync::plan::Standing;
+use crate::sync::stream::Moved;
 
 /// What the engine is told.
 pub(crate) enum Order {

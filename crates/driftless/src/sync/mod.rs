@@ -3,6 +3,8 @@
 pub mod plan;
 pub(crate) mod space_graph;
 pub(crate) mod pull;
+pub(crate) mod stream;
+pub(crate) mod discovery;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
@@ -10,4 +12,6 @@ pub(crate) mod link;
 pub(crate) mod network;
 pub(crate) mod ledger;
 pub(crate) mod engine;
+pub(crate) mod online;
 pub(crate) mod puller;
+pub(crate) mod asking;

@@ -10,10 +10,9 @@ use std::time::Duration;
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::rules::Subject;
 use driftless_core::session::{InviteProof, PullEnd, Role};
-use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
+use driftless_net::{Address, Connection, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::agreed;
 use crate::changes::{Changes, Event};
 use crate::database::Database;
 use crate::error::Error;
@@ -21,8 +20,8 @@ use crate::peers::Peer;
 use crate::space::Space;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
-use crate::sync::host::Moved;
 use crate::sync::link::{Connected, Link, Order};
+use crate::sync::stream::Moved;
 use crate::ticket::Ticket;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
@@ -59,6 +58,8 @@ pub struct Synced {
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
+    // Whose keys join, and come first among those that are proven.
+    database: Database,
     // What works for the network has none of these: so it does not keep the network alive.
     _alive: Option<Arc<Alive>>,
 }
@@ -74,7 +75,6 @@ impl Drop for Alive {
 }
 
 struct Shared {
-    database: Database,
     transport: Arc<dyn Transport>,
     /// What changes, until somebody tells it to all connections.
     changes: Mutex<Option<Changes>>,
@@ -103,16 +103,7 @@ impl Drop for Place {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
-    }
-}
-
-impl Database {
-    /// Puts the database on the network, over HTTP. Nothing is served before `Network::serve`. Needs a tokio runtime
-    /// with several threads.
-    pub fn network(&self) -> Result<Network, Error> {
-        let node = self.read(|engine| Ok(engine.node.clone()))?;
-        Network::over(self, Arc::new(HttpTransport::new(node, HttpOptions::default())))
+        f.debug_struct("Network").finish_non_exhaustive()
     }
 }
 
@@ -125,7 +116,6 @@ impl Network {
         let database = database.clone();
         let connected = Mutex::default();
         let shared = Shared {
-            database,
             transport,
             changes,
             changed,
@@ -136,16 +126,25 @@ impl Network {
             next: Mutex::new(0),
         };
         let _alive = Some(Arc::new(Alive(shared.stop.clone())));
-        Ok(Self { shared: Arc::new(shared), _alive })
+        Ok(Self { shared: Arc::new(shared), database, _alive })
+    }
+
+    /// The same network, for the user of another handle to the same database: what is joined and dialed through it is so
+    /// as that user. Connections prove the keys of all users who are logged in when they begin.
+    pub fn acting_as(&self, database: &Database) -> Result<Self, Error> {
+        if !database.is_same(&self.database) {
+            return Err(Error::Invalid("a network serves one database".into()));
+        }
+        Ok(Self { database: database.clone(), ..self.clone() })
     }
 
     pub(crate) fn worker(&self) -> Self {
-        Self { shared: self.shared.clone(), _alive: None }
+        Self { shared: self.shared.clone(), database: self.database.clone(), _alive: None }
     }
 
     // While the database is served, what is due takes its effect though nobody asks.
     fn release_due(&self) {
-        let (database, mut stop) = (self.shared.database.clone(), self.shared.stop.subscribe());
+        let (database, mut stop) = (self.database.clone(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let database = database.clone();
@@ -249,7 +248,7 @@ impl Network {
 
     /// Joins a space by a ticket, or goes on with a join that was cut.
     pub async fn join(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let author = database.author()?;
         let mut failed = Error::Invalid("the ticket has no address".into());
         for address in &ticket.addresses {
@@ -270,13 +269,24 @@ impl Network {
         Err(failed)
     }
 
+    /// Joins the identity that another device of the user lives in, by a ticket of that device: from then on this
+    /// device is the same user.
+    pub async fn join_identity(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
+        if self.database.identity()?.is_some_and(|identity| identity != ticket.space) {
+            return Err(Error::Exists(format!("an identity of user {}", self.database.user()?)));
+        }
+        let (space, synced) = self.join(ticket).await?;
+        self.database.adopt_identity(&space.id())?;
+        Ok((space, synced))
+    }
+
     async fn join_over(
         &self,
         exchange: &mut Exchange,
         ticket: &Ticket,
         author: driftless_core::id::AuthorId,
     ) -> Result<Synced, Error> {
-        let database = self.shared.database.clone();
+        let database = self.database.clone();
         let synced = exchange.open(ticket.space, Some(ticket.proof(&author))).await;
         let synced = synced.map_err(|error| match error {
             Error::NotOpen(_) => Error::NotPermitted(
@@ -291,7 +301,10 @@ impl Network {
                 Ok(members.contains_key(&Subject::Key(author)))
             })?;
             if !stated {
-                database.write(|engine| engine.write_rules(&space, vec![redeem]))?;
+                // By the key that the proof was made for, whatever others may do there.
+                database.write(|engine| {
+                    engine.with_key(author, |engine| engine.write_rules(&space, vec![redeem]))
+                })?;
             }
             Ok::<_, Error>(!stated)
         });
@@ -420,10 +433,17 @@ impl Network {
         self.shared.stop.send_replace(true);
     }
 
+    /// The same, and waits until the peers have been told; over iroh they otherwise learn only from silence that a
+    /// process has ended.
+    pub async fn close_and_tell(&self) {
+        self.close();
+        self.shared.transport.close().await;
+    }
+
     /// What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
     pub(crate) fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
-        let database = &self.shared.database;
-        let met = database.read(|engine| agreed::newest(engine.storage.as_ref(), &peer.id))?;
+        let database = &self.database;
+        let met = database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &peer.id))?;
         let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
         let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
         Ok(peer.spaces.iter().copied().chain(met).collect())
@@ -431,7 +451,7 @@ impl Network {
 
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
     fn failed(&self, peer: Option<PeerId>, error: &Error) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let Some(id) = peer.filter(|id| database.find_peer(&id.to_string()).is_ok()) else { return Ok(()) };
         database.change_peer(id, |known| {
             known.failures += 1;
@@ -442,7 +462,7 @@ impl Network {
 
     /// Whose network it is.
     pub(crate) fn database(&self) -> &Database {
-        &self.shared.database
+        &self.database
     }
 
     /// Connects to the peer at an address; that it is not there is noted.
@@ -500,7 +520,9 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let mut state = Some(begin(&self.shared.database, role, connection.peer)?);
+        let (session, mut host) = begin(&self.database, role, connection.peer)?;
+        host.source = connection.source;
+        let mut state = Some((session, host));
         self.tell_changes();
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
@@ -510,7 +532,9 @@ impl Network {
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
-        if let Some((_, host)) = state {
+        if let Some((_, host)) = state
+            && let Some(host) = host.end_at_once()
+        {
             // What is noted is a hint: that it could not be written is no reason to say that the exchange failed.
             let _ = tokio::task::spawn_blocking(move || host.end()).await;
         }
@@ -525,7 +549,7 @@ impl Network {
 
     // Writes down what connections with a peer came to, if that is news.
     fn remember(&self, peer: &PeerId) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let met = database.met(peer)?;
         let known = database.known_peer(peer)?;
         let news = known.is_some_and(|known| {
@@ -554,13 +578,16 @@ impl Network {
         address: &Address,
         outcomes: &[(SpaceId, Option<&Error>)],
     ) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
             address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();
         let met = database.met(&peer)?;
         database.change_peer(peer, |known| {
             known.take(&met);
+            // An address over iroh says all places of the peer there are: one from before is out of date.
+            let kind = |address: &str| address.starts_with("iroh:");
+            known.addresses.retain(|other| !(kind(other) && kind(&address)));
             known.prefer(&address);
             let mut spaces: BTreeSet<SpaceId> = known.spaces.iter().copied().collect();
             for (space, error) in outcomes {
@@ -612,14 +639,29 @@ impl Exchange {
         command: Command,
         space: SpaceId,
     ) -> Result<(PullEnd, Moved, Traffic), Error> {
+        self.ask(command, |news| match news {
+            News::Pulled(of, end, moved, traffic) if of == space => Some((end, moved, traffic)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Does what a command says, and waits for the news that answer it.
+    pub(crate) async fn ask<T>(
+        &mut self,
+        command: Command,
+        answer: impl Fn(News) -> Option<T>,
+    ) -> Result<T, Error> {
+        // If the connection has ended, its news say why.
         let _ = self.commands.send(command).await;
         loop {
             match tokio::time::timeout(PATIENCE, self.news.recv()).await {
                 Err(_) => return Err(Error::Unreachable("the peer does not answer any more".into())),
-                Ok(Some(News::Pulled(of, end, moved, traffic))) if of == space => {
-                    return Ok((end, moved, traffic));
+                Ok(Some(news)) => {
+                    if let Some(answer) = answer(news) {
+                        return Ok(answer);
+                    }
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => return Err(self.failure().await),
             }
         }
@@ -693,7 +735,7 @@ impl Exchange {
                 let why = format!("the peer does not take more of this space for now: {why}");
                 vec![(space, Some(Err(Error::Peer(why))))]
             }
-            Some(News::Moved | News::Pulled(..)) => Vec::new(),
+            Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => Vec::new(),
             None => return Err(self.failure().await),
         })
     }

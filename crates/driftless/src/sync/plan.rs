@@ -65,14 +65,19 @@ struct Shared {
     waiting: bool,
     // An exchange is under way.
     running: bool,
+    // How often in a row the peer did not open it.
+    closed: u32,
     // When it was last exchanged; for one never exchanged, when the plan began to know it.
     last: u64,
 }
 
 impl Shared {
     // When it is exchanged again though nothing happens.
-    fn due(&self, interval: u64) -> u64 {
-        self.last.saturating_add(interval.saturating_mul(1000))
+    fn due(&self, interval: Option<u64>) -> Option<u64> {
+        let interval = interval.map(|interval| interval.saturating_mul(1000));
+        let again = (self.closed > 0).then(|| longest_pause_ms(self.closed));
+        let soonest = interval.into_iter().chain(again).min()?;
+        Some(self.last.saturating_add(soonest))
     }
 }
 
@@ -150,7 +155,8 @@ impl Plan {
         known.running = known.spaces.values().filter(|shared| shared.running).count();
         for space in spaces {
             // What has never been exchanged since the start is due: who knows what happened before.
-            known.spaces.entry(space).or_insert(Shared { waiting: true, running: false, last: now });
+            let new = Shared { waiting: true, last: now, ..Shared::default() };
+            known.spaces.entry(space).or_insert(new);
             self.sharing.entry(space).or_default().insert(peer);
         }
         self.schedule(&peer);
@@ -159,7 +165,7 @@ impl Plan {
     /// One more space is shared with a peer that is known: the same on both sides just now.
     pub fn share(&mut self, peer: &PeerId, space: SpaceId, now: u64) {
         let Some(known) = self.peers.get_mut(peer) else { return };
-        known.spaces.entry(space).or_insert(Shared { waiting: false, running: false, last: now });
+        known.spaces.entry(space).or_insert(Shared { last: now, ..Shared::default() });
         self.sharing.entry(space).or_default().insert(*peer);
         self.schedule(peer);
     }
@@ -340,7 +346,7 @@ impl Plan {
             (*proved, *checked) = (true, now);
         }
         let Some(shared) = known.spaces.get_mut(space) else { return };
-        let before = std::mem::replace(shared, Shared { waiting: false, running: false, last: now });
+        let before = std::mem::replace(shared, Shared { last: now, ..Shared::default() });
         known.running -= usize::from(before.running);
         if known.kept != Unsent::default() {
             self.changed.insert(*peer);
@@ -358,16 +364,25 @@ impl Plan {
         let Some(known) = self.peers.get_mut(peer) else { return };
         if let Some(shared) = known.spaces.get_mut(space) {
             known.running -= usize::from(shared.running);
-            *shared = Shared { waiting: true, running: false, last: now };
+            *shared = Shared { waiting: true, last: now, ..Shared::default() };
         }
         known.fail(now, dice);
         self.changed.insert(*peer);
         self.schedule(peer);
     }
 
-    /// The peer does not open a space: it is asked again when the next exchange is due, not before.
+    /// The peer does not open a space: it is asked again after a pause that grows, for it may open it then. For such
+    /// spaces alone no connection is kept.
     pub fn closed(&mut self, peer: &PeerId, space: &SpaceId, now: u64) {
+        let shared = |plan: &Self| plan.peers.get(peer)?.spaces.get(space).copied();
+        let before = shared(self).map_or(0, |shared| shared.closed);
         self.settled(peer, space, now);
+        if let Some(shared) = self.peers.get_mut(peer).and_then(|known| known.spaces.get_mut(space)) {
+            shared.closed = before.saturating_add(1);
+        }
+        if self.peers.get(peer).is_some_and(|known| known.running == 0) {
+            self.schedule(peer);
+        }
     }
 
     /// Somebody wants it now: everything, or what is named.
@@ -511,7 +526,8 @@ fn remove_sharing(sharing: &mut BTreeMap<SpaceId, BTreeSet<PeerId>>, space: &Spa
 impl Known {
     // Whether the connection is kept though nothing is to be done over it.
     fn stays(&self, wanted: &BTreeMap<SpaceId, Wanted>) -> bool {
-        self.spaces.keys().any(|space| wanted.get(space).is_some_and(|wanted| wanted.on_commit))
+        let mut open = self.spaces.iter().filter(|(_, shared)| shared.closed == 0);
+        open.any(|(space, _)| wanted.get(space).is_some_and(|wanted| wanted.on_commit))
     }
 
     fn is_running(&self) -> bool {
@@ -521,7 +537,7 @@ impl Known {
     fn needed(&self, wanted: &BTreeMap<SpaceId, Wanted>, now: u64) -> Vec<SpaceId> {
         let needed = self.spaces.iter().filter(|(space, shared)| {
             let Some(wanted) = wanted.get(space) else { return false };
-            let due = wanted.interval.is_some_and(|interval| now >= shared.due(interval));
+            let due = shared.due(wanted.interval).is_some_and(|due| now >= due);
             !shared.running && (shared.waiting || due)
         });
         needed.map(|(space, _)| *space).collect()
@@ -537,7 +553,7 @@ impl Known {
         let idle = self.spaces.iter().filter(|(_, shared)| !shared.running && !paused);
         let needed = idle.filter_map(|(space, shared)| {
             let interval = wanted.get(space)?.interval;
-            if shared.waiting { Some(0) } else { interval.map(|interval| shared.due(interval)) }
+            if shared.waiting { Some(0) } else { shared.due(interval) }
         });
         let needed = needed.min();
         let stays = !paused && self.stays(wanted);
@@ -565,8 +581,12 @@ impl Known {
 
 /// How long to wait after so many attempts that failed in a row: between half of 2^n seconds and all of it, at most 64.
 pub fn pause_ms(attempts: u32, dice: u64) -> u64 {
-    let longest = (1000 << attempts.min(MOST_DOUBLINGS)).min(LONGEST_PAUSE_MS);
+    let longest = longest_pause_ms(attempts);
     longest / 2 + dice % (longest / 2 + 1)
+}
+
+fn longest_pause_ms(attempts: u32) -> u64 {
+    (1000 << attempts.min(MOST_DOUBLINGS)).min(LONGEST_PAUSE_MS)
 }
 
 #[cfg(test)]

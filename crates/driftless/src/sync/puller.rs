@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::log;
 use crate::replica;
 use crate::sync::connection::Command;
-use crate::sync::host::Moved;
 use crate::sync::network::{Exchange, Network};
+use crate::sync::stream::Moved;
 
 /// Commits here that have no body.
 #[derive(Default)]

@@ -99,6 +99,40 @@ async fn a_reader_who_is_revoked_while_connected_gets_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kept_connection_ends_with_its_last_space_and_goes_on_when_one_is_opened_again() {
+    let net = MemoryNetwork::new();
+    let (ann, eve) = (memory(), memory());
+    let (at_ann, at_eve) = (on(&net, &ann), on(&net, &eve));
+    let key = Subject::Key(eve.author().unwrap());
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    let spaces = ["one", "two"].map(|name| ann.create_space(name).unwrap());
+    for space in &spaces {
+        space.grant(key, Permission::Read).unwrap();
+        fill(space, 0, 3);
+        at_eve.sync_with_peer(&address, &space.id()).await.unwrap();
+    }
+    // Both know what they have, so nothing is open: the spaces sleep until they change.
+    at_eve.keep_connected().unwrap();
+    let there = eve.space("one").unwrap();
+    fill(&spaces[0], 10, 1);
+    until_same(&eve, &spaces[0], &there).await;
+    let before = eve.space("two").unwrap().digest().unwrap();
+    for space in &spaces {
+        space.revoke(key).unwrap();
+        fill(space, 20, 1);
+    }
+    let known = eve.clone();
+    let told = move || known.peers().unwrap()[0].last_error.contains("does not open");
+    until(&eve, told).await;
+    assert_eq!(eve.space("two").unwrap().digest().unwrap(), before);
+    assert_eq!(there.digest().unwrap().documents, 4);
+    // It is asked for again by itself.
+    spaces[0].grant(key, Permission::Read).unwrap();
+    until_same(&eve, &spaces[0], &there).await;
+    assert_eq!(eve.space("two").unwrap().digest().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_may_send_much_at_once_in_many_spaces() {
     let net = MemoryNetwork::new();
     let (ann, bob) = (memory(), memory());

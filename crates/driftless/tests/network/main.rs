@@ -2,6 +2,8 @@
 
 mod counted;
 mod hostile;
+#[cfg(feature = "iroh")]
+mod iroh;
 mod live;
 mod many;
 mod pulls;

@@ -187,6 +187,25 @@ fn what_waits_is_told_once_and_again_when_it_waits_no_more() {
 }
 
 #[test]
+fn a_space_that_the_peer_does_not_open_is_asked_for_again_ever_more_rarely() {
+    let mut plan = plan(Wanted { on_commit: true, interval: None });
+    let mut now = 0;
+    for pause in [2000, 4000, 8000, 16_000, 32_000, 64_000, 64_000] {
+        assert_eq!(plan.due(now), dial(ANN));
+        plan.connected(ANN, now);
+        assert_eq!(plan.due(now), exchange(ANN, &[NOTES]));
+        plan.closed(&ANN, &NOTES, now);
+        assert_eq!((plan.due(now), plan.next()), (vec![Action::HangUp(ANN)], Some(now + pause)));
+        now += pause;
+    }
+    plan.due(now);
+    plan.connected(ANN, now);
+    plan.due(now);
+    plan.settled(&ANN, &NOTES, now);
+    assert_eq!((plan.due(now), plan.next()), (vec![], Some(now + CHECK_MS)), "it is kept again");
+}
+
+#[test]
 fn a_space_that_is_wanted_again_is_exchanged_at_once() {
     let mut plan = quiet(USUAL);
     plan.want(NOTES, None);
