@@ -2,6 +2,7 @@
 //! and what happened last. Local; never sent.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
@@ -249,9 +250,9 @@ impl Database {
             let storage = engine.storage.as_mut();
             let mut peers = BTreeMap::new();
             for id in outcomes.iter().map(|outcome| outcome.peer).chain(unsent.iter().map(|(id, _)| *id)) {
-                if !peers.contains_key(&id) {
+                if let Entry::Vacant(entry) = peers.entry(id) {
                     let row = storage.get(&layout::PEER, id.0.as_slice().into())?;
-                    peers.insert(id, row.and_then(|row| Peer::decode(id, &row)));
+                    entry.insert(row.and_then(|row| Peer::decode(id, &row)));
                 }
             }
             for outcome in outcomes {

@@ -20,7 +20,7 @@ use crate::sync::connection::{Command, News};
 use crate::sync::ledger::Ledger;
 use crate::sync::link::{EngineStatus, Flushed, Link, Order};
 use crate::sync::network::Network;
-use crate::sync::plan::{Action, CHECK_MS, Plan};
+use crate::sync::plan::{Action, CHECK_MS, Plan, Standing};
 
 /// Exchanges that a connection interrupts when it ends, and that are noted one by one.
 const INTERRUPTED: usize = 16;
@@ -103,10 +103,7 @@ impl Network {
             let seed = self.database().read(|engine| Ok(u64::from_be_bytes(engine.random())))?;
             let network = self.worker();
             let mut changes = self.database().changes();
-            let mut task = Task::new(network, options, seed, orders.clone());
-            for link in self.inbound_links() {
-                task.arrived(link);
-            }
+            let task = Task::new(network, options, seed, orders.clone());
             tokio::spawn(async move { task.run(receiver, &mut changes).await });
         }
         Ok(SyncEngine { orders })
@@ -170,6 +167,8 @@ impl Task {
         if self.restore().and_then(|()| self.reload()).is_err() {
             return;
         }
+        // Those who connected before there was an engine. Whoever does from now on is told to it.
+        self.network.inbound_links().into_iter().for_each(|link| self.arrived(link));
         let closing = loop {
             self.work();
             let next = self.plan.next().map(|at| self.begun + Duration::from_millis(at));
@@ -311,7 +310,10 @@ impl Task {
             }
             Order::Flush(patience, reply) => self.flush(patience, reply),
             Order::Status(reply) => {
-                let standing = |(peer, _): (&PeerId, _)| Some((*peer, self.plan.standing(peer)?));
+                let standing = |(peer, _): (&PeerId, _)| {
+                    let standing = self.plan.standing(peer)?;
+                    Some((*peer, Standing { connected: self.first(peer).is_some(), ..standing }))
+                };
                 let peers = self.plan.peers().filter_map(standing).collect();
                 let _ = reply.send(EngineStatus { paused: self.plan.is_paused(), peers });
             }
@@ -326,12 +328,20 @@ impl Task {
         if self.plan.is_paused() {
             return link.end();
         }
-        if !self.plan.knows(&peer) {
-            // As long as it is connected, it is looked after like those that are known.
+        let is_guest = !self.plan.knows(&peer);
+        if is_guest {
             self.plan.peer(peer, [], now);
             self.plan.can_be_dialed(&peer, false);
         }
         self.linked(peer, link);
+        if is_guest {
+            // As long as it is connected, it is looked after like those that are known. It opens what it wants itself.
+            for space in self.network.spaces_met(&peer).unwrap_or_default() {
+                if self.looked.contains(&space) {
+                    self.plan.share(&peer, space, now);
+                }
+            }
+        }
     }
 
     fn linked(&mut self, peer: PeerId, link: Link) {
@@ -395,8 +405,17 @@ impl Task {
                 self.plan.connected(peer, now);
             }
         }
-        if none_left && matches!(self.database.known_peer(&peer), Ok(None)) {
-            self.plan.forget(&peer);
+        match self.database.known_peer(&peer) {
+            // What was exchanged with it for the first time is kept with it from now on.
+            Ok(Some(peer)) => {
+                for space in self.network.spaces_with(&peer).unwrap_or_default() {
+                    if self.looked.contains(&space) && !self.plan.shares(&peer.id, &space) {
+                        self.plan.share(&peer.id, space, now);
+                    }
+                }
+            }
+            Ok(None) if none_left => self.plan.forget(&peer),
+            _ => {}
         }
     }
 

@@ -441,12 +441,17 @@ impl Network {
     }
 
     /// What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
-    pub(crate) fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
-        let database = &self.database;
-        let met = database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &peer.id))?;
-        let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
-        let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
-        Ok(peer.spaces.iter().copied().chain(met).collect())
+    pub(crate) fn spaces_with(&self, peer: &Peer) -> Result<BTreeSet<SpaceId>, Error> {
+        let mut spaces = self.spaces_met(&peer.id)?;
+        spaces.extend(&peer.spaces);
+        Ok(spaces)
+    }
+
+    /// What was ever the same here and at a peer.
+    pub(crate) fn spaces_met(&self, peer: &PeerId) -> Result<BTreeSet<SpaceId>, Error> {
+        let met = self.database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), peer))?;
+        let now = self.database.met(peer)?.agreed.into_keys();
+        Ok(met.into_iter().map(|(space, _)| space).chain(now).collect())
     }
 
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.

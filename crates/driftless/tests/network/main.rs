@@ -7,6 +7,7 @@ mod iroh;
 mod live;
 mod many;
 mod pulls;
+mod unattended;
 
 use std::sync::Arc;
 use std::time::Duration;
