@@ -529,13 +529,17 @@ folder under the name driftless.sqlite.")]
   driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
   driftless serve --iroh
   driftless serve --iroh 127.0.0.1:0 --relay none
+  driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
+
+The file of --config is TOML: `http`, `iroh`, `relay`, `address`, `metrics` and `link_local` mean what the options mean, which
+win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
     Serve {
-        /// Where to listen; port 0 takes any free one
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7477")]
-        http: String,
+        /// Where to listen; port 0 takes any free one. If left out, 127.0.0.1:7477
+        #[arg(long, value_name = "ADDR")]
+        http: Option<String>,
         /// Serve over iroh as well, at any free port of all interfaces unless a place is named: peers behind routers find
         /// a way to each other
         #[cfg(feature = "iroh")]
@@ -544,11 +548,21 @@ the same folder work meanwhile, through it.")]
         /// Who passes on what finds no direct way over iroh: `default` (servers of the makers of iroh, which see who talks
         /// to whom and nothing else), `none`, or the URL of a relay
         #[cfg(feature = "iroh")]
-        #[arg(long, value_name = "RELAY", default_value = "default", requires = "iroh")]
-        relay: String,
+        #[arg(long, value_name = "RELAY")]
+        relay: Option<String>,
         /// Where others can reach it, if that is somewhere else; may be given several times
         #[arg(long, value_name = "ADDR")]
         address: Vec<String>,
+        /// Tell programs that watch over servers (Prometheus) how it goes, at http://ADDR/metrics, by default of this machine
+        /// alone. Whoever reaches it reads names of spaces and ids of peers
+        #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:9477")]
+        metrics: Option<String>,
+        /// Also dial link-local addresses by itself
+        #[arg(long)]
+        link_local: bool,
+        /// A file with the same choices
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 
     /// Print a ticket: whoever has it can join the space
@@ -756,9 +770,41 @@ pub(crate) enum PeerCommand {
     /// Note where a peer may be found
     #[command(after_help = "EXAMPLES
   driftless peer add http://192.0.2.7:7477/#p_abcd...
+  driftless peer add http://192.0.2.7:7477/#p_abcd... --name office
 
 The address has the id of the peer behind `#`, as `driftless serve` prints it there.")]
     Add {
+        /// The address
+        #[arg(value_name = "ADDR")]
+        address: String,
+        /// A name for it that only this database uses
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Give a peer a name that only this database uses
+    #[command(after_help = "EXAMPLES
+  driftless peer name p_abcd2345 office
+  driftless peer name office ''
+
+Every command that takes a peer takes its name as well. An empty name takes it away.")]
+    Name {
+        /// The name of the peer, its id, or the first 8 or more characters of that
+        peer: String,
+        /// The new name
+        name: String,
+    },
+    /// Add or take away an address of a peer; all are tried in order, the last one that worked first
+    #[command(after_help = "EXAMPLES
+  driftless peer address office add http://192.0.2.7:7477
+  driftless peer address office remove http://192.0.2.7:7477
+
+What others only say of a peer is not dialed before it is added here.")]
+    Address {
+        /// The name of the peer, its id, or the first 8 or more characters of that
+        peer: String,
+        /// What to do with the address
+        #[arg(value_enum)]
+        change: AddressChange,
         /// The address
         #[arg(value_name = "ADDR")]
         address: String,
@@ -777,6 +823,15 @@ The address has the id of the peer behind `#`, as `driftless serve` prints it th
         /// The id of the peer, or the first 8 or more characters
         peer: String,
     },
+}
+
+/// What to do with an address of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AddressChange {
+    /// Try it first from now on
+    Add,
+    /// Try it no more
+    Remove,
 }
 
 /// The format of a file of documents.

@@ -383,6 +383,10 @@ pub(crate) struct SpaceStatus {
     pub(crate) commits: u64,
     pub(crate) documents: u64,
     pub(crate) applied: u64,
+    /// What users want of it together; null if it is off for all: then nothing is sent or fetched.
+    pub(crate) sync: Option<Wanted>,
+    /// Commits that the known peer lacks who is furthest behind; null if there is none.
+    pub(crate) lag: Option<u64>,
     pub(crate) held: Waiting,
     pub(crate) void: Waiting,
     pub(crate) wanted: Waiting,
@@ -582,6 +586,8 @@ impl From<driftless::Imported> for Imported {
 pub(crate) struct Serving {
     pub(crate) peer: PeerId,
     pub(crate) addresses: Vec<String>,
+    /// Where it tells how it goes; null unless `--metrics` was given.
+    pub(crate) metrics: Option<String>,
 }
 
 /// `expires` is null when the ticket does not.
@@ -732,7 +738,11 @@ impl From<driftless::Pulled> for Pulled {
 #[derive(Serialize)]
 pub(crate) struct Peer {
     pub(crate) peer: PeerId,
+    /// Null if it has none.
+    pub(crate) name: Option<String>,
     pub(crate) addresses: Vec<String>,
+    /// Where others say that it is; not dialed.
+    pub(crate) advertised: Vec<String>,
     pub(crate) spaces: Vec<SpaceId>,
     pub(crate) connected: Option<bool>,
     pub(crate) last_sync: Option<u64>,
@@ -742,6 +752,36 @@ pub(crate) struct Peer {
     pub(crate) rate: Option<f64>,
     /// Why the last one failed; null if it did not.
     pub(crate) last_error: Option<String>,
+    /// What waits for it.
+    pub(crate) waiting: Vec<SpaceId>,
+    /// What came of each space; only `peer show` tells it.
+    pub(crate) exchanges: Vec<Exchanges>,
+}
+
+/// What exchanges of one space with one peer came to.
+#[derive(Serialize)]
+pub(crate) struct Exchanges {
+    pub(crate) space: SpaceId,
+    /// Up to which position of the log of this database the peer has everything; null if that is not known.
+    pub(crate) cursor: Option<u64>,
+    /// Commits that it lacks.
+    pub(crate) lag: Option<u64>,
+    pub(crate) last_sync: Option<u64>,
+    pub(crate) successes: u64,
+    pub(crate) failures: u64,
+    pub(crate) last_error: Option<String>,
+    /// The last 16 in which something went over, or that failed; the newest last.
+    pub(crate) history: Vec<PastExchange>,
+}
+
+/// One exchange that is over.
+#[derive(Serialize)]
+pub(crate) struct PastExchange {
+    pub(crate) time: u64,
+    pub(crate) commits: u64,
+    pub(crate) bytes: u64,
+    /// Null if it went well.
+    pub(crate) error: Option<String>,
 }
 
 impl Peer {
@@ -749,7 +789,11 @@ impl Peer {
         let exchanges = peer.successes.saturating_add(peer.failures);
         Self {
             peer: peer.id,
+            name: Some(peer.name).filter(|name| !name.is_empty()),
             addresses: peer.addresses,
+            advertised: peer.advertised,
+            exchanges: Vec::new(),
+            waiting: Vec::new(),
             spaces: peer.spaces,
             connected,
             last_sync: Some(peer.last_sync_ms).filter(|time| *time > 0),

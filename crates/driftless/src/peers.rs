@@ -197,8 +197,10 @@ impl Database {
         self.known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
         self.change_peer(*id, |peer| {
             for address in addresses {
-                if !peer.addresses.contains(address) && !peer.advertised.contains(address) {
-                    peer.advertised.insert(0, address.clone());
+                let address = address.split('#').next().unwrap_or_default().trim_end_matches('/');
+                let is_known = |known: &Vec<String>| known.iter().any(|known| known == address);
+                if !is_known(&peer.addresses) && !is_known(&peer.advertised) {
+                    peer.advertised.insert(0, address.to_owned());
                 }
             }
             peer.advertised.truncate(MAX_ADDRESSES);

@@ -71,13 +71,11 @@ fn print_policy(
 fn request(context: &mut Context, wish: Wish) -> Result<(), Failure> {
     let online = Online::new(context)?;
     let space = space_id(&online.database, &wish.space)?;
-    let known: Vec<_> = online.database.peers()?.into_iter().map(|peer| peer.id).collect();
     let (mut pause, mut told) = (FIRST_PAUSE, None);
     loop {
         match ask(context, &online, &wish, space) {
             Ok(Requested::Joined { space, permission, synced }) => {
-                let new = !known.contains(&synced.peer);
-                let joined = arrived(context, &online, &space, wish.name.as_deref(), *synced, new)?;
+                let joined = arrived(&space, wish.name.as_deref(), *synced)?;
                 return print_admitted(context, joined, permission);
             }
             Ok(Requested::Queued(id)) if !wish.wait => {

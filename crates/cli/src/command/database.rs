@@ -127,12 +127,18 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
     let status = database.status()?;
     let spaces = status.spaces.into_iter().filter(|space| only.is_none_or(|only| space.id == only));
     let refused = status.refused.into_iter().filter(|line| only.is_none() || line.space == only);
+    let lag = super::network::lag(&database)?;
     let mut line = contract::Status {
         ok: false,
         user: database.user()?,
         author: database.author()?,
         bytes: database.bytes_on_disk()?,
-        spaces: spaces.map(space_status).collect(),
+        spaces: spaces
+            .map(|space| {
+                let behind = lag.get(&space.id).copied();
+                space_status(space, behind)
+            })
+            .collect(),
         refused: refused.map(refused_line).collect(),
         copied: status.copied.map(|copied| contract::Copied {
             author: copied.author,
@@ -159,7 +165,7 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
     if output.json { output.record(&line) } else { print(output, &line) }
 }
 
-fn space_status(space: driftless::SpaceStatus) -> contract::SpaceStatus {
+fn space_status(space: driftless::SpaceStatus, lag: Option<u64>) -> contract::SpaceStatus {
     let waiting = |count: u64, commits: Vec<driftless::Pending>| contract::Waiting {
         count,
         commits: commits.into_iter().map(pending).collect(),
@@ -170,6 +176,10 @@ fn space_status(space: driftless::SpaceStatus) -> contract::SpaceStatus {
         commits: space.counts.commits,
         documents: space.documents,
         applied: space.counts.applied(),
+        sync: space
+            .sync
+            .map(|wanted| contract::Wanted { on_commit: wanted.on_commit, interval: wanted.interval }),
+        lag,
         held: waiting(space.counts.held, space.held),
         void: waiting(space.counts.void, space.void),
         wanted: waiting(space.counts.wanted, space.wanted),
@@ -215,6 +225,16 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
     if !table.is_empty() {
         output.text("")?;
         output.table(&table)?;
+    }
+    for space in status.spaces.iter().filter(|space| space.sync.is_none()) {
+        output.text(format!(
+            "{} is off for all users: nothing of it is sent or fetched (`driftless prefs`)",
+            escape(&space.name)
+        ))?;
+    }
+    for space in status.spaces.iter().filter(|space| space.lag.is_some_and(|lag| lag > 0)) {
+        let behind = counted(space.lag.unwrap_or(0), "commit");
+        output.text(format!("{}: a peer lacks {behind} (`driftless peers`)", escape(&space.name)))?;
     }
     for space in &status.spaces {
         print_waiting(output, space, "held", &space.held)?;

@@ -9,12 +9,14 @@ mod explain;
 mod history;
 mod index;
 mod member;
+mod metrics;
 mod network;
 mod policy_test;
 mod prefs;
 mod query;
 mod repair;
 mod serve;
+mod settings;
 #[cfg(unix)]
 mod socket;
 mod space;
@@ -29,7 +31,7 @@ use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use driftless::{Access, Collection, Database, Network, OpenMode, Password, Space};
+use driftless::{Access, Collection, Database, Network, OpenMode, Password, Space, SyncEngine};
 use etcetera::BaseStrategy;
 use tokio::runtime::Handle;
 
@@ -61,6 +63,7 @@ struct Served {
 struct Serving {
     database: Database,
     network: Network,
+    engine: SyncEngine,
     runtime: Handle,
     addresses: Vec<String>,
 }
@@ -163,18 +166,29 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Backup { file } => repair::backup(context, &file),
         Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
-        #[cfg(feature = "iroh")]
-        Command::Serve { http, iroh, relay, address } => {
-            let iroh = iroh
-                .map(|place| {
-                    Ok::<_, Failure>((crate::input::iroh_socket(&place)?, crate::input::relay(&relay)?))
-                })
-                .transpose()?;
-            serve::run(context, serve::Places { http: &http, iroh, reached_at: &address })
-        }
-        #[cfg(not(feature = "iroh"))]
-        Command::Serve { http, address } => {
-            serve::run(context, serve::Places { http: &http, reached_at: &address })
+        Command::Serve {
+            http,
+            #[cfg(feature = "iroh")]
+            iroh,
+            #[cfg(feature = "iroh")]
+            relay,
+            address,
+            metrics,
+            link_local,
+            config,
+        } => {
+            let flags = settings::Settings {
+                http,
+                #[cfg(feature = "iroh")]
+                iroh: iroh.map(settings::Iroh::At),
+                #[cfg(feature = "iroh")]
+                relay,
+                address,
+                metrics,
+                link_local: link_local.then_some(true),
+            };
+            let settings = flags.over(config.as_deref())?;
+            serve::run(context, &settings)
         }
         Command::Ticket { space, permission, uses, expires, address } => {
             let choices = network::Choices { permission, uses, expires, addresses: address };

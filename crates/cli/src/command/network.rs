@@ -1,6 +1,6 @@
 //! `ticket`, `join`, `sync`, `peers` and `peer`: what a database does with others. In a `serve` these use its network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use driftless::{Address, Database, Invite, Network, Peer, PeerId, Space, SpaceId};
@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use tokio::runtime::{Handle, Runtime};
 
 use super::Context;
-use crate::args::PeerCommand;
+use crate::args::{AddressChange, PeerCommand};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -125,7 +125,6 @@ pub(super) fn join_identity(context: &mut Context, ticket: &str) -> Result<(), F
 fn join_as(context: &mut Context, ticket: &str, name: Option<&str>, identity: bool) -> Result<(), Failure> {
     let ticket = input::ticket(&context.input.argument(ticket)?)?;
     let online = Online::new(context)?;
-    let new = online.database.find_peer(&ticket.peer.to_string()).is_err();
     let bar = progress(context);
     let (network, wanted) = (online.network.clone(), ticket.clone());
     let joining = async move {
@@ -141,7 +140,7 @@ fn join_as(context: &mut Context, ticket: &str, name: Option<&str>, identity: bo
         }
         _ => failure,
     })?;
-    let line = arrived(context, &online, &space, name, synced, new)?;
+    let line = arrived(&space, name, synced)?;
     let output = &mut context.output;
     if output.json {
         return output.record(&line);
@@ -152,22 +151,14 @@ fn join_as(context: &mut Context, ticket: &str, name: Option<&str>, identity: bo
     Ok(())
 }
 
-/// A space has come for the first time: gives it its name, and tells of it. `new` if its peer was not known before.
+/// A space has come for the first time: gives it its name, and tells of it.
 pub(super) fn arrived(
-    context: &Context,
-    online: &Online,
     space: &Space,
     name: Option<&str>,
     synced: driftless::Synced,
-    new: bool,
 ) -> Result<contract::Joined, Failure> {
     if let Some(name) = name {
         space.rename(name)?;
-    }
-    if let (Some(served), true) = (&context.served, new) {
-        // Whom `serve` got to know just now is kept connected like the others, and as its user: who joined logs out.
-        let _entered = online.handle.enter();
-        served.shared.network.keep_connected()?;
     }
     let summary = space.summary()?;
     Ok(contract::Joined {
@@ -454,7 +445,7 @@ pub(super) fn peers(context: &mut Context) -> Result<(), Failure> {
             (_, None) => String::new(),
         };
         table.row([
-            line.peer.short(),
+            line.name.as_deref().map_or_else(|| line.peer.short(), |name| escape(name).into_owned()),
             line.addresses.first().map(|address| escape(address).into_owned()).unwrap_or_default(),
             thousands(line.spaces.len() as u64),
             last_sync(&line),
@@ -465,10 +456,74 @@ pub(super) fn peers(context: &mut Context) -> Result<(), Failure> {
     if context.output.json { Ok(()) } else { context.output.table(&table) }
 }
 
-fn described(context: &Context, peer: Peer) -> contract::Peer {
+fn described(context: &mut Context, peer: Peer) -> contract::Peer {
     let served = context.served.as_ref();
     let connected = served.map(|served| served.shared.network.connected().contains(&peer.id));
-    contract::Peer::new(peer, connected)
+    let id = peer.id;
+    let mut line = contract::Peer::new(peer, connected);
+    // What the engine knows now, or what it wrote down when it ended.
+    line.waiting = match served {
+        Some(served) => {
+            let status = served.shared.runtime.block_on(served.shared.engine.status());
+            status.ok().and_then(|mut status| status.peers.remove(&id)).map(|peer| peer.waiting)
+        }
+        None => context
+            .read()
+            .ok()
+            .and_then(|database| database.unsent().ok()?.remove(&id))
+            .map(|unsent| unsent.spaces),
+    }
+    .unwrap_or_default();
+    line
+}
+
+/// How many commits the known peer lacks who is furthest behind, of each space that is shared with one.
+pub(super) fn lag(database: &Database) -> Result<BTreeMap<SpaceId, u64>, Failure> {
+    let spaces = database.spaces()?.into_iter().map(|space| (space.id, space.commits));
+    Ok(behind(&database.peers()?, spaces))
+}
+
+/// The same of these peers and spaces, with the commits of each.
+pub(super) fn behind(peers: &[Peer], spaces: impl Iterator<Item = (SpaceId, u64)>) -> BTreeMap<SpaceId, u64> {
+    let commits: BTreeMap<SpaceId, u64> = spaces.collect();
+    let mut lag = BTreeMap::new();
+    for peer in peers {
+        for agreed in &peer.agreed {
+            if let Some(commits) = commits.get(&agreed.space) {
+                let worst = lag.entry(agreed.space).or_insert(0_u64);
+                *worst = (*worst).max(commits.saturating_sub(agreed.position));
+            }
+        }
+    }
+    lag
+}
+
+// What came of each space that is exchanged with a peer.
+fn exchanges(database: &Database, peer: &Peer) -> Result<Vec<contract::Exchanges>, Failure> {
+    let commits: BTreeMap<SpaceId, u64> =
+        database.spaces()?.into_iter().map(|space| (space.id, space.commits)).collect();
+    let cursors: BTreeMap<SpaceId, u64> =
+        peer.agreed.iter().map(|agreed| (agreed.space, agreed.position)).collect();
+    let line = |past: driftless::Exchanges| {
+        let cursor = cursors.get(&past.space).copied();
+        let all = commits.get(&past.space);
+        contract::Exchanges {
+            space: past.space,
+            cursor,
+            lag: all.zip(cursor).map(|(all, cursor)| all.saturating_sub(cursor)),
+            last_sync: Some(past.last_sync_ms).filter(|time| *time > 0),
+            successes: past.successes,
+            failures: past.failures,
+            last_error: Some(past.last_error).filter(|error| !error.is_empty()),
+            history: past.history.into_iter().map(past_exchange).collect(),
+        }
+    };
+    Ok(database.exchanges(&peer.id)?.into_iter().map(line).collect())
+}
+
+fn past_exchange(past: driftless::PastExchange) -> contract::PastExchange {
+    let error = Some(past.error).filter(|error| !error.is_empty());
+    contract::PastExchange { time: past.at_ms, commits: past.commits, bytes: past.bytes, error }
 }
 
 fn last_sync(line: &contract::Peer) -> String {
@@ -481,13 +536,48 @@ fn rate(line: &contract::Peer) -> String {
 
 pub(super) fn peer(context: &mut Context, command: PeerCommand) -> Result<(), Failure> {
     let (peer, done) = match command {
-        PeerCommand::Add { address } => {
+        PeerCommand::Add { address, name } => {
             let address = input::address(&address)?;
             let id = address.peer.ok_or_else(|| {
                 let hint = "add `#p_..` at its end, as `driftless serve` prints it there";
                 Failure::invalid("invalid_address", "the address does not say which peer is there", hint)
             })?;
-            (context.maintain()?.add_peer(id, &without_peer(&address))?, "noted")
+            let database = context.maintain()?;
+            let peer = database.add_peer(id, &without_peer(&address))?;
+            match name {
+                Some(name) => (database.name_peer(&id, &name)?, "noted"),
+                None => (peer, "noted"),
+            }
+        }
+        PeerCommand::Name { peer, name } => {
+            let database = context.maintain()?;
+            (database.name_peer(&database.find_peer(&peer)?.id, &name)?, "named")
+        }
+        PeerCommand::Address { peer, change, address } => {
+            let database = context.maintain()?;
+            let id = database.find_peer(&peer)?.id;
+            let address = input::address(&address)?;
+            if address.peer.is_some_and(|named| named != id) {
+                let message = "the address names another peer";
+                let hint = "`driftless peer add` notes that one";
+                return Err(Failure::invalid("invalid_address", message, hint));
+            }
+            let text = without_peer(&address);
+            match change {
+                AddressChange::Add => (database.add_peer(id, &text)?, "noted an address of"),
+                AddressChange::Remove if database.remove_peer_address(&id, &text)? => {
+                    (database.find_peer(&id.to_string())?, "took away an address of")
+                }
+                AddressChange::Remove => {
+                    let hint = "`driftless peer show` lists its addresses";
+                    return Err(Failure::new(
+                        Exit::NotFound,
+                        "not_found",
+                        "the peer has no such address",
+                        hint,
+                    ));
+                }
+            }
         }
         PeerCommand::Remove { peer } => {
             let database = context.maintain()?;
@@ -497,20 +587,58 @@ pub(super) fn peer(context: &mut Context, command: PeerCommand) -> Result<(), Fa
         }
         PeerCommand::Show { peer } => (context.read()?.find_peer(&peer)?, ""),
     };
-    let line = described(context, peer);
+    let past = match done {
+        "" => exchanges(&context.read()?, &peer)?,
+        _ => Vec::new(),
+    };
+    let mut line = described(context, peer);
+    line.exchanges = past;
     let output = &mut context.output;
     match (output.json, done) {
         (true, _) => output.record(&line),
-        (false, "") => output.labels(&[
-            ("peer", line.peer.to_string()),
-            ("addresses", escape(&line.addresses.join(" ")).into_owned()),
-            ("spaces", line.spaces.iter().map(SpaceId::to_string).collect::<Vec<_>>().join(" ")),
-            ("last sync", last_sync(&line)),
-            ("went well", format!("{} of {}", line.successes, line.successes + line.failures)),
-            ("last error", escape(line.last_error.as_deref().unwrap_or("none")).into_owned()),
-        ]),
+        (false, "") => show(output, &line),
         (false, done) => output.text(format!("{done} {}", line.peer)),
     }
+}
+
+fn show(output: &mut Output, line: &contract::Peer) -> Result<(), Failure> {
+    let waits = match line.waiting.len() {
+        0 => "nothing".to_owned(),
+        spaces => counted(spaces as u64, "space"),
+    };
+    let advertised = escape(&line.advertised.join(" ")).into_owned();
+    let mut labels = vec![
+        ("peer", line.peer.to_string()),
+        ("name", line.name.as_deref().map_or_else(|| "none".to_owned(), |name| escape(name).into_owned())),
+        ("addresses", escape(&line.addresses.join(" ")).into_owned()),
+        ("spaces", line.spaces.iter().map(SpaceId::to_string).collect::<Vec<_>>().join(" ")),
+        ("last sync", last_sync(&line)),
+        ("went well", format!("{} of {}", line.successes, line.successes + line.failures)),
+        ("last error", escape(line.last_error.as_deref().unwrap_or("none")).into_owned()),
+        ("waiting", waits),
+    ];
+    if !advertised.is_empty() {
+        labels.push(("advertised, not dialed", advertised));
+    }
+    output.labels(&labels)?;
+    for exchanges in &line.exchanges {
+        let rate = format!("{} of {}", exchanges.successes, exchanges.successes + exchanges.failures);
+        let lag =
+            exchanges.lag.map_or_else(String::new, |lag| format!(", {} behind", counted(lag, "commit")));
+        output.text("")?;
+        output.text(format!("{}: {rate} went well{lag}", exchanges.space))?;
+        let mut table = Table::new(&["TIME (UTC)", "#COMMITS", "#BYTES", "ERROR"]);
+        for past in &exchanges.history {
+            table.row([
+                time_text(past.time),
+                thousands(past.commits),
+                thousands(past.bytes),
+                escape(past.error.as_deref().unwrap_or_default()).into_owned(),
+            ]);
+        }
+        output.table(&table)?;
+    }
+    Ok(())
 }
 
 // Peers are noted by their id; the address is only where.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use driftless::Address;
 #[cfg(feature = "iroh")]
-use driftless::{Network, Relay};
+use driftless::Network;
+use driftless::{Address, EngineOptions};
 
-use super::{Context, Serving};
+use super::settings::Settings;
+use super::{Context, Serving, metrics};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -17,18 +18,17 @@ use crate::input;
 // What the runtime gets to end what it does, when the network is closed already.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Where to serve, and where others find it.
-pub(super) struct Places<'a> {
-    pub(super) http: &'a str,
+pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Failure> {
+    let at = input::address(settings.http())?;
+    let metrics_at = settings.metrics.as_deref().map(metrics::place).transpose()?;
     #[cfg(feature = "iroh")]
-    pub(super) iroh: Option<(Address, Relay)>,
-    pub(super) reached_at: &'a [String],
-}
-
-pub(super) fn run(context: &mut Context, places: Places<'_>) -> Result<(), Failure> {
-    let at = input::address(places.http)?;
-    let reached_at = places.reached_at;
-    let reached_at = reached_at.iter().map(|word| input::address(word)).collect::<Result<Vec<_>, _>>()?;
+    let iroh = {
+        let relay = input::relay(settings.relay.as_deref().unwrap_or("default"))?;
+        let place = settings.iroh.as_ref().and_then(|iroh| iroh.place());
+        place.map(|place| Ok::<_, Failure>((input::iroh_socket(place)?, relay))).transpose()?
+    };
+    let reached_at =
+        settings.address.iter().map(|word| input::address(word)).collect::<Result<Vec<_>, _>>()?;
     let dir = context.dir()?;
     // Without the password it still receives and serves; what only its user may read is not fetched.
     let database = match context.write() {
@@ -47,7 +47,7 @@ pub(super) fn run(context: &mut Context, places: Places<'_>) -> Result<(), Failu
     let entered = runtime.enter();
     let cannot_listen = |error, hint: &str| Failure::new(Exit::Failed, "cannot_listen", error, hint);
     #[cfg(feature = "iroh")]
-    let (network, iroh) = match places.iroh {
+    let (network, iroh) = match iroh {
         Some((at, relay)) => (Network::builder(&database).http().iroh(relay).open()?, Some(at)),
         None => (database.network()?, None),
     };
@@ -77,20 +77,28 @@ pub(super) fn run(context: &mut Context, places: Places<'_>) -> Result<(), Failu
     ctrlc::set_handler(stop).map_err(|error| {
         Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
     })?;
+    let engine = {
+        let _entered = runtime.enter();
+        let mut options = EngineOptions::default();
+        options.link_local = settings.link_local.unwrap_or(false);
+        network.start_with(options)?
+    };
     let serving = Arc::new(Serving {
         database,
         network: network.clone(),
+        engine: engine.clone(),
         runtime: runtime.handle().clone(),
         addresses: addresses.clone(),
     });
     #[cfg(unix)]
     let door =
         super::socket::Door::open(&dir, serving.clone()).map_err(|error| Failure::file(&dir, &error))?;
-    {
-        let _entered = runtime.enter();
-        network.keep_connected()?;
-    }
-    let line = contract::Serving { peer, addresses };
+    let metrics = match metrics_at {
+        Some(at) => Some(runtime.block_on(metrics::serve(at, serving.clone()))?),
+        None => None,
+    };
+    let line =
+        contract::Serving { peer, addresses, metrics: metrics.map(|at| format!("http://{at}/metrics")) };
     let output = &mut context.output;
     if output.json {
         output.record(&line)?;
@@ -103,7 +111,11 @@ pub(super) fn run(context: &mut Context, places: Places<'_>) -> Result<(), Failu
     let _ = stopped.recv();
     #[cfg(unix)]
     door.close();
-    runtime.block_on(network.close_and_tell());
+    // First goodbye, then the end: what peers were sent has arrived, and what waits is written down.
+    runtime.block_on(async {
+        engine.close(FAREWELL).await;
+        network.close_and_tell().await;
+    });
     drop(serving);
     runtime.shutdown_timeout(FAREWELL);
     Ok(())

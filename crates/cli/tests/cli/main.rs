@@ -23,5 +23,6 @@ mod serving;
 #[cfg(unix)]
 mod socket;
 mod terminal;
+mod unattended;
 mod users;
 mod watching;

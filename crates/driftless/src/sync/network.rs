@@ -264,6 +264,8 @@ impl Network {
             exchange.end().await;
             let synced = synced?;
             self.note(exchange.peer, &address, ticket.space, None)?;
+            // Where it says that it is besides: nobody has met it there.
+            database.advertise_peer(&exchange.peer, &ticket.addresses)?;
             return Ok((database.space(&ticket.space.to_string())?, synced));
         }
         Err(failed)
