@@ -7,6 +7,7 @@ mod contract;
 mod demo;
 mod failures;
 mod forks;
+mod guide;
 mod importing;
 mod killing;
 mod looking;
