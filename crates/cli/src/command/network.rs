@@ -612,7 +612,7 @@ fn show(output: &mut Output, line: &contract::Peer) -> Result<(), Failure> {
         ("name", line.name.as_deref().map_or_else(|| "none".to_owned(), |name| escape(name).into_owned())),
         ("addresses", escape(&line.addresses.join(" ")).into_owned()),
         ("spaces", line.spaces.iter().map(SpaceId::to_string).collect::<Vec<_>>().join(" ")),
-        ("last sync", last_sync(&line)),
+        ("last sync", last_sync(line)),
         ("went well", format!("{} of {}", line.successes, line.successes + line.failures)),
         ("last error", escape(line.last_error.as_deref().unwrap_or("none")).into_owned()),
         ("waiting", waits),
