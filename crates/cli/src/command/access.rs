@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use driftless::{Bootstrap, CommitId, Permission, Request, RequestId, Requested, Space, SpaceId};
 
-use super::Context;
 use super::network::{Online, addresses, arrived, exchanged, progress, shown, space_id};
-use crate::args::{AccessCommand, Policy};
+use super::{Context, policy_test};
+use crate::args::{AccessCommand, Policy, PolicyCommand};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -31,10 +31,13 @@ struct Wish {
 
 pub(super) fn run(context: &mut Context, command: AccessCommand) -> Result<(), Failure> {
     match command {
-        AccessCommand::Policy { space, policy, value } => match policy.zip(value) {
-            Some((Policy::Bootstrap, value)) => set_bootstrap(context, &space, &value),
+        AccessCommand::Policy { test: Some(PolicyCommand::Test { space, file }), .. } => {
+            policy_test::run(context, &space, &file)
+        }
+        AccessCommand::Policy { test: None, space, policy, value } => match policy.zip(value) {
+            Some((Policy::Bootstrap, value)) => set_bootstrap(context, &space.unwrap_or_default(), &value),
             None => {
-                let space = context.read()?.space(&space)?;
+                let space = context.read()?.space(&space.unwrap_or_default())?;
                 let policy = space.bootstrap()?;
                 print_policy(context, &space, policy, None)
             }
