@@ -6,6 +6,7 @@ mod hostile;
 mod iroh;
 mod live;
 mod many;
+mod proxied;
 mod pulls;
 mod unattended;
 
