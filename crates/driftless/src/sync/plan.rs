@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use driftless_core::id::{PeerId, SpaceId};
 
 pub use crate::exchanges::Unsent;
-use crate::prefs::Wanted;
+use crate::prefs::{DEFAULT_INTERVAL, Wanted};
 
 /// The longest pause between two attempts to reach a peer.
 pub const LONGEST_PAUSE_MS: u64 = 64_000;
@@ -73,9 +73,12 @@ struct Shared {
 
 impl Shared {
     // When it is exchanged again though nothing happens.
-    fn due(&self, interval: Option<u64>) -> Option<u64> {
+    fn due(&self, interval: Option<u64>, link: Link) -> Option<u64> {
         let interval = interval.map(|interval| interval.saturating_mul(1000));
-        let again = (self.closed > 0).then(|| longest_pause_ms(self.closed));
+        // Over a connection that others need it is asked for rarely.
+        let up = matches!(link, Link::Up { .. });
+        let pause = if up { DEFAULT_INTERVAL * 1000 } else { longest_pause_ms(self.closed) };
+        let again = (self.closed > 0).then_some(pause);
         let soonest = interval.into_iter().chain(again).min()?;
         Some(self.last.saturating_add(soonest))
     }
@@ -371,8 +374,8 @@ impl Plan {
         self.schedule(peer);
     }
 
-    /// The peer does not open a space: it is asked again after a pause that grows, for it may open it then. For such
-    /// spaces alone no connection is kept.
+    /// The peer does not open a space: it is asked again, for it may open it then. For such spaces alone no connection is
+    /// kept, and the peer is dialed after pauses that grow; over a connection that others need it is asked when it is due.
     pub fn closed(&mut self, peer: &PeerId, space: &SpaceId, now: u64) {
         let shared = |plan: &Self| plan.peers.get(peer)?.spaces.get(space).copied();
         let before = shared(self).map_or(0, |shared| shared.closed);
@@ -537,7 +540,7 @@ impl Known {
     fn needed(&self, wanted: &BTreeMap<SpaceId, Wanted>, now: u64) -> Vec<SpaceId> {
         let needed = self.spaces.iter().filter(|(space, shared)| {
             let Some(wanted) = wanted.get(space) else { return false };
-            let due = shared.due(wanted.interval).is_some_and(|due| now >= due);
+            let due = shared.due(wanted.interval, self.link).is_some_and(|due| now >= due);
             !shared.running && (shared.waiting || due)
         });
         needed.map(|(space, _)| *space).collect()
@@ -553,7 +556,7 @@ impl Known {
         let idle = self.spaces.iter().filter(|(_, shared)| !shared.running && !paused);
         let needed = idle.filter_map(|(space, shared)| {
             let interval = wanted.get(space)?.interval;
-            if shared.waiting { Some(0) } else { shared.due(interval) }
+            if shared.waiting { Some(0) } else { shared.due(interval, self.link) }
         });
         let needed = needed.min();
         let stays = !paused && self.stays(wanted);
