@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use driftless::{
-    Address, At, AuthorId, DocumentId, Filter, Map, Operator, Permission, Space, Strength, Subject, Ticket,
-    Value,
+    Address, At, AuthorId, DocumentId, Filter, Map, Operator, Permission, Space, SpaceId, Strength, Subject,
+    Ticket, Value,
 };
 
 use crate::failure::Failure;
@@ -116,13 +116,16 @@ fn time(word: &str) -> Option<u64> {
     Some((days * 86_400 + second) * 1000 + 999)
 }
 
-/// An author id, or `*` for anyone.
+/// An author id, `*` for anyone, or a space id for the keys that it lets in.
 pub(crate) fn subject(word: &str) -> Result<Subject, Failure> {
     if word == "*" {
         return Ok(Subject::Anyone);
     }
+    if let Ok(space) = word.parse::<SpaceId>() {
+        return Ok(Subject::Space(space));
+    }
     word.parse::<AuthorId>().map(Subject::Key).map_err(|error| {
-        let hint = "a subject is an author id, which `driftless status` shows its owner, or '*' for anyone";
+        let hint = "a subject is an author id, which `driftless status` shows its owner, '*' for anyone, or a space id";
         Failure::invalid("invalid_subject", error, hint)
     })
 }

@@ -247,11 +247,12 @@ pub(crate) fn permission_text(permission: Permission) -> String {
     }
 }
 
-/// An author id or `*`: as `grant` reads it.
+/// An author id, `*` or a space id: as `grant` reads it.
 pub(crate) fn subject_text(subject: &Subject) -> String {
     match subject {
         Subject::Key(author) => author.to_string(),
         Subject::Anyone => "*".to_owned(),
+        Subject::Space(space) => space.to_string(),
     }
 }
 

@@ -160,7 +160,11 @@ fn commit(
     let author = replica.author(storage, row.author)?;
     let whose = format!("{} of {author}, number {}, at {} UTC", row.id, row.seq, utc(row.time.ms()));
     let (strength, via) = replica::strength(row);
-    let by = if row.by_key { "by a statement about its key" } else { "as anyone" };
+    let by = match row.via {
+        Via::Key => "by a statement about its key",
+        Via::Anyone => "as anyone",
+        Via::Space(_) => "as one whom another space lets in",
+    };
     let state = log::state(storage, key)?;
     let (ok, why, fix) = match state {
         None => (true, format!("has its effect; it was written with strength {}, {by}", strength.0), ""),
@@ -318,7 +322,7 @@ fn permission(
     let standing = peer.authors.iter().find_map(|author| Some((*author, replica.rules.member(author)?)));
     let anyone = replica.rules.members().get(&Subject::Anyone).copied();
     let (author, permission, by_key) = match (standing, anyone) {
-        (Some((author, standing)), _) => (Some(author), standing.permission, standing.via == Via::Key),
+        (Some((author, standing)), _) => (Some(author), standing.permission, standing.via != Via::Anyone),
         (None, Some(permission)) => (None, permission, false),
         (None, None) => {
             let (detail, fix) = match peer.authors.as_slice() {
@@ -364,7 +368,7 @@ fn permission(
 fn speaks_of(operator: &RuleOperator, writer: &AuthorId, of: &Subject) -> bool {
     match operator {
         RuleOperator::Grant { subject, .. } => subject == of,
-        RuleOperator::Redeem { .. } => Subject::Key(*writer) == *of,
+        RuleOperator::Redeem { .. } | RuleOperator::Enrol { .. } => Subject::Key(*writer) == *of,
         _ => false,
     }
 }

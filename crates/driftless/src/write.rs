@@ -92,7 +92,7 @@ impl Engine {
         let (storage, replica) = self.parts(space)?;
         let present = match &subject {
             Subject::Key(author) => replica.rules.member(author).map(|standing| standing.permission),
-            Subject::Anyone => replica.rules.members().get(&Subject::Anyone).copied(),
+            Subject::Anyone | Subject::Space(_) => replica.rules.members().get(&subject).copied(),
         };
         let weakens = match present {
             Some(present) => present.is_weakened_by(permission),
@@ -237,6 +237,7 @@ fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Resu
                 let via = replica.rules.member(&author).map(|standing| standing.via);
                 (via == Some(Via::Anyone)).then_some(at)
             }
+            Subject::Space(space) => replica.rules.came_through(space, &author).then_some(at),
         };
         while let Some(at) = next {
             let row = log::row(storage, LogKey::new(replica.number, at))?;
