@@ -61,6 +61,7 @@ mod compact;
 mod bundle;
 mod feed;
 mod ticket;
+mod delegation;
 mod peers;
 mod doctor;
 mod explain;

@@ -226,7 +226,11 @@ fn own_last(storage: &dyn Storage, replica: &mut Replica, author: &AuthorId) -> 
 }
 
 // The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
-fn seen(storage: &dyn Storage, replica: &mut Replica, subject: &Subject) -> Result<Vec<CommitId>, Error> {
+pub(crate) fn seen(
+    storage: &dyn Storage,
+    replica: &mut Replica,
+    subject: &Subject,
+) -> Result<Vec<CommitId>, Error> {
     let tips: Vec<(u32, u64)> = replica.tips.iter().map(|((author, _), tip)| (*author, tip.at)).collect();
     let mut kept: Vec<(u64, CommitId)> = Vec::new();
     for (author, at) in tips {

@@ -11,7 +11,7 @@ use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::operator::{Edit, Operator, operators_from_json, operators_to_value};
 use driftless_core::reconcile::{Clock, Detail, Entry, Filter as Known, Summary};
 use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
-use driftless_core::session::{Cursor, InviteProof, Message, PROTOCOL_VERSION, Verdict};
+use driftless_core::session::{Cursor, InviteProof, Message, PROTOCOL_VERSION, Pass, Verdict};
 use driftless_core::sign::Signature;
 use driftless_core::sketch::Cell;
 use driftless_core::value::{Map, Path, Value, index_key};
@@ -292,7 +292,7 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Open {
             slot: 24,
             space,
-            invite: Some(invite),
+            invite: Some(Pass::Invite(invite)),
             summary: summary(Detail::Clock(clock.clone())),
         },
         Message::Open { slot: 0, space, invite: None, summary: Summary::default() },

@@ -3,6 +3,7 @@
 //!
 //! One hop: what the other space says about further spaces, and whoever came into it by one, is passed over.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Rules;
@@ -141,6 +142,10 @@ impl Foreign {
         known
     }
 
+    pub(super) fn all(&self) -> HashSet<CommitId> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
     pub(super) fn has(&self, id: &CommitId, known: &Bits) -> bool {
         self.ids.get(id).is_some_and(|node| known.contains(*node))
     }
@@ -240,12 +245,17 @@ impl Seen {
         };
         self.places.insert(number, place);
         let admitted = node.operators.clone().and_then(|operators| {
-            let up = |at: &u32| nodes[*at as usize].parents.iter().filter_map(find).collect::<Vec<_>>();
-            let below: BTreeSet<u32> = graph::ancestors([number], up);
+            let up = |at: &u32| {
+                let parents = nodes.get(*at as usize).map_or(&[][..], |node| &node.parents);
+                parents.iter().filter_map(find).collect::<Vec<_>>()
+            };
+            // Most say nothing of what stays.
+            let below = OnceCell::<BTreeSet<u32>>::new();
             let kept = |id: &CommitId| {
-                let at = find(id).filter(|at| below.contains(at))?;
+                let is_below = |at: &u32| below.get_or_init(|| graph::ancestors([number], up)).contains(at);
+                let at = find(id).filter(is_below)?;
                 let place = *self.places.get(&at)?;
-                Some(Kept { author: nodes[at as usize].author, place, is_ancestor: true })
+                Some(Kept { author: nodes.get(at as usize)?.author, place, is_ancestor: true })
             };
             let commit = rule_commit(node, place, frontier, operators);
             self.rules.admit_rule(commit, &self.chains, &kept).ok()

@@ -17,7 +17,7 @@ mod judge;
 pub mod naive;
 mod refusal;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub use admit::{Kept, RuleCommit};
@@ -563,9 +563,14 @@ impl Rules {
         found
     }
 
-    /// Whether a rule commit here has shown this commit of another space.
-    pub fn has_shown(&self, space: &SpaceId, commit: &CommitId) -> bool {
-        self.foreign.get(space).is_some_and(|foreign| foreign.has(commit, &foreign.known(&self.within)))
+    /// The commits of another space that rule commits here have shown.
+    pub fn shown(&self, space: &SpaceId) -> HashSet<CommitId> {
+        self.foreign.get(space).map(Foreign::all).unwrap_or_default()
+    }
+
+    /// Whether any statement names a key, counting or not.
+    pub fn is_named(&self, author: &AuthorId) -> bool {
+        self.table.names(author, &self.within)
     }
 
     /// Whether a key has enrolled by another space, whatever became of it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Cursor, Event, InviteProof, Output, PullEnd, Session};
+use driftless_core::session::{Cursor, Event, Output, Pass, PullEnd, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ const INBOX: usize = 2 * SESSION_WINDOW;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Begin the exchange of a space.
-    Open(SpaceId, Option<InviteProof>),
+    Open(SpaceId, Option<Pass>),
     /// Pull what came after a cursor, in pages of so many bytes.
     Pull(SpaceId, Option<Cursor>, u64),
     /// Begin the exchange of many spaces.
@@ -171,7 +171,7 @@ pub(crate) async fn run(
             },
             () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             command = commands.recv() => match command {
-                Some(Command::Open(space, invite)) => session.open(space, invite),
+                Some(Command::Open(space, pass)) => session.open(space, pass),
                 Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
                 Some(Command::End) | None => {

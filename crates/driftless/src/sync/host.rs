@@ -3,6 +3,7 @@
 //! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use driftless_core::commit::Vouched;
@@ -12,8 +13,7 @@ use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
-    Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
-    Verdict,
+    Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
 };
 use driftless_core::sign::Domain;
 
@@ -101,7 +101,9 @@ pub(crate) struct Host {
 struct Stream {
     space: SpaceId,
     keys: Vec<AuthorId>,
-    invite: Option<Box<InviteProof>>,
+    pass: Option<Box<Pass>>,
+    /// Whether what the pass shows lets the peer in, as of so many rule commits: proofs are long.
+    let_in: Cell<Option<(u32, bool)>>,
     by_peer: bool,
     /// What the peer lacks, and where both sides met.
     reconciler: Reconciler,
@@ -134,9 +136,9 @@ impl Host {
     /// Does what a session asks and gives it the answer. An error ends the connection.
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
-            Ask::Open { slot, space, keys, invite, theirs, salt } => {
+            Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
                 let by_peer = theirs.is_some();
-                let stream = self.stream(space, keys, invite, by_peer, salt)?;
+                let stream = self.stream(space, keys, pass, by_peer, salt)?;
                 let opened = self.open(slot, stream, theirs.as_ref())?;
                 session.handle_opened(slot, opened);
             }
@@ -296,7 +298,7 @@ impl Host {
         &self,
         space: SpaceId,
         keys: Vec<AuthorId>,
-        invite: Option<Box<InviteProof>>,
+        pass: Option<Box<Pass>>,
         by_peer: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
@@ -305,7 +307,19 @@ impl Host {
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
         let reconciler = Reconciler::new(salt, agreed);
         let wanted = VecDeque::new();
-        Ok(Stream { space, keys, invite, by_peer, reconciler, noted, wanted, given: 0, asked: 0, known: 0 })
+        Ok(Stream {
+            space,
+            keys,
+            pass,
+            let_in: Cell::new(None),
+            by_peer,
+            reconciler,
+            noted,
+            wanted,
+            given: 0,
+            asked: 0,
+            known: 0,
+        })
     }
 
     // `theirs`: what the peer said that it has, if it asked.
@@ -609,7 +623,7 @@ fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -
     Ok(())
 }
 
-// Whether one of the proven keys may read, or an invite that is still good lets the peer in.
+// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in.
 fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
     if !engine.load(&stream.space)? {
@@ -619,9 +633,26 @@ fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
         return Ok(true);
     }
     let now = engine.now();
-    let Some(invite) = &stream.invite else { return Ok(false) };
+    let Some(pass) = &stream.pass else { return Ok(false) };
     let (_, replica) = engine.parts(&stream.space)?;
-    Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
+    let rules = &mut replica.rules;
+    match &**pass {
+        Pass::Invite(invite) => {
+            Ok(rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
+        }
+        Pass::Space(shown) => {
+            let count = rules.rule_count();
+            if let Some((_, let_in)) = stream.let_in.get().filter(|(before, _)| *before == count) {
+                return Ok(let_in);
+            }
+            let doors = rules.delegations().into_iter().filter(|door| door.space == shown.space);
+            let doors: Vec<_> = doors.map(|door| (door.commit, door.index)).collect();
+            let let_in =
+                doors.into_iter().any(|door| rules.lets_in(&shown.joiner, door, &shown.proof).is_ok());
+            stream.let_in.set(Some((count, let_in)));
+            Ok(let_in)
+        }
+    }
 }
 
 fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {

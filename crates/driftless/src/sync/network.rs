@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::rules::Subject;
-use driftless_core::session::{InviteProof, PullEnd, Role};
+use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -204,7 +204,12 @@ impl Network {
     /// Exchanges a space with the peer at an address, both directions, and remembers the peer.
     pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
         let mut exchange = self.dial_or_note(address).await?;
-        let synced = exchange.open(*space, None).await;
+        // Who is let in by another space shows it, as long as it has not entered by itself.
+        let pass = self.shared.database.read(|engine| engine.pass(space))?;
+        let synced = match exchange.open(*space, pass).await {
+            Ok(synced) => self.enrol_over(&mut exchange, synced).await,
+            Err(error) => Err(error),
+        };
         exchange.end().await;
         self.note(exchange.peer, address, *space, synced.as_ref().err())?;
         synced
@@ -229,7 +234,12 @@ impl Network {
                 }
             };
             let before = left.len();
-            let synced = exchange.open_all(&mut left).await;
+            let mut synced = exchange.open_all(&mut left).await;
+            for (_, outcome) in &mut synced {
+                if let Ok(settled) = outcome {
+                    *outcome = self.enrol_over(&mut exchange, settled.clone()).await;
+                }
+            }
             exchange.end().await;
             let stuck = left.len() == before;
             let outcomes: Vec<_> =
@@ -267,6 +277,45 @@ impl Network {
         Err(failed)
     }
 
+    /// Joins a space of which only the id is known, by the space `by`, which is here and lets in this database's key: the
+    /// peer at the address serves it if that space grants something to those of `by`. Then enrols.
+    pub async fn join_through(
+        &self,
+        address: &Address,
+        space: &SpaceId,
+        by: &SpaceId,
+    ) -> Result<(Space, Synced), Error> {
+        let database = &self.shared.database;
+        let pass = database.read(|engine| engine.pass_by(by))?;
+        let mut exchange = self.dial_or_note(address).await?;
+        let synced = match exchange.open(*space, Some(pass)).await {
+            Ok(synced) => self.enrol_over(&mut exchange, synced).await,
+            Err(Error::NotOpen(_)) => Err(Error::NotPermitted(format!(
+                "the peer lets in no key of space {by} there: ask an admin to grant that space something, or synchronise it"
+            ))),
+            Err(error) => Err(error),
+        };
+        exchange.end().await;
+        self.note(exchange.peer, address, *space, synced.as_ref().err())?;
+        let synced = synced?;
+        Ok((database.space(&space.to_string())?, synced))
+    }
+
+    // A key that another space lets in enters this one, as soon as it has the rules.
+    async fn enrol_over(&self, exchange: &mut Exchange, synced: Synced) -> Result<Synced, Error> {
+        let (database, space) = (self.shared.database.clone(), synced.space);
+        let enrolled = tokio::task::spawn_blocking(move || {
+            if !database.read(|engine| engine.could_enrol(&space))? {
+                return Ok(false);
+            }
+            database.write(|engine| engine.enrol_where_let_in(&space))
+        });
+        if !enrolled.await.map_err(|_| Error::Poisoned("enrolling stopped".into()))?? {
+            return Ok(synced);
+        }
+        exchange.sent_more(synced).await
+    }
+
     async fn join_over(
         &self,
         exchange: &mut Exchange,
@@ -274,7 +323,7 @@ impl Network {
         author: driftless_core::id::AuthorId,
     ) -> Result<Synced, Error> {
         let database = self.shared.database.clone();
-        let synced = exchange.open(ticket.space, Some(ticket.proof(&author))).await;
+        let synced = exchange.open(ticket.space, Some(Pass::Invite(ticket.proof(&author)))).await;
         let synced = synced.map_err(|error| match error {
             Error::NotOpen(_) => Error::NotPermitted(
                 "the peer does not let this ticket in: it is wrong, used up, expired or ended".into(),
@@ -295,14 +344,7 @@ impl Network {
         if !redeemed.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
             return Ok(synced);
         }
-        // The peer must have it before the connection ends: only then others will let this key in. What others write
-        // meanwhile may settle first.
-        loop {
-            let now = exchange.settled(space).await?;
-            if now.moved.sent > synced.moved.sent {
-                return Ok(now);
-            }
-        }
+        exchange.sent_more(synced).await
     }
 
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
@@ -525,13 +567,9 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Exchanges a space, until both sides have the same.
-    pub(crate) async fn open(
-        &mut self,
-        space: SpaceId,
-        invite: Option<InviteProof>,
-    ) -> Result<Synced, Error> {
+    pub(crate) async fn open(&mut self, space: SpaceId, pass: Option<Pass>) -> Result<Synced, Error> {
         // If the connection has ended, its news say why.
-        let _ = self.commands.send(Command::Open(space, invite)).await;
+        let _ = self.commands.send(Command::Open(space, pass)).await;
         self.settled(space).await
     }
 
@@ -550,6 +588,17 @@ impl Exchange {
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(self.failure().await),
+            }
+        }
+    }
+
+    // The peer must have what was just written before the connection ends: only then others will let this key in. What
+    // others write meanwhile may settle first.
+    async fn sent_more(&mut self, before: Synced) -> Result<Synced, Error> {
+        loop {
+            let now = self.settled(before.space).await?;
+            if now.moved.sent > before.moved.sent {
+                return Ok(now);
             }
         }
     }
