@@ -343,7 +343,7 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
     Grant {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// An author id, or `*` for anyone
+        /// An author id, `*` for anyone, or a space id for the keys that it lets in
         subject: String,
         /// `read`, `write` or `admin`; the last two with a strength, if you like: `write:5`
         permission: String,
@@ -356,7 +356,7 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
     Revoke {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// An author id, or `*` for anyone
+        /// An author id, `*` for anyone, or a space id for the keys that it lets in
         subject: String,
     },
 

@@ -323,6 +323,14 @@ fn d3_a_proof_leaves_nothing_out_and_shows_only_what_was_signed() {
     let mut without = whole.clone();
     without[1].body = None;
     assert_eq!(refusal(without), incomplete, "what a rule commit says is hidden");
+    for at in 0..whole.len() {
+        for (part, flip) in [(0, 3), (0, 30), (0, 70), (1, 2), (1, 40)] {
+            let mut damaged = whole.clone();
+            let bytes = if part == 0 { &mut damaged[at].header } else { damaged[at].body.as_mut().unwrap() };
+            bytes[flip] ^= 1;
+            assert_eq!(refusal(damaged), incomplete, "commit {at}, byte {flip} of part {part}");
+        }
+    }
     let other = Other::begin("tina", vec![grant("laptop", admin(1))]);
     assert_eq!(refusal(other.proof(&["genesis"])), incomplete, "another space");
     h.rule("laptop", "laptop", &["genesis"], enrol("genesis", 1, whole)).unwrap();
