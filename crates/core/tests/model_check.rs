@@ -155,7 +155,15 @@ fn team_alphabet() -> Vec<Label> {
         Label::Grant(1, Some(2), None, Keep::Nothing),
         Label::Team(4, None, Keep::Nothing),
         Label::Redeem(4, true),
+        Label::Redeem(3, true),
         Label::Invite(5),
+        Label::End(1, true, Keep::Nothing),
+        Label::End(4, true, Keep::Heads),
+        Label::Grant(1, None, None, Keep::Nothing),
+        Label::Grant(0, None, Some(Permission::Read), Keep::Heads),
+        Label::Grant(4, None, write(11), Keep::Absent),
+        Label::Document(3),
+        Label::Document(4),
         Label::Name(4),
     ]);
     labels

@@ -207,14 +207,14 @@ fn rule(choices: &mut Choices<'_>, world: &World, author: &driftless::AuthorId) 
     keep.sort();
     keep.dedup();
     let invite = world.known[0].id;
-    match choices.below(10) {
+    match choices.below(8) {
         // The space is another space to itself: its own beginning is the proof.
-        8 => RuleOperator::Enrol {
+        1 if choices.below(3) == 1 => RuleOperator::Enrol {
             grant: choices.pick(&world.known).map_or(invite, |known| known.id),
             index: choices.below(2) as u32,
             proof: proof(choices, world),
         },
-        9 => RuleOperator::Withdraw {
+        1 if choices.below(2) == 1 => RuleOperator::Withdraw {
             space: WORLD.space,
             key: choices.pick(&authors()).copied().unwrap_or(*author),
             proof: proof(choices, world),
@@ -236,7 +236,7 @@ fn rule(choices: &mut Choices<'_>, world: &World, author: &driftless::AuthorId) 
         _ => {
             let subject = match choices.pick(&authors()) {
                 Some(author) if choices.below(8) != 1 => Subject::Key(*author),
-                Some(_) if choices.below(2) == 1 => Subject::Space(WORLD.space),
+                Some(_) if choices.below(4) == 1 => Subject::Space(WORLD.space),
                 _ => Subject::Anyone,
             };
             RuleOperator::Grant { subject, permission, keep: (choices.below(3) != 0).then_some(keep) }
