@@ -28,6 +28,10 @@ sim seeds="150" first="1":
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}
 
+# What each input that was made to hurt costs: time and heap, in memory and for a database of 100,000 commits.
+hostile folder="target/hostile":
+    cargo run --release -p driftless-fuzz-targets -- hostile {{folder}}
+
 # A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
 hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture

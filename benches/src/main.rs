@@ -20,6 +20,7 @@ mod network;
 mod peers;
 mod wire;
 mod sync;
+mod spaces;
 mod topology;
 mod matrix;
 
@@ -34,7 +35,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, sync. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces. If left unset, all.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -49,7 +50,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -59,10 +60,9 @@ const BENCHES: [(&str, Bench); 10] = [
     ("find", finding::run),
     ("exchange", exchange::run),
     ("network", network::run),
-    ("sync", |place, results| {
-        matrix::run(place, results)?;
-        sync::run(place, results)
-    }),
+    ("shapes", matrix::run),
+    ("sync", sync::run),
+    ("spaces", spaces::run),
 ];
 
 fn main() -> Result<(), Failure> {

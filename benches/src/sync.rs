@@ -15,32 +15,48 @@ use crate::stopwatch::{Failure, Spent, median, micros, spent_by};
 use crate::table::{Goal, Results, number};
 use crate::wire::{Bytes, Counted};
 
+// Both, and a third that each may have met.
+const SIDES: [&str; 3] = ["ours", "theirs", "third"];
+
 // One exchange and what is wanted of it, for the largest number of commits.
 struct Case {
     name: &'static str,
     // New commits here and there.
     new: (usize, usize),
-    met: bool,
+    before: Before,
     bytes: Goal,
     // Milliseconds, both sides together.
     cpu: Goal,
 }
 
-const fn case(name: &'static str, new: (usize, usize), met: bool, bytes: f64, cpu: Option<f64>) -> Case {
+// What both databases did before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    // They exchanged this space with each other.
+    Met,
+    // Each exchanged it with a third database, as one that serves has: what it reads for a session is in memory.
+    Used,
+    // They were opened, on copies of files: every page is read from the system anew.
+    Opened,
+}
+
+const fn case(name: &'static str, new: (usize, usize), before: Before, bytes: f64, cpu: Option<f64>) -> Case {
     let cpu = match cpu {
         Some(ms) => Goal::AtMost(ms),
         None => Goal::Shown,
     };
-    Case { name, new, met, bytes: Goal::AtMost(bytes), cpu }
+    Case { name, new, before, bytes: Goal::AtMost(bytes), cpu }
 }
 
-const CASES: [Case; 6] = [
-    case("P6 nothing to do, known", (0, 0), true, 200.0, Some(0.2)),
-    case("P6 nothing to do, never met", (0, 0), false, 700.0, None),
-    case("P7 one new, known", (1, 0), true, 200.0, Some(0.2)),
-    case("P7 one new, never met", (1, 0), false, 700.0, Some(2.0)),
-    case("P8 100 new on each side, never met", (100, 100), false, 700.0, None),
-    case("P8 1,000 new on each side, never met", (1000, 1000), false, 2100.0, None),
+const CASES: [Case; 8] = [
+    case("P6 nothing to do, known", (0, 0), Before::Met, 200.0, Some(0.2)),
+    case("P6 nothing to do, never met", (0, 0), Before::Used, 700.0, None),
+    case("P6 the same, just opened", (0, 0), Before::Opened, 700.0, None),
+    case("P7 one new, known", (1, 0), Before::Met, 200.0, Some(0.2)),
+    case("P7 one new, never met", (1, 0), Before::Used, 700.0, Some(2.0)),
+    case("P7 the same, just opened", (1, 0), Before::Opened, 700.0, Some(2.0)),
+    case("P8 100 new on each side, never met", (100, 100), Before::Used, 700.0, None),
+    case("P8 1,000 new on each side, never met", (1000, 1000), Before::Used, 2100.0, None),
 ];
 
 /// For a number of commits and ten times as many.
@@ -55,10 +71,11 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
         let name = number(commits as f64);
         let wanted = commits == large;
         for case in &CASES {
-            let ours = runtime.block_on(base.measure(case, place.runs()))?;
-            let automerge = best(place, || documents.exchange(case.new.0, case.new.1, case.met))?;
+            let ours = runtime.block_on(base.measure(case, place.size(7, 3)))?;
+            let met = case.before == Before::Met;
+            let automerge = best(place, || documents.exchange(case.new.0, case.new.1, met))?;
             // It remembers nothing of a peer.
-            let ids = if case.met { None } else { Some(negentropy(commits, case.new.0, case.new.1)?) };
+            let ids = if met { None } else { Some(negentropy(commits, case.new.0, case.new.1)?) };
             let goals = if wanted { (case.bytes, case.cpu) } else { (Goal::Shown, Goal::Shown) };
             add(results, &format!("{}, at {name}", case.name), goals, &ours, &automerge, ids.as_ref());
         }
@@ -125,7 +142,7 @@ impl Measured {
     }
 }
 
-// Two folders with databases that have the same space and never met, to be copied for each measurement.
+// Folders with databases that have the same space and never met, to be copied for each measurement.
 struct Base {
     folder: PathBuf,
     space: SpaceId,
@@ -134,36 +151,47 @@ struct Base {
 impl Base {
     fn new(folder: &Path, commits: usize) -> Result<Self, Failure> {
         eprintln!("  writing {} commits by {AUTHORS} authors", number(commits as f64));
-        let (ours, theirs) = (batched(&folder.join("ours"))?, batched(&folder.join("theirs"))?);
+        let ours = batched(&folder.join(SIDES[0]))?;
+        let others = [batched(&folder.join(SIDES[1]))?, batched(&folder.join(SIDES[2]))?];
         let space = written_by_many(ours.clone(), commits)?;
-        space.grant(Subject::Key(theirs.author()?), Permission::Write(Strength(10)))?;
+        for other in &others {
+            space.grant(Subject::Key(other.author()?), Permission::Write(Strength(10)))?;
+        }
         ours.flush()?;
         let mut bytes = Vec::new();
         space.export(&mut bytes, &mut |_| {})?;
-        theirs.import(&mut bytes.as_slice(), &mut |_| {})?;
-        theirs.flush()?;
+        for other in &others {
+            other.import(&mut bytes.as_slice(), &mut |_| {})?;
+            other.flush()?;
+        }
         Ok(Self { folder: folder.to_owned(), space: space.id() })
     }
 
     async fn open(&self) -> Result<Pair, Failure> {
         let folder = tempfile::tempdir_in(&self.folder)?;
-        for side in ["ours", "theirs"] {
+        for side in SIDES {
             copy(&self.folder.join(side), &folder.path().join(side))?;
         }
         Pair::open(folder, self.space).await
     }
 
     async fn measure(&self, case: &Case, runs_never_met: usize) -> Result<Measured, Failure> {
+        let met = case.before == Before::Met;
         let mut pair = self.open().await?;
-        if case.met {
+        if met {
             pair.exchange(pair.space).await?;
         }
         // What needs no new databases can be repeated often.
-        let times = if case.met { 41 } else { runs_never_met };
+        let times = if met { 41 } else { runs_never_met };
         let (mut runs, mut connections, mut said) = (Vec::new(), Vec::new(), Bytes::default());
         for at in 0..times {
-            if at > 0 && !case.met {
+            if at > 0 && !met {
+                // Closing is no part of the next exchange.
+                pair.close().await?;
                 pair = self.open().await?;
+            }
+            if case.before == Before::Used {
+                pair.meet_a_third().await?;
             }
             insert_each(&notes_of(&pair.ours, &pair.space)?, case.new.0)?;
             insert_each(&notes_of(&pair.theirs, &pair.space)?, case.new.1)?;
@@ -174,10 +202,12 @@ impl Base {
             said = bytes;
             runs.push(took);
             // In turns, so that both see the same machine.
-            for _ in 0..if case.met { 1 } else { 7 } {
+            for _ in 0..if met { 1 } else { 7 } {
                 connections.push(pair.connecting().await?);
             }
         }
+        // Closing is no part of what is measured next, and neither is freeing what the system holds of the files.
+        pair.close().await?;
         Ok(Measured::of(said, runs, connections))
     }
 
@@ -202,6 +232,7 @@ impl Base {
         for _ in 0..7 {
             connections.push(pair.connecting().await?);
         }
+        pair.close().await?;
         Ok(Measured::of(said, vec![spent], connections))
     }
 }
@@ -212,6 +243,7 @@ struct Pair {
     theirs: Database,
     at_ours: Network,
     at_theirs: Network,
+    network: MemoryNetwork,
     counted: Counted,
     address: Address,
     space: SpaceId,
@@ -226,7 +258,25 @@ impl Pair {
         let at_ours = Network::over(&ours, Arc::new(counted.clone()))?;
         let at_theirs = Network::over(&theirs, Arc::new(network.transport(theirs.peer()?)))?;
         let address = at_theirs.serve(&"memory:theirs".parse()?).await?;
-        Ok(Self { ours, theirs, at_ours, at_theirs, counted, address, space, folder })
+        Ok(Self { ours, theirs, at_ours, at_theirs, network, counted, address, space, folder })
+    }
+
+    // Each side exchanges the space with somebody else, and gets a commit from there.
+    async fn meet_a_third(&self) -> Result<(), Failure> {
+        let third = batched(&self.folder.path().join(SIDES[2]))?;
+        let at_third = Network::over(&third, Arc::new(self.network.transport(third.peer()?)))?;
+        let address = at_third.serve(&"memory:third".parse()?).await?;
+        for new in [0, 1] {
+            insert_each(&notes_of(&third, &self.space)?, new)?;
+            for side in [&self.at_ours, &self.at_theirs] {
+                side.sync_with_peer(&address, &self.space).await?;
+            }
+        }
+        self.counted.take().ok_or("something was sent that is no message")?;
+        at_third.close();
+        drop((third, at_third));
+        // What it leaves to do is done before anything is measured.
+        self.connecting().await.map(drop)
     }
 
     // Gives the folder when nobody holds its databases any more.
@@ -235,7 +285,7 @@ impl Pair {
         at_ours.close();
         at_theirs.close();
         drop((self.ours, self.theirs, at_ours, at_theirs, self.counted));
-        for side in ["ours", "theirs"] {
+        for side in &SIDES[..2] {
             // What served connections lets go of it in a moment.
             for _ in 0..1000 {
                 match batched(&folder.path().join(side)) {

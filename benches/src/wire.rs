@@ -18,6 +18,8 @@ pub(crate) struct Bytes {
     pub commits: u64,
     /// What is said to find out which commits to send, and that they have arrived.
     pub overhead: u64,
+    /// The same before the first frame of commits.
+    pub first: Option<u64>,
     /// Messages that are not proofs.
     pub messages: u64,
 }
@@ -62,6 +64,7 @@ impl Counters {
                 return;
             }
             Ok(Message::Data { frame, .. }) => {
+                bytes.first = bytes.first.or(Some(bytes.overhead));
                 bytes.commits += frame.len() as u64;
                 bytes.overhead += length - frame.len() as u64;
             }

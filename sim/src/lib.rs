@@ -7,8 +7,11 @@ pub mod dice;
 pub mod pieces;
 pub mod reference;
 pub mod hostile;
+pub mod disk;
 pub mod peer;
 pub mod world;
+pub mod line;
+pub mod mesh;
 pub mod verify;
 
-pub use verify::run;
+pub use verify::{run, run_mesh};

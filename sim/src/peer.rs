@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use driftless::{
-    CommitId, Database, Digest, Document, Error, Filter, Imported, LogQuery, Space, SpaceId, SpaceStatus,
+    CommitId, Database, Digest, Document, Durability, Error, Filter, Imported, LogQuery, Space, SpaceId,
+    SpaceStatus,
 };
 use driftless_core::commit::{Header, Received, commit_id};
 
+use crate::disk::Disk;
 use crate::hostile::Known;
 use crate::pieces;
 
@@ -46,6 +49,8 @@ pub enum Home {
     Memory,
     /// In a folder, in SQLite.
     Folder(PathBuf),
+    /// On a disk in memory, where what is written is durable only after `Database::flush`.
+    Disk(Disk),
 }
 
 /// One database.
@@ -98,6 +103,10 @@ impl Peer {
         let database = match &self.home {
             Home::Memory => builder.memory(),
             Home::Folder(folder) => builder.open(folder),
+            Home::Disk(disk) => {
+                let disk = disk.storage();
+                builder.durability(Durability::Batched(Duration::MAX)).wrap_storage(move |_| disk).memory()
+            }
         };
         self.database = Some(database.map_err(fault("opening"))?);
         Ok(())
@@ -111,6 +120,35 @@ impl Peer {
         self.database = None;
         self.open()?;
         Ok(true)
+    }
+
+    /// The power is cut. Whether a disk lost something that was not durable.
+    pub fn crash(&mut self) -> Result<bool, Fault> {
+        let lost = match &self.home {
+            Home::Disk(disk) => disk.cut().map_err(fault("a power cut"))?,
+            _ => false,
+        };
+        self.database = None;
+        Ok(lost)
+    }
+
+    /// Opens it again after a crash.
+    pub fn revive(&mut self) -> Result<(), Fault> {
+        self.open()
+    }
+
+    /// What a backup of the disk would hold, and what was acknowledged until now.
+    pub fn image(&self) -> Result<Option<(Disk, Vec<CommitId>)>, Fault> {
+        let Home::Disk(disk) = &self.home else { return Ok(None) };
+        Ok(Some((disk.image().map_err(fault("an image"))?, self.written.clone())))
+    }
+
+    /// A database on a disk that was made elsewhere: a copied device, or a restored one.
+    pub fn on(seed: u64, disk: Disk, written: Vec<CommitId>, now: u64) -> Result<Self, Fault> {
+        let mut peer = Self::new_at(seed, Home::Disk(disk), now);
+        peer.written = written;
+        peer.open()?;
+        Ok(peer)
     }
 
     /// Copies the folder at a quiet moment: a second database with the same keys. `None` in memory.

@@ -1,9 +1,11 @@
 //! A whole run, and what must hold at its end: everybody has everything and shows what the reference computes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use driftless::SpaceId;
 use driftless_core::commit::commit_id;
 
+use crate::mesh::{Mesh, Report};
 use crate::peer::{Fault, Home, Peer, fault};
 use crate::pieces;
 use crate::reference::{self, Expected};
@@ -22,6 +24,48 @@ pub fn run(seed: u64, steps: u64) -> Result<String, Fault> {
     settle(&mut world)?;
     check(&mut world)?;
     Ok(world.trace())
+}
+
+/// Runs databases that sync by themselves over bad lines. Says what happened, or what must not be.
+pub fn run_mesh(seed: u64, steps: u64) -> Result<Report, Fault> {
+    let mut mesh = Mesh::new(seed)?;
+    mesh.run(steps)?;
+    mesh.rest()?;
+    for (at, space) in mesh.spaces.into_iter().enumerate() {
+        let members: Vec<&Peer> = mesh
+            .members
+            .iter()
+            .filter(|member| at == 0 || member.inside)
+            .map(|member| &member.peer)
+            .collect();
+        let Some(first) = members.first() else { continue };
+        let mut bodies = BTreeMap::new();
+        for member in &members {
+            for commit in member.log(&space)? {
+                let id = commit_id(&commit.header);
+                bodies.extend(commit.body.map(|body| (id, body)));
+            }
+        }
+        let admitted = first.ids(&space)?;
+        let mut log = first.log(&space)?;
+        log.retain(|commit| admitted.contains(&commit_id(&commit.header)));
+        let expected = reference::expect(&log, &bodies, first.clock.now())?;
+        if !expected.not_admitted.is_empty() {
+            return Err(format!("in the log, and not admitted: {:?}", expected.not_admitted));
+        }
+        for (at, member) in members.iter().enumerate() {
+            agrees(member, &space, &expected).map_err(|fault| format!("member {at}: {fault}"))?;
+        }
+    }
+    let mut here = BTreeSet::new();
+    for space in &mesh.spaces {
+        here.extend(mesh.members.first().ok_or("nobody")?.peer.ids(space)?);
+    }
+    let mut lost = mesh.acknowledged.iter().filter(|commit| !here.contains(*commit));
+    if let Some(lost) = lost.find(|commit| !mesh.forgiven.contains(*commit)) {
+        return Err(format!("{lost} was acknowledged, and nobody has it"));
+    }
+    Ok(mesh.report())
 }
 
 /// All clocks agree, and everybody exchanges with everybody until nothing is new.
@@ -67,14 +111,14 @@ fn check(world: &mut World) -> Result<(), Fault> {
         if let Some(lost) = peer.written.iter().find(|commit| !here.contains(commit)) {
             return Err(format!("{lost} was acknowledged at {at} and is lost"));
         }
-        agrees(peer, &expected).map_err(|fault| format!("at {at}: {fault}"))?;
+        agrees(peer, &space, &expected).map_err(|fault| format!("at {at}: {fault}"))?;
         if peer.digest(&space)? != digest {
             return Err(format!("{at} has another digest: {digest:?}, {:?}", peer.digest(&space)?));
         }
         if peer.space(&space)?.rebuild().map_err(fault("a rebuild"))? != digest {
             return Err(format!("{at} folded from its log is another"));
         }
-        agrees(peer, &expected).map_err(|fault| format!("at {at}, folded again: {fault}"))?;
+        agrees(peer, &space, &expected).map_err(|fault| format!("at {at}, folded again: {fault}"))?;
     }
     let redundant = reference::redundant_parents(&log, &world.honest)?;
     if !redundant.is_empty() {
@@ -103,7 +147,7 @@ fn newcomers(world: &mut World, expected: &Expected) -> Result<(), Fault> {
         // Refused so far is what would have waited beyond the limit, and what lost the signature that vouches for it,
         // since frames were cut apart. The bundle as it was written has all of it.
         newcomer.import(&bundle)?;
-        agrees(&newcomer, expected).map_err(|fault| format!("at a newcomer: {fault}"))?;
+        agrees(&newcomer, &space, expected).map_err(|fault| format!("at a newcomer: {fault}"))?;
         if newcomer.digest(&space)? != world.peer(0)?.digest(&space)? {
             return Err("a newcomer has another digest".into());
         }
@@ -115,11 +159,9 @@ fn newcomers(world: &mut World, expected: &Expected) -> Result<(), Fault> {
 }
 
 /// A replica shows what the reference computes.
-fn agrees(peer: &Peer, expected: &Expected) -> Result<(), Fault> {
-    let space = peer.database()?.spaces().map_err(fault("spaces"))?.first().map(|space| space.id);
-    let space = space.ok_or("no space")?;
-    let status = peer.status(&space)?;
-    let documents = peer.documents(&space)?;
+fn agrees(peer: &Peer, space: &SpaceId, expected: &Expected) -> Result<(), Fault> {
+    let status = peer.status(space)?;
+    let documents = peer.documents(space)?;
     if documents != expected.documents {
         for (at, document) in &expected.documents {
             if documents.get(at) != Some(document) {

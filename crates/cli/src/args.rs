@@ -1,9 +1,17 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
+mod access;
+mod member;
+mod people;
+
 use std::path::PathBuf;
 
+pub(crate) use access::{AccessCommand, Policy};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
+pub(crate) use people::{KeyCommand, UserCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -46,6 +54,9 @@ pub(crate) struct Global {
     /// Act as this user instead of the default one
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) user: Option<String>,
+    /// The password of that user is the first line of this file; else it is in $DRIFTLESS_PASSWORD, or asked for
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Print JSON, one value per line; failures as JSON on standard error
     #[arg(long, global = true, overrides_with = "json")]
     pub(crate) json: bool,
@@ -76,11 +87,32 @@ pub(crate) struct OneDocument {
     pub(crate) id: String,
 }
 
+/// What to change of what a user wants.
+#[derive(Debug, Args)]
+pub(crate) struct Wishes {
+    /// Exchange it with peers at all
+    #[arg(long, value_name = "BOOL", requires = "space")]
+    pub(crate) enabled: Option<bool>,
+    /// Send what is committed at once, and stay connected for it
+    #[arg(long, value_name = "BOOL", requires = "space")]
+    pub(crate) on_commit: Option<bool>,
+    /// Exchange it every so many seconds, or `none`
+    #[arg(long, value_name = "SECONDS", requires = "space")]
+    pub(crate) interval: Option<String>,
+    /// Remember this with it; without a value, forget it. May be given several times
+    #[arg(long, value_name = "K=V", requires = "space")]
+    pub(crate) property: Vec<String>,
+    /// Track the space no more
+    #[arg(long, requires = "space", conflicts_with_all = ["enabled", "on_commit", "interval", "property"])]
+    pub(crate) remove: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create the database, with a user and a device key
     #[command(after_help = "EXAMPLES
   driftless init --name ann
+  driftless init --name ann --password
   driftless --dir /tmp/try init --json
   driftless --dir ~/restored init --from notes.backup
 
@@ -93,6 +125,9 @@ or at once with --original-is-gone.")]
         /// The name of the user; if left out, $USER, else `me`
         #[arg(long)]
         name: Option<String>,
+        /// Put a password before the keys of the user: from --password-file, else $DRIFTLESS_PASSWORD, else a prompt
+        #[arg(long, conflicts_with = "from")]
+        password: bool,
         /// Make it from a file that `driftless backup` wrote, with its users and keys
         #[arg(long, value_name = "FILE", conflicts_with = "name")]
         from: Option<PathBuf>,
@@ -188,18 +223,28 @@ changes fields.")]
         to: Option<String>,
     },
 
-    /// Say why a document is, or is not, here or at a peer
+    /// Say why a document is, or is not, here or at a peer; or why a key may do what it may
     #[command(after_help = "EXAMPLES
   driftless explain world subdivisions FI-18
   driftless explain world subdivisions FI-18 --peer p_abcd2345 --json
+  driftless explain world --key a_abcd2345
 
 Each line is a step of the decision; `!!` marks those that stand in the way, and the end says what to do about the first.")]
     Explain {
-        #[command(flatten)]
-        document: OneDocument,
+        /// A space: its id, a prefix of it, or its local name
+        space: String,
+        /// The collection
+        #[arg(required_unless_present = "key", requires = "id")]
+        collection: Option<String>,
+        /// The id of the document: a word, an integer, a quoted string, or a list of these as JSON
+        #[arg(allow_negative_numbers = true)]
+        id: Option<String>,
         /// Also at this peer: its id, or the first 8 or more characters
         #[arg(long)]
         peer: Option<String>,
+        /// A key instead of a document: an author id or a prefix of it, or the name of a user here
+        #[arg(long, conflicts_with_all = ["collection", "peer"])]
+        key: Option<String>,
     },
 
     /// Change fields of a document with operators
@@ -305,6 +350,24 @@ With --json, a line of kind `ready` follows the first result.")]
     )]
     Index(IndexCommand),
 
+    /// Say what you want of a space: whether, when and how often it is exchanged with peers
+    #[command(after_help = "EXAMPLES
+  driftless prefs
+  driftless prefs notes
+  driftless prefs notes --on-commit false --interval 60
+  driftless prefs notes --enabled false
+  driftless prefs notes --property colour=blue --json
+
+Several users of one database may want different things: the smallest interval of all of them is used, and a commit is sent
+at once if one of them wants that. Where none wants a space exchanged it is not. A space that nobody said anything about is
+exchanged at each commit and every 300 seconds. `driftless status` says what happened.")]
+    Prefs {
+        /// A space: its id, a prefix of it, or its local name; if left out, all that you track
+        space: Option<String>,
+        #[command(flatten)]
+        wishes: Wishes,
+    },
+
     /// Print the history of a space or of a document, the newest commit first
     #[command(after_help = "EXAMPLES
   driftless log world --limit 10
@@ -332,41 +395,16 @@ With --json, a line of kind `ready` follows the first result.")]
         space: String,
     },
 
-    /// Give somebody a permission in a space
-    #[command(after_help = "EXAMPLES
-  driftless grant notes a_abcd... write
-  driftless grant notes '*' read
-  driftless grant notes a_abcd... admin:20
+    #[command(flatten)]
+    Member(MemberCommand),
 
-A strength after the colon says how far the key's own statements reach: smaller is stronger, and only the stronger act on
-the weaker. If left out, an admin gets 10 and a writer 100.")]
-    Grant {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// An author id, `*` for anyone, or a space id for the keys that it lets in
-        subject: String,
-        /// `read`, `write` or `admin`; the last two with a strength, if you like: `write:5`
-        permission: String,
-    },
-
-    /// Take a permission away; what the subject wrote until now stays
-    #[command(after_help = "EXAMPLES
-  driftless revoke notes a_abcd...
-  driftless revoke notes '*'")]
-    Revoke {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// An author id, `*` for anyone, or a space id for the keys that it lets in
-        subject: String,
-    },
-
-    /// Print who may do what in a space
-    #[command(after_help = "EXAMPLES
-  driftless members notes")]
-    Members {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-    },
+    /// Try the rules of a space
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless policy test notes cases.json"
+    )]
+    Policy(PolicyCommand),
 
     /// Print what is applied, waiting, without effect or refused, and why
     #[command(after_help = "EXAMPLES
@@ -376,6 +414,27 @@ the weaker. If left out, an admin gets 10 and a writer 100.")]
         /// Only this space
         space: Option<String>,
     },
+
+    /// Users of this database: create, list, show, password, identity
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless user create ben --password
+  driftless --user ben insert notes shopping '{\"title\": \"Bread\"}'
+
+Several users share one database. Commands act as the default user, or as the one that --user names; commands that sign
+ask for the password of a user who has one. Documents are not encrypted: who may read the files can read them."
+    )]
+    User(UserCommand),
+
+    /// Keys of the user: new, list, default, export, import, revoke
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless key list
+  driftless key new --default"
+    )]
+    Key(KeyCommand),
 
     /// Look at what may be wrong with this database, and put right what can be
     #[command(after_help = "EXAMPLES
@@ -437,7 +496,7 @@ have the database open for writing; all spaces are repaired.")]
   driftless --dir ~/restored init --from notes-2026-05-01.backup
 
 The file is a database as of one moment; it appears whole or not at all, and one that is there is never replaced. It
-holds the keys of all users, unencrypted. To restore it, make a database from it as above, or copy it into an empty
+holds the keys of all users, unencrypted unless they have a password. To restore it, make a database from it as above, or copy it into an empty
 folder under the name driftless.sqlite.")]
     Backup {
         /// The new file
@@ -519,20 +578,28 @@ A join that was cut off goes on where it was when it is run again.")]
         name: Option<String>,
     },
 
+    #[command(flatten)]
+    Access(AccessCommand),
+
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES
   driftless sync
   driftless sync notes --once
   driftless sync notes --peer http://192.0.2.7:7477
+  driftless sync --pull
 
 Without SPACE it exchanges all spaces of all known peers. With --peer and an address, that peer is known from then on.
-It fails if a space could be exchanged with nobody.")]
+It fails if a space could be exchanged with nobody. With --pull it fetches what came to the peer since the last pull, in
+one round trip, and sends nothing; the first time, and after a peer was restored from a copy, it exchanges.")]
     Sync {
         /// Only this space: its id, a prefix of it, or its local name
         space: Option<String>,
         /// Only with this peer: its address, its id, or the first 8 or more characters of that
         #[arg(long, value_name = "ADDR|PEER")]
         peer: Option<String>,
+        /// Only fetch what is new there since the last time
+        #[arg(long)]
+        pull: bool,
         /// One exchange, then end: what it also does without; `driftless serve` stays connected
         #[arg(long)]
         once: bool,
@@ -712,55 +779,4 @@ pub(crate) enum Format {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn each(command: &clap::Command, check: &mut impl FnMut(&clap::Command)) {
-        check(command);
-        command.get_subcommands().for_each(|below| each(below, check));
-    }
-
-    #[test]
-    fn every_command_says_what_it_does_and_shows_an_example() {
-        Arguments::command().debug_assert();
-        each(&Arguments::command(), &mut |command| {
-            let name = command.get_name();
-            assert!(command.get_about().is_some(), "{name} has no sentence");
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("EXAMPLES\n"), "{name} has no example");
-        });
-    }
-
-    /// Words as a shell splits them, as far as examples go: spaces, single quotes, a comment, a pipe, a redirection.
-    fn words(line: &str) -> Vec<String> {
-        let mut words = vec![String::new()];
-        let mut quoted = false;
-        for character in line.chars() {
-            match character {
-                '\'' => quoted = !quoted,
-                '#' | '|' | '>' if !quoted => break,
-                ' ' if !quoted => words.push(String::new()),
-                _ => words.last_mut().unwrap().push(character),
-            }
-        }
-        words.retain(|word| !word.is_empty());
-        words
-    }
-
-    #[test]
-    fn every_example_can_be_typed() {
-        each(&Arguments::command(), &mut |command| {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples = help.lines().filter(|line| line.starts_with("  driftless "));
-            for line in examples {
-                // Reading the arguments without an error is what counts; a global `--json` must never get in the way.
-                for words in [words(line), [words(line), vec!["--json".to_owned()]].concat()] {
-                    let parsed = Arguments::try_parse_from(&words);
-                    assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
-                }
-            }
-        });
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
-use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, SpaceId};
+use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -93,6 +93,26 @@ pub(crate) struct Change<'d> {
 }
 
 #[derive(Serialize)]
+pub(crate) struct Preferences {
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    /// Whether this user said anything.
+    pub(crate) tracked: bool,
+    pub(crate) enabled: bool,
+    pub(crate) on_commit: bool,
+    pub(crate) interval: Option<u64>,
+    pub(crate) properties: std::collections::BTreeMap<String, String>,
+    /// What all users of the database together want; null if it is not exchanged.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Wanted {
+    pub(crate) on_commit: bool,
+    pub(crate) interval: Option<u64>,
+}
+
+#[derive(Serialize)]
 pub(crate) struct Index {
     pub(crate) space: SpaceId,
     pub(crate) collection: String,
@@ -136,13 +156,45 @@ impl From<driftless::Digest> for Digest {
     }
 }
 
-/// After `grant` and `revoke`; `permission` is null after `revoke`.
+/// After `grant` and `revoke`; a permission is null where there is none. `commit` is null after `--dry-run`. `kept` is null
+/// where nothing was taken away; `lost` counts commits that do not count any more. `exchanged` is null where this space was
+/// never exchanged with anybody.
 #[derive(Serialize)]
 pub(crate) struct Granted {
     pub(crate) space: SpaceId,
     pub(crate) subject: String,
+    pub(crate) present: Option<String>,
     pub(crate) permission: Option<String>,
+    pub(crate) commit: Option<CommitId>,
+    pub(crate) kept: Option<Vec<Kept>>,
+    pub(crate) lost: Vec<Loss>,
+    pub(crate) late: Option<Late>,
+    pub(crate) exchanged: Option<u64>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A commit that stays, and how many of its author's stay with it.
+#[derive(Serialize)]
+pub(crate) struct Kept {
+    pub(crate) author: AuthorId,
     pub(crate) commit: CommitId,
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) commits: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Loss {
+    pub(crate) author: AuthorId,
+    pub(crate) commits: u64,
+}
+
+/// Commits of the subject that came only after `since`, and say that they are from `written` on.
+#[derive(Serialize)]
+pub(crate) struct Late {
+    pub(crate) commits: u64,
+    pub(crate) written: u64,
+    pub(crate) since: u64,
 }
 
 /// Somebody whom the rules name.
@@ -151,6 +203,52 @@ pub(crate) struct Member {
     pub(crate) subject: String,
     pub(crate) permission: String,
     pub(crate) you: bool,
+}
+
+/// What somebody may do now: `permission` is null where it is nothing, `as_anyone` where no statement that counts names the
+/// key. Of several in `decided_by` the weakest holds.
+#[derive(Serialize)]
+pub(crate) struct Effective {
+    pub(crate) subject: String,
+    pub(crate) permission: Option<String>,
+    pub(crate) as_anyone: bool,
+    pub(crate) you: bool,
+    pub(crate) decided_by: Vec<Ruling>,
+    pub(crate) void: Vec<Ruling>,
+}
+
+/// A statement: `about` is the key, `*` or a space, `kind` is `genesis`, `grant`, `invite` or `enrolment`; `through` is the
+/// space that lets an enrolled key in, or null; `void` says why it does not count, or is null.
+#[derive(Serialize)]
+pub(crate) struct Ruling {
+    pub(crate) commit: CommitId,
+    pub(crate) author: AuthorId,
+    pub(crate) time: u64,
+    pub(crate) permission: Option<String>,
+    pub(crate) about: String,
+    pub(crate) kind: &'static str,
+    pub(crate) through: Option<SpaceId>,
+    pub(crate) void: Option<String>,
+}
+
+impl From<driftless::Ruling> for Ruling {
+    fn from(ruling: driftless::Ruling) -> Self {
+        let driftless::Ruling { commit, author, time, permission, about, kind, through, void } = ruling;
+        let permission = permission.map(|permission| permission.to_string());
+        Self { commit, author, time: time.ms(), permission, about: about.to_string(), kind, through, void }
+    }
+}
+
+/// One case of `policy test`, numbered from 1. `found` and `expected` are `allowed`, `refused` or `void`.
+#[derive(Serialize)]
+pub(crate) struct Case {
+    pub(crate) case: usize,
+    pub(crate) who: String,
+    pub(crate) does: String,
+    pub(crate) expected: &'static str,
+    pub(crate) found: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) because: String,
 }
 
 /// `ok` is true when nothing is held, void, wanted, refused or forked. `copied` is null unless another copy of this
@@ -167,6 +265,8 @@ pub(crate) struct Status {
     /// Null unless the database was made from a backup.
     pub(crate) restored: Option<Restored>,
     pub(crate) lost: Vec<Lost>,
+    /// Requests for access that wait for an admin.
+    pub(crate) requests: u64,
 }
 
 /// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.
@@ -308,13 +408,74 @@ impl From<driftless::Fork> for Fork {
     }
 }
 
-/// What another copy of this database has written under the same key.
+/// What another copy of this database has written under a key of a user.
 #[derive(Serialize)]
 pub(crate) struct Copied {
+    pub(crate) author: AuthorId,
     pub(crate) space: SpaceId,
     pub(crate) seq: u64,
     pub(crate) commit: CommitId,
     pub(crate) since: u64,
+}
+
+/// A user of this database. `id` and `identity` are null before there is an identity; the default key is the first.
+#[derive(Serialize)]
+pub(crate) struct User {
+    pub(crate) user: String,
+    pub(crate) password: bool,
+    pub(crate) default: bool,
+    pub(crate) id: Option<UserId>,
+    pub(crate) identity: Option<SpaceId>,
+    pub(crate) keys: Vec<Key>,
+}
+
+impl From<driftless::UserSummary> for User {
+    fn from(user: driftless::UserSummary) -> Self {
+        Self {
+            id: user.id(),
+            user: user.name,
+            password: user.has_password,
+            default: user.is_default,
+            identity: user.identity,
+            keys: user.keys.into_iter().map(Key::from).collect(),
+        }
+    }
+}
+
+/// A key of a user; `state` is `active`, `former` or `revoked`.
+#[derive(Serialize)]
+pub(crate) struct Key {
+    pub(crate) key: AuthorId,
+    pub(crate) state: &'static str,
+    pub(crate) default: bool,
+}
+
+impl From<driftless::KeySummary> for Key {
+    fn from(key: driftless::KeySummary) -> Self {
+        let state = match key.state {
+            driftless::KeyState::Active => "active",
+            driftless::KeyState::Former => "former",
+            driftless::KeyState::Revoked => "revoked",
+        };
+        Self { key: key.author, state, default: key.is_default }
+    }
+}
+
+/// `password`: whether the text opens only with one.
+#[derive(Serialize)]
+pub(crate) struct KeyText {
+    pub(crate) key: AuthorId,
+    pub(crate) password: bool,
+    pub(crate) text: String,
+}
+
+/// `expires` is null when the ticket does not; it can be used once.
+#[derive(Serialize)]
+pub(crate) struct DeviceTicket {
+    pub(crate) ticket: String,
+    pub(crate) space: SpaceId,
+    pub(crate) expires: Option<u64>,
+    pub(crate) addresses: Vec<String>,
 }
 
 /// One thing that `doctor` looked at; `fix` is null where nothing is to be done, `fixed` says that it was done now.
@@ -444,6 +605,66 @@ pub(crate) struct Joined {
     pub(crate) exchange: Synced,
 }
 
+/// What becomes of requests for access: `reject`, `queue`, or `approve:` and a permission. `commit` is null unless it was
+/// changed now.
+#[derive(Serialize)]
+pub(crate) struct Policy {
+    pub(crate) space: SpaceId,
+    pub(crate) bootstrap: String,
+    pub(crate) commit: Option<CommitId>,
+}
+
+/// After `request` where an admin decides; `state` is `queued`.
+#[derive(Serialize)]
+pub(crate) struct Queued {
+    pub(crate) state: &'static str,
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceId,
+    pub(crate) permission: String,
+}
+
+/// After `request` where access is there; `state` is `joined`, `permission` what you have.
+#[derive(Serialize)]
+pub(crate) struct Admitted {
+    pub(crate) state: &'static str,
+    pub(crate) permission: String,
+    #[serde(flatten)]
+    pub(crate) joined: Joined,
+}
+
+/// One that waits. `name` is what the space is called here; `source` is null where the transport does not know it.
+#[derive(Serialize)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    pub(crate) author: AuthorId,
+    pub(crate) permission: String,
+    pub(crate) note: String,
+    pub(crate) time: u64,
+    pub(crate) peer: PeerId,
+    pub(crate) source: Option<String>,
+}
+
+/// After `approve`, with what was granted, and `reject`, with null for both of the last; after `approve` `commit` is null
+/// if the key had as much already.
+#[derive(Serialize)]
+pub(crate) struct Answered {
+    pub(crate) id: RequestId,
+    pub(crate) space: SpaceId,
+    pub(crate) author: AuthorId,
+    pub(crate) permission: Option<String>,
+    pub(crate) commit: Option<CommitId>,
+}
+
+/// A space that a peer lets us read; `here` if this database has it.
+#[derive(Serialize)]
+pub(crate) struct Discovered {
+    pub(crate) space: SpaceId,
+    pub(crate) name: String,
+    pub(crate) here: bool,
+}
+
 /// One exchange of one space with one peer.
 #[derive(Serialize)]
 pub(crate) struct Synced {
@@ -485,6 +706,26 @@ impl From<driftless::Synced> for Synced {
             signatures: moved.signatures,
             settled,
         }
+    }
+}
+
+/// One pull of one space from one peer: as an exchange, and where the next one goes on.
+#[derive(Serialize)]
+pub(crate) struct Pulled {
+    #[serde(flatten)]
+    pub(crate) exchange: Synced,
+    /// Both sides compared what they have, because there was no place in the peer's log to go on from.
+    pub(crate) reconciled: bool,
+    /// Null if the page could not be taken whole.
+    pub(crate) cursor: Option<String>,
+}
+
+impl From<driftless::Pulled> for Pulled {
+    fn from(pulled: driftless::Pulled) -> Self {
+        let driftless::Pulled { space, peer, moved, traffic, reconciled, settled, cursor, wanted: _ } =
+            pulled;
+        let exchange = driftless::Synced { space, peer, moved, traffic, settled }.into();
+        Self { exchange, reconciled, cursor: cursor.map(|cursor| cursor.to_string()) }
     }
 }
 

@@ -127,7 +127,8 @@ impl From<driftless::Error> for Failure {
 fn exit_of(code: &str) -> Exit {
     match code {
         "not_found" => Exit::NotFound,
-        "not_permitted" | "not_open" | "author_forked" => Exit::Refused,
+        "not_permitted" | "not_open" | "queue_full" | "author_forked" | "login_failed" | "login_needed"
+        | "too_many_attempts" => Exit::Refused,
         "invalid" | "invalid_filter" | "invalid_operators" | "ambiguous" => Exit::Invalid,
         "peer_unreachable" => Exit::Unreachable,
         "locked" | "newer_version" | "damaged" | "poisoned" | "restored" | "chain_lost" => Exit::Store,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use driftless::{
-    Address, At, AuthorId, DocumentId, Filter, Map, Operator, Permission, Space, SpaceId, Strength, Subject,
-    Ticket, Value,
+    Address, At, AuthorId, Bootstrap, DocumentId, Filter, Map, Operator, Permission, RequestId, Space,
+    Strength, Subject, Ticket, Value,
 };
 
 use crate::failure::Failure;
@@ -116,18 +116,31 @@ fn time(word: &str) -> Option<u64> {
     Some((days * 86_400 + second) * 1000 + 999)
 }
 
-/// An author id, `*` for anyone, or a space id for the keys that it lets in.
-pub(crate) fn subject(word: &str) -> Result<Subject, Failure> {
+/// Whom a word names: an author id or a prefix of it, the name of a user here, `*` for anyone, or a space id for the keys
+/// that it lets in.
+pub(crate) fn subject(space: &Space, word: &str) -> Result<Subject, Failure> {
+    space.find_subject(word).map_err(invalid_subject)
+}
+
+/// One key: an author id or a prefix of it, or the name of a user here.
+pub(crate) fn key(space: &Space, word: &str) -> Result<AuthorId, Failure> {
     if word == "*" {
-        return Ok(Subject::Anyone);
+        let hint = "name one key; `driftless members SPACE --effective` shows those that are known";
+        return Err(Failure::invalid("invalid_subject", "`*` is anyone, and no key", hint));
     }
-    if let Ok(space) = word.parse::<SpaceId>() {
-        return Ok(Subject::Space(space));
+    space.find_key(word).map_err(invalid_subject)
+}
+
+fn invalid_subject(error: driftless::Error) -> Failure {
+    match error.code() {
+        "not_found" => Failure::invalid("invalid_subject", &error, error.hint()),
+        _ => error.into(),
     }
-    word.parse::<AuthorId>().map(Subject::Key).map_err(|error| {
-        let hint = "a subject is an author id, which `driftless status` shows its owner, '*' for anyone, or a space id";
-        Failure::invalid("invalid_subject", error, hint)
-    })
+}
+
+/// A permission, or `none`.
+pub(crate) fn permission_or_none(word: &str) -> Result<Option<Permission>, Failure> {
+    if word == "none" { Ok(None) } else { permission(word).map(Some) }
 }
 
 /// `read`, `write` or `admin`; the last two may carry a strength, `write:5`.
@@ -147,6 +160,27 @@ pub(crate) fn permission(word: &str) -> Result<Permission, Failure> {
             Err(Failure::invalid("invalid_permission", format!("`{word}` is not a permission"), hint))
         }
     }
+}
+
+/// `reject`, `queue`, or `approve:` and a permission.
+pub(crate) fn bootstrap(word: &str) -> Result<Bootstrap, Failure> {
+    match (word, word.strip_prefix("approve:")) {
+        ("reject", _) => Ok(Bootstrap::Reject),
+        ("queue", _) => Ok(Bootstrap::Queue),
+        (_, Some(most)) => permission(most).map(Bootstrap::Approve),
+        _ => {
+            let hint = "`reject`, `queue`, or `approve:` and a permission, such as `approve:write:100`";
+            Err(Failure::invalid("invalid_policy", format!("`{word}` is not a bootstrap policy"), hint))
+        }
+    }
+}
+
+/// The id of a request, whole.
+pub(crate) fn request(word: &str) -> Result<RequestId, Failure> {
+    word.parse().map_err(|error| {
+        let hint = "`driftless requests` prints the ids; copy the whole of it";
+        Failure::invalid("invalid_request", error, hint)
+    })
 }
 
 /// `45s`, `30m`, `12h`, `2d` or `1w`.

@@ -6,6 +6,8 @@ mod contract;
 
 mod args;
 
+mod secret;
+
 mod terminal;
 
 mod output;

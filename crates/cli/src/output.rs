@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
-use driftless::{Document, DocumentId, Permission, Strength, Subject};
+use driftless::{Bootstrap, Document, DocumentId, Permission, Subject};
 use serde::Serialize;
 
 pub(crate) use driftless::utc as time_text;
@@ -237,23 +237,23 @@ pub(crate) fn id_text(id: &DocumentId) -> String {
     }
 }
 
-/// `read`, `write`, `write:5`: as `grant` reads it.
+/// `read`, `write:5`: as `grant` reads it.
 pub(crate) fn permission_text(permission: Permission) -> String {
-    let with = |word: &str, Strength(strength): Strength| format!("{word}:{strength}");
-    match permission {
-        Permission::Read => "read".to_owned(),
-        Permission::Write(strength) => with("write", strength),
-        Permission::Admin(strength) => with("admin", strength),
+    permission.to_string()
+}
+
+/// As `policy` reads it.
+pub(crate) fn bootstrap_text(policy: Bootstrap) -> String {
+    match policy {
+        Bootstrap::Reject => "reject".to_owned(),
+        Bootstrap::Queue => "queue".to_owned(),
+        Bootstrap::Approve(most) => format!("approve:{}", permission_text(most)),
     }
 }
 
 /// An author id, `*` or a space id: as `grant` reads it.
 pub(crate) fn subject_text(subject: &Subject) -> String {
-    match subject {
-        Subject::Key(author) => author.to_string(),
-        Subject::Anyone => "*".to_owned(),
-        Subject::Space(space) => space.to_string(),
-    }
+    subject.to_string()
 }
 
 /// `5127` as `5,127`.

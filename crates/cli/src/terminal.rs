@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::secret::{Own, Secrets};
 
 // Bytes of one argument from a file or from standard input. A document is smaller; the rest is spacing.
 const MAX_ARGUMENT: u64 = 64 * 1024 * 1024;
@@ -18,6 +19,7 @@ pub(crate) struct Terminal {
     pub(crate) stdout: Box<dyn Write + Send>,
     pub(crate) stderr: Box<dyn Write + Send>,
     pub(crate) input: Input,
+    pub(crate) secrets: Box<dyn Secrets>,
     pub(crate) looks: Looks,
 }
 
@@ -45,7 +47,8 @@ impl Terminal {
     pub(crate) fn own() -> Self {
         // Relative paths stay as they are.
         let input = Input::new(Box::new(io::stdin()), PathBuf::new());
-        Self { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()), input, looks: Looks::own() }
+        let (stdout, stderr) = (Box::new(io::stdout()), Box::new(io::stderr()));
+        Self { stdout, stderr, input, secrets: Box::new(Own), looks: Looks::own() }
     }
 }
 

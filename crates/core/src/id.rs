@@ -1,7 +1,7 @@
 //! The ids of things: hashes and public keys, and their text form for people.
 //!
 //! Text is one letter for the kind, `_`, and 52 characters of lower-case base32 (RFC 4648 without padding):
-//! `s_…` a space, `c_…` a commit, `a_…` an author, `p_…` a peer, `u_…` a user. Eight characters of it are a usable prefix.
+//! `s_…` a space, `c_…` a commit, `a_…` an author, `p_…` a peer, `u_…` a user, `r_…` a request. Eight characters of it are a usable prefix.
 
 use std::fmt;
 use std::str::FromStr;
@@ -120,6 +120,10 @@ id!(
 id!(
     /// A person or service: the id of the user's identity space.
     UserId, "u", "a user id"
+);
+id!(
+    /// A request for access: the hash of what would be granted to whom.
+    RequestId, "r", "a request id"
 );
 
 impl From<CommitId> for SpaceId {

@@ -95,6 +95,13 @@ pub const MAX_FILTER: usize = 64 * 1024;
 pub const MAX_AGREED: usize = 4;
 /// Summaries that one side may send after its first, per space and session: an honest one needs three.
 pub const MAX_SLOT_SUMMARIES: u32 = 8;
+/// Nodes looked at for one peer before other work has its turn: some milliseconds where each is a row of a file.
+pub const WALK_STEP: usize = 1024;
+/// How often one peer may have the whole of a space looked through in one connection, in all that it says: an honest one
+/// needs the difference twice. After that it is sent everything in order, which needs no look.
+pub const MAX_WALKS: u64 = 8;
+/// How often one side may open the same space in one connection; each costs the other a summary.
+pub const MAX_REOPENS: u32 = 32;
 /// Bytes of frames in one page of a pull: few round trips, and little to send again after a lost connection. One frame
 /// may be larger.
 pub const MAX_PAGE: usize = 512 * 1024;
@@ -102,6 +109,21 @@ pub const MAX_PAGE: usize = 512 * 1024;
 pub const MAX_PAGE_FRAMES: usize = 64;
 /// Pulls of one side at once: each may be answered by a largest frame, which waits at whoever is itself sending.
 pub const MAX_PULLS: usize = 4;
+/// Bytes of the note of a request for access: what a stranger may write into the queue of an admin.
+pub const MAX_NOTE: usize = 4 * 1024;
+/// Requests for access and questions for spaces in one session: each costs a look at the rules.
+pub const MAX_ASKED: u64 = 1024;
+/// Those of one side that wait for their answers.
+pub const MAX_ASKED_AT_ONCE: usize = 4;
+/// Spaces in one page of a discovery: 75 KiB of names.
+pub const MAX_FOUND: usize = 256;
+
+/// Spaces that the users of one database track together: all are read to know what is wanted of one.
+pub const MAX_PREFERENCES: usize = 100_000;
+/// Properties of a tracked space.
+pub const MAX_PROPERTIES: usize = 64;
+/// Bytes of the name, and of the value, of a property.
+pub const MAX_PROPERTY: usize = 4 * 1024;
 
 // The limits below are those of `sync_doc`, which speaks another protocol's bytes.
 

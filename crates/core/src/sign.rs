@@ -36,6 +36,12 @@ pub enum Domain {
     SessionSalt,
     /// The checksum of a pack of cold commits, at rest.
     Pack,
+    /// The id of a request for access: space, key and permission.
+    Request,
+    /// What stands beside secrets that a password seals.
+    KeySeal,
+    /// The checksum of a key as text.
+    KeyText,
 }
 
 impl Domain {
@@ -54,6 +60,9 @@ impl Domain {
             Self::Refused => b"driftless/refused/1\0",
             Self::SessionSalt => b"driftless/session-salt/1\0",
             Self::Pack => b"driftless/pack/1\0",
+            Self::Request => b"driftless/request/1\0",
+            Self::KeySeal => b"driftless/key-seal/1\0",
+            Self::KeyText => b"driftless/key-text/1\0",
         }
     }
 

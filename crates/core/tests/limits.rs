@@ -12,11 +12,11 @@ use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::*;
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::query::Sort;
-use driftless_core::reconcile::{self, Clock, Detail, Entry, Summary};
-use driftless_core::rules::{self, RuleOperator, Shown, Subject};
+use driftless_core::reconcile::{self, Clock, Detail, Entry, Heard, Summary};
+use driftless_core::rules::{self, Permission, RuleOperator, Shown, Subject};
 use driftless_core::session::{
-    Ask, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot, Surveyed, Verdict, numbered,
-    take_number,
+    AccessRequest, Ask, Discovered, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot,
+    Surveyed, Verdict, numbered, take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 use driftless_core::sketch::{Cell, Sketch};
@@ -270,6 +270,17 @@ fn messages() {
         );
         want
     });
+    let (space, author, permission) = (SpaceId([9; 32]), AuthorId([7; 32]), Permission::Read);
+    holds("MAX_NOTE", MAX_NOTE, |n| {
+        let request = AccessRequest { space, author, permission, note: "n".repeat(n) };
+        taken(Message::Request { number: 0, request })
+    });
+    let found = |n: usize, spaces| {
+        let found = Discovered { space, name: "n".repeat(n) };
+        taken(Message::Found { number: 0, spaces: vec![found; spaces], more: false })
+    };
+    holds("MAX_SPACE_NAME of a space that was found", MAX_SPACE_NAME, |n| found(n, 1));
+    holds("MAX_FOUND", MAX_FOUND, |n| found(1, n));
     // A code is a word of at most 64 bytes, a message at most 8 lists deep.
     holds("a code", 64, |n| taken(Message::Decline { slot: 0, reason: "a".repeat(n), retry_after_ms: 1 }));
 }
@@ -332,6 +343,9 @@ impl Listener {
                     );
                 }
                 Output::Ask(Ask::Read { slot }) => self.reads.push(slot),
+                Output::Ask(Ask::Want { slot, again: Some(_), .. }) => {
+                    self.session.handle_heard(slot, Heard { answer: None, ready: true });
+                }
                 _ => {}
             }
         }
@@ -368,6 +382,17 @@ fn slots_and_openings() {
     holds("MAX_OPENS", MAX_OPENS, |n| {
         let mut listener = Listener::new();
         (0..n).map(|n| listener.open(n, false)).last().unwrap().is_ok()
+    });
+    holds("MAX_REOPENS", MAX_REOPENS as usize, |n| {
+        let mut listener = Listener::new();
+        let space = SpaceId([7; 32]);
+        let open = |slot| Message::Open { slot, space, invite: None, summary: Summary::default() };
+        let heard = (0..n).map(|n| {
+            let heard = listener.say(&open(2 * n as Slot));
+            listener.drain(false);
+            heard
+        });
+        heard.last().unwrap().is_ok()
     });
 }
 

@@ -12,6 +12,8 @@ use graphs::Graph;
 use proptest::prelude::*;
 
 const SPACE: SpaceId = SpaceId([5; 32]);
+// So few nodes are looked at before something else has its turn that every summary takes many turns.
+const STEP: usize = 3;
 
 struct Side {
     host: GraphHost<Graph>,
@@ -65,6 +67,7 @@ impl World {
         let [left, right] = graphs;
         let side = |role, graph| {
             let mut host = GraphHost::new();
+            host.set_step(STEP);
             host.insert(SPACE, graph);
             Side {
                 host,
@@ -92,6 +95,7 @@ impl World {
             let graph = side.host.remove(&SPACE).unwrap();
             let agreed = side.host.agreed().clone();
             side.host = GraphHost::new();
+            side.host.set_step(STEP);
             side.host.insert(SPACE, graph);
             if known {
                 side.host.restore(agreed);
@@ -186,6 +190,7 @@ proptest! {
             if sessions == 2 && reset {
                 // One side loses everything, also what it knows of the other.
                 world.sides[1].host = GraphHost::new();
+                world.sides[1].host.set_step(STEP);
                 world.sides[1].host.insert(SPACE, Graph::new(named));
                 world.sides[1].acknowledged.clear();
                 continue;

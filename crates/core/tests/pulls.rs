@@ -52,7 +52,7 @@ impl Side {
                     messages.push(bytes);
                 }
                 Output::Event(event) => self.events.push(event),
-                Output::Ask(Ask::Feed { request, space, keys, cursor: from, budget }) => {
+                Output::Ask(Ask::Feed { request, space, keys, cursor: from, budget, .. }) => {
                     self.budgets.push(budget);
                     assert_eq!(keys.len(), 1);
                     let from = from.map_or(0, |cursor| cursor.at);
@@ -171,7 +171,8 @@ fn a_peer_that_asks_for_too_much_at_once_or_twice_with_one_number_is_cut_off() {
         sides[1].answers = false;
         let mut done = Ok(());
         for at in 0..MAX_PULLS + over {
-            let pull = Message::Pull { request: at as u64 * 7, space: A, cursor: None, budget: 1 };
+            let (request, wanted) = (at as u64 * 7, Vec::new());
+            let pull = Message::Pull { request, space: A, cursor: None, budget: 1, wanted };
             done = done.and(sides[1].session.handle_frame(&numbered(2 + at, &pull)));
             sides[1].work();
         }
@@ -180,7 +181,8 @@ fn a_peer_that_asks_for_too_much_at_once_or_twice_with_one_number_is_cut_off() {
     for second in [4, 5, 6] {
         let mut sides = pair();
         run(&mut sides).unwrap();
-        let pull = |request| Message::Pull { request, space: A, cursor: None, budget: 1 };
+        let wanted = Vec::new;
+        let pull = |request| Message::Pull { request, space: A, cursor: None, budget: 1, wanted: wanted() };
         sides[1].session.handle_frame(&numbered(2, &pull(5))).unwrap();
         sides[1].work();
         assert_eq!(sides[1].session.handle_frame(&numbered(3, &pull(second))).is_ok(), second > 5);

@@ -206,3 +206,33 @@ proptest! {
         prop_assert_eq!((outcome.messages, outcome.sent, outcome.rounds), (2, [0, 0], 0));
     }
 }
+
+#[test]
+fn what_is_too_much_for_a_filter_is_sent_and_what_lies_below_is_not() {
+    const COMMON: u64 = 70_000;
+    const NEW: u64 = 60_000;
+    let id = |at: u64, side: u8| {
+        let mut id = [side; 32];
+        id[..8].copy_from_slice(&at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        id
+    };
+    let mut common = Graph::new(false);
+    (0..COMMON).for_each(|at| common.write(id(at, 0), 0));
+    let mut graphs = [common.clone(), common];
+    for (graph, side) in graphs.iter_mut().zip(1..) {
+        (COMMON..COMMON + NEW).for_each(|at| graph.write(id(at, side), 0));
+    }
+    let mut sides = [0, 1].map(|_| Reconciler::new(Salt::new(&[b"much"]), Vec::new()));
+    let mut said = Some(sides[0].offer(&graphs[0], graphs[0].digest()).unwrap());
+    let mut messages = 0;
+    while let Some(summary) = said.take() {
+        let at = 1 - messages % 2;
+        said = sides[at].hear(&graphs[at], graphs[at].digest(), &summary, messages == 0).unwrap().answer;
+        messages += 1;
+    }
+    for (side, graph) in sides.iter_mut().zip(&graphs) {
+        let first = side.plan().peek(graph.len()).unwrap();
+        // The mark farthest back that both have stands 65,535 nodes below the head.
+        assert_eq!(first, COMMON + NEW - 65_535 + 1);
+    }
+}

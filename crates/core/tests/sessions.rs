@@ -40,6 +40,7 @@ impl Clone for Host {
     // What a database keeps when its connections end.
     fn clone(&self) -> Self {
         let mut graphs = GraphHost::new();
+        graphs.set_step(5);
         for space in self.spaces() {
             let graph = self.graphs.graph(&space).unwrap();
             graphs.insert(space, Graph { received: Vec::new(), ..graph.clone() });
@@ -56,6 +57,7 @@ impl Host {
 
     fn padded(padding: usize, numbers: impl IntoIterator<Item = u32>) -> Self {
         let mut host = Self { padding, ..Self::default() };
+        host.graphs.set_step(5);
         host.write(A, numbers);
         host
     }
@@ -640,5 +642,57 @@ fn bytes_that_are_cut_changed_or_unknown_are_an_error_or_a_message_never_a_panic
     }
     for bytes in [&[][..], &[0x80], &[0x81, 0x18, 0x63], &[0x82, 0x0a, 0x00], &[0x9b, 0xff], &[0x82, 0, 1]] {
         assert!(Message::decode(bytes).is_err());
+    }
+}
+
+#[test]
+fn what_one_space_makes_us_look_through_keeps_no_other_waiting() {
+    let b = SpaceId([0xbb; 32]);
+    for closes in [false, true] {
+        let (mut left, mut right) = (Host::with(0..1), Host::with(0..3000));
+        left.write(b, 0..2);
+        right.write(b, 0..2);
+        let mut pair = Pair::new(left, right);
+        pair.open(&[A, b]);
+        let (mut went_on, mut answered) = (Vec::new(), Vec::new());
+        // Until there is nothing more to do for the right side, whatever the left side would answer.
+        while {
+            let sent = pair.left.work();
+            pair.right.arriving.extend(sent);
+            !pair.right.arriving.is_empty()
+        } {
+            for bytes in std::mem::take(&mut pair.right.arriving) {
+                pair.right.session.handle_frame(&bytes).unwrap();
+            }
+            while let Some(output) = pair.right.session.poll() {
+                match output {
+                    Output::Send(bytes) => {
+                        let (_, message) = take_number(&bytes).unwrap();
+                        match Message::decode(message).unwrap() {
+                            Message::Have { slot, .. } => answered.push(slot),
+                            Message::Hello { .. } | Message::Proof(_) => {
+                                pair.left.session.handle_frame(&bytes).unwrap();
+                            }
+                            _ => {}
+                        }
+                    }
+                    Output::Ask(ask) => {
+                        if let Ask::Go { slot } = &ask {
+                            went_on.push(*slot);
+                            if closes && went_on.len() == 100 {
+                                pair.right.session.close(&A);
+                            }
+                        }
+                        pair.right.host.answer(&mut pair.right.session, ask);
+                    }
+                    Output::Event(_) => {}
+                }
+            }
+        }
+        // The space that was opened second is answered first, and what is closed is not looked at any more.
+        let whole = if closes { (vec![2], 100) } else { (vec![2, 0], 600) };
+        assert_eq!(answered, whole.0);
+        assert!(went_on.iter().all(|slot| *slot == 0));
+        assert_eq!(went_on.len() / 10, whole.1 / 10);
     }
 }

@@ -5,7 +5,7 @@ mod graphs;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use driftless_core::id::{PeerId, SpaceId};
-use driftless_core::limits::{MAX_BULK, MAX_CELLS};
+use driftless_core::limits::{MAX_BULK, MAX_CELLS, MAX_OPENS};
 use driftless_core::reconcile::Clock;
 use driftless_core::session::{
     Ask, Event, GraphHost, Message, Opened, Output, Role, Session, SessionError, Slot, Surveyed, numbered,
@@ -153,6 +153,7 @@ impl World {
         self.sessions += 1;
         for (side, role) in self.sides.iter_mut().zip([Role::Dialer, Role::Listener]) {
             let mut host = GraphHost::new();
+            host.set_step(5);
             let spaces: Vec<SpaceId> = side.host.spaces().copied().collect();
             for space in spaces {
                 host.insert(space, side.host.remove(&space).unwrap());
@@ -338,28 +339,78 @@ fn a_space_that_the_peer_may_not_read_any_more_is_not_there() {
 }
 
 #[test]
-fn more_than_fits_is_left_for_another_session() {
+fn a_space_that_is_closed_to_the_peer_while_it_sleeps_is_said_to_be_closed_and_nothing_else() {
+    let mut world = World::met(10, 2);
+    world.open_all(&all(10));
+    assert_eq!(world.sides[0].session.spaces().count(), 10);
+    world.messages.clear();
+    world.sides[1].write(3, 4);
+    world.sides[1].secret.insert(space(3));
+    world.sides[1].session.changed(&space(3));
+    world.run().unwrap();
+    assert_eq!(world.sides[0].closed(), [space(3)]);
+    assert!(world.sides[0].session.spaces().all(|open| *open != space(3)));
+    let told = |message: &Message| matches!(message, Message::Data { .. } | Message::Open { .. });
+    assert!(!world.messages.iter().any(told), "{:?}", world.messages);
+    // The others go on.
+    world.sides[1].write(4, 4);
+    world.sides[1].session.changed(&space(4));
+    world.run().unwrap();
+    world.assert_equal(&[space(4)]);
+}
+
+#[test]
+fn more_than_fits_follows_in_the_same_session_and_what_rests_is_live() {
     let spaces = all(MAX_BULK + 5);
     let mut world = World::new();
     for space in &spaces {
         world.sides[1].host.insert(*space, graph(1, 1));
     }
     world.open_all(&spaces);
-    let later: Vec<SpaceId> = world.sides[0]
-        .events
-        .iter()
-        .filter_map(|event| if let Event::Later(s) = event { Some(*s) } else { None })
-        .collect();
-    assert_eq!((later.len(), world.sides[0].same().len()), (5, MAX_BULK));
-    world.open_all(&spaces);
     assert_eq!(world.sides[0].same().len(), MAX_BULK + 5);
     world.assert_equal(&spaces);
+    let rests = |world: &World| world.messages.iter().filter(|m| matches!(m, Message::Rest { .. })).count();
+    assert_eq!(rests(&world), 5);
+    // Whatever changes now, on either side, goes over, and another space rests for it.
+    for number in (0..spaces.len()).step_by(3) {
+        world.sides[number % 2].write(number, number as u32 % 2 + 2);
+        world.sides[number % 2].session.changed(&spaces[number]);
+        if number % 7 == 0 {
+            world.run().unwrap();
+        }
+    }
+    world.run().unwrap();
+    world.assert_equal(&spaces);
+    // And then silence.
+    world.sides.iter_mut().for_each(|side| side.session.missed());
+    world.messages.clear();
+    world.run().unwrap();
+    assert_eq!(world.messages, []);
 
     // All of them changed at the listener, which has no room to open all: the dialer opens the rest.
     (0..spaces.len()).for_each(|number| world.sides[1].write(number, 2));
     world.open_all(&spaces);
     assert_eq!(world.sides[0].same().len(), MAX_BULK + 5);
     world.assert_equal(&spaces);
+}
+
+#[test]
+fn what_is_written_while_the_other_side_lets_a_space_rest_goes_over() {
+    for writer in [0, 1] {
+        let spaces = all(MAX_BULK + 1);
+        let mut world = World::new();
+        for space in &spaces {
+            world.sides[1].host.insert(*space, graph(1, 1));
+        }
+        world.open_all(&spaces[..MAX_BULK]);
+        // A space more than fits lets the first one rest, in which something is on its way.
+        world.sides[0].session.open_all(&spaces[MAX_BULK..]);
+        world.sides[writer].write(0, 2);
+        world.sides[writer].session.changed(&spaces[0]);
+        world.run().unwrap();
+        world.assert_equal(&spaces);
+        assert!(world.sides.iter().all(|side| side.closed().is_empty()));
+    }
 }
 
 #[test]
@@ -382,12 +433,13 @@ fn a_side_that_lost_all_settles_in_the_session_in_which_it_gets_everything_again
 
 #[test]
 fn a_difference_beyond_all_cells_opens_each_space() {
-    let mut world = World::met(2 * MAX_CELLS, 1);
+    let spaces = MAX_OPENS + 5;
+    let mut world = World::met(spaces, 1);
     // The listener remembers nothing.
     world.sides[1].host.restore(BTreeMap::new());
-    world.open_all(&all(2 * MAX_CELLS));
+    world.open_all(&all(spaces));
     let later = world.sides[0].events.iter().filter(|event| matches!(event, Event::Later(_))).count();
-    assert_eq!((world.sides[0].same().len(), later), (MAX_BULK, 2 * MAX_CELLS - MAX_BULK));
+    assert_eq!((world.sides[0].same().len(), later), (MAX_OPENS, 5));
 }
 
 /// One honest side whose peer says whatever it likes.

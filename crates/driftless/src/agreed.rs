@@ -1,24 +1,95 @@
 //! Where this database and a peer last had the same of a space: what both remember, so that nothing is told twice.
 //!
-//! Only hints. A row that is lost or wrong costs bytes in the next exchange.
+//! Only hints. A row that is lost or wrong costs bytes in the next exchange, so nothing is flushed for one: it waits in
+//! memory for the next flush of anything else.
 
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::limits::MAX_AGREED;
 use driftless_core::reconcile::Agreed;
 use driftless_store::{Key, Order, Storage, Table};
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use crate::error::Error;
 use crate::layout::{self, Bytes, put_number};
 
-/// What is remembered of a peer and a space, the newest last.
-pub(crate) fn read(storage: &dyn Storage, peer: &PeerId, space: &SpaceId) -> Result<Vec<Agreed>, Error> {
-    let row = storage.get(&layout::AGREED, key(peer, space).as_slice().into())?;
-    Ok(row.and_then(|row| decode(&row)).unwrap_or_default())
+/// Rows that wait at most: about a megabyte.
+const MOST: usize = 4096;
+
+/// All that is remembered: what is stored, and what waits to be.
+#[derive(Debug, Default)]
+pub(crate) struct Meetings {
+    // By the keys of the rows.
+    waiting: BTreeMap<[u8; 64], Vec<Agreed>>,
 }
 
-/// Where this database and a peer met last, in every space in which they did.
-pub(crate) fn newest(storage: &dyn Storage, peer: &PeerId) -> Result<Vec<(SpaceId, Agreed)>, Error> {
+impl Meetings {
+    /// What is remembered of a peer and a space, the newest last.
+    pub(crate) fn read(
+        &self,
+        storage: &dyn Storage,
+        peer: &PeerId,
+        space: &SpaceId,
+    ) -> Result<Vec<Agreed>, Error> {
+        let key = key(peer, space);
+        if let Some(agreed) = self.waiting.get(&key) {
+            return Ok(agreed.clone());
+        }
+        let row = storage.get(&layout::AGREED, key.as_slice().into())?;
+        Ok(row.and_then(|row| decode(&row)).unwrap_or_default())
+    }
+
+    /// Where this database and a peer met last, in every space in which they did.
+    pub(crate) fn newest(
+        &self,
+        storage: &dyn Storage,
+        peer: &PeerId,
+    ) -> Result<Vec<(SpaceId, Agreed)>, Error> {
+        let mut found: BTreeMap<SpaceId, Agreed> = stored(storage, peer)?.into_iter().collect();
+        let all = key(peer, &SpaceId([0; 32]))..=key(peer, &SpaceId([0xff; 32]));
+        for (key, agreed) in self.waiting.range(all) {
+            if let (Some(space), Some(agreed)) = (key.last_chunk(), agreed.last()) {
+                found.insert(SpaceId(*space), *agreed);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Remembers it; durable with whatever is flushed next.
+    pub(crate) fn note(&mut self, peer: &PeerId, space: &SpaceId, agreed: &[Agreed]) {
+        self.waiting.insert(key(peer, space), agreed.to_vec());
+    }
+
+    /// Whether something waits for a flush.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether so much waits that it is time for a flush.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST
+    }
+
+    /// Writes what waits.
+    pub(crate) fn flush(&mut self, storage: &mut dyn Storage) -> Result<(), Error> {
+        for (key, agreed) in std::mem::take(&mut self.waiting) {
+            let mut row = Vec::with_capacity(12 * agreed.len());
+            for agreed in agreed {
+                row.extend_from_slice(&agreed.digest);
+                put_number(&mut row, agreed.len);
+            }
+            storage.put(&layout::AGREED, key.as_slice().into(), &row)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what waits of a space; `forget` removes what is stored.
+    pub(crate) fn forget(&mut self, space: &SpaceId) {
+        self.waiting.retain(|key, _| !key.ends_with(&space.0));
+    }
+}
+
+fn stored(storage: &dyn Storage, peer: &PeerId) -> Result<Vec<(SpaceId, Agreed)>, Error> {
     let mut found = Vec::new();
     let (first, last) = (key(peer, &SpaceId([0; 32])), key(peer, &SpaceId([0xff; 32])));
     let bounds = (Bound::Included(first.as_slice().into()), Bound::Included(last.as_slice().into()));
@@ -34,23 +105,7 @@ pub(crate) fn newest(storage: &dyn Storage, peer: &PeerId) -> Result<Vec<(SpaceI
     Ok(found)
 }
 
-/// Remembers it; staged, and durable with whatever is flushed next.
-pub(crate) fn write(
-    storage: &mut dyn Storage,
-    peer: &PeerId,
-    space: &SpaceId,
-    agreed: &[Agreed],
-) -> Result<(), Error> {
-    let mut row = Vec::with_capacity(12 * agreed.len());
-    for agreed in agreed {
-        row.extend_from_slice(&agreed.digest);
-        put_number(&mut row, agreed.len);
-    }
-    storage.put(&layout::AGREED, key(peer, space).as_slice().into(), &row)?;
-    Ok(())
-}
-
-/// Forgets what is remembered of a space: its log is not what it was.
+/// Forgets what is stored of a space: its log is not what it was.
 pub(crate) fn forget(storage: &mut dyn Storage, space: &SpaceId) -> Result<(), Error> {
     forget_in(storage, &layout::AGREED, space)
 }

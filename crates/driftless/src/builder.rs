@@ -1,14 +1,15 @@
 //! How to open a database: every choice, with its default.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use driftless_store::{Disk, Folder, MemoryStorage, SqliteStorage, Storage, StorageError};
+use driftless_store::{Disk, Folder, MemoryStorage, SqliteStorage, Storage, StorageError, WriterLock};
 
 use crate::database::{Database, Durability};
 use crate::engine::{Engine, Now, seeded};
 use crate::error::Error;
 use crate::layout::SCHEMA;
+use crate::seal::{Password, PasswordCost, Recipe, SALT};
 
 /// Whether opening may make a new database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +40,8 @@ pub struct Builder {
     access: Access,
     durability: Durability,
     user: Option<String>,
+    password: Option<Password>,
+    cost: PasswordCost,
     now: Option<Now>,
     seed: Option<[u8; 32]>,
     patience: Option<Duration>,
@@ -99,6 +102,20 @@ impl Builder {
         self
     }
 
+    /// The password of the user: what the first user of a new database gets, else what that user logs in with. If left
+    /// unset, a new user has none, and one that has one reads, receives and serves, and does not sign.
+    pub fn password(mut self, password: Password) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    /// What a password costs that is set through this handle. If left unset, the time and memory of `PasswordCost`'s
+    /// default; less only in tests.
+    pub fn password_cost(mut self, cost: PasswordCost) -> Self {
+        self.cost = cost;
+        self
+    }
+
     /// Where Unix milliseconds come from. If left unset, the system clock.
     pub fn clock(mut self, now: impl Fn() -> u64 + Send + 'static) -> Self {
         self.now = Some(Box::new(now));
@@ -144,8 +161,7 @@ impl Builder {
         };
         if self.access == Access::Read {
             let storage = self.storage(&folder, driftless_store::Access::Read)?;
-            let engine = self.engine(Box::new(storage))?;
-            return Ok(Database::start(engine, self.durability, Some(path.to_owned()), None));
+            return self.start(Box::new(storage), Some(path.to_owned()), None);
         }
         let lock = folder.lock_writer(self.patience_or_default())?;
         let storage = match self.storage(&folder, driftless_store::Access::Create) {
@@ -162,14 +178,32 @@ impl Builder {
             }
             _ => {}
         }
-        let engine = self.engine(Box::new(storage))?;
-        Ok(Database::start(engine, self.durability, Some(path.to_owned()), Some(lock)))
+        self.start(Box::new(storage), Some(path.to_owned()), Some(lock))
     }
 
     /// Makes a database in memory.
     pub fn memory(mut self) -> Result<Database, Error> {
-        let engine = self.engine(Box::new(MemoryStorage::new(&SCHEMA)?))?;
-        Ok(Database::start(engine, self.durability, None, None))
+        self.start(Box::new(MemoryStorage::new(&SCHEMA)?), None, None)
+    }
+
+    fn start(
+        &mut self,
+        storage: Box<dyn Storage>,
+        folder: Option<PathBuf>,
+        lock: Option<WriterLock>,
+    ) -> Result<Database, Error> {
+        let cost = self.cost.check()?;
+        let new = !Engine::is_made(storage.as_ref())?;
+        let engine = self.engine(storage)?;
+        let database = Database::start(engine, self.durability, cost, folder, lock);
+        match self.password.take() {
+            // A user who has none is logged in without it.
+            Some(password) if !new && !database.is_logged_in()? => {
+                database.login(&database.user()?, Some(&password))
+            }
+            Some(password) if new => database.login(&database.user()?, Some(&password)),
+            _ => Ok(database),
+        }
     }
 
     fn storage(
@@ -210,7 +244,24 @@ impl Builder {
             Some(wrap) => wrap(storage),
             None => storage,
         };
-        Engine::open(storage, self.access == Access::Write, self.user.as_deref(), now, random)
+        // Its secret is never written as it is.
+        let wrapping = match &self.password {
+            Some(password) if !Engine::is_made(storage.as_ref())? => {
+                password.check()?;
+                let mut salt = [0; SALT];
+                salt.copy_from_slice(&self.fresh()?[..SALT]);
+                Some(Recipe { cost: self.cost.check()?, salt }.key(password, || Ok(()))?)
+            }
+            _ => None,
+        };
+        Engine::open(
+            storage,
+            self.access == Access::Write,
+            self.user.as_deref(),
+            wrapping.as_ref(),
+            now,
+            random,
+        )
     }
 }
 

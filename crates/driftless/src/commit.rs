@@ -3,7 +3,7 @@
 //! A vouched commit is admitted (its header fits its ancestors, and its author had the right), appended to the log,
 //! judged, and folded, all in one storage transaction. Publishing comes after the flush, and not here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use driftless_core::commit::{Kind, RuleBody, Vouched};
@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork;
 use crate::judge::Body;
-use crate::layout::{self, LogKey, MAX_SPACES, Row, State};
+use crate::layout::{self, LogKey, LogSeq, MAX_SPACES, Row, State};
 use crate::log::{self, Alike};
 use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
@@ -167,6 +167,9 @@ impl Engine {
             return Ok(Entered::Known);
         }
         storage.put(&layout::BODY, at.0.into(), body)?;
+        // Peers may wait for it, whatever it changes here.
+        replica.advanced = true;
+        self.late += 1;
         self.staged();
         Ok(Entered::Completed(self.settle(space, at)?))
     }
@@ -289,12 +292,24 @@ fn others(parents: &[Facts], has_previous: bool) -> Vec<u64> {
 impl Replica {
     /// The rules frontier below a commit with these parents.
     pub(crate) fn frontier_of(&mut self, parents: &[Facts]) -> Result<FrontierId, Refusal> {
-        let rule_at = &self.rule_at;
-        self.rules.frontier_of_parents(parents.iter().map(|parent| match rule_at.get(&parent.at) {
-            Some(index) => ParentFrontier::Rule(*index),
-            None => ParentFrontier::Document(FrontierId(parent.frontier)),
-        }))
+        frontier(&self.rule_at, &mut self.rules, parents)
     }
+
+    /// The same in a copy of the rules.
+    pub(crate) fn frontier_in(&self, rules: &mut Rules, parents: &[Facts]) -> Result<FrontierId, Refusal> {
+        frontier(&self.rule_at, rules, parents)
+    }
+}
+
+fn frontier(
+    rule_at: &BTreeMap<LogSeq, RuleIndex>,
+    rules: &mut Rules,
+    parents: &[Facts],
+) -> Result<FrontierId, Refusal> {
+    rules.frontier_of_parents(parents.iter().map(|parent| match rule_at.get(&parent.at) {
+        Some(index) => ParentFrontier::Rule(*index),
+        None => ParentFrontier::Document(FrontierId(parent.frontier)),
+    }))
 }
 
 fn rule_commit(commit: &Vouched, admitted: &Admitted, body: RuleBody) -> RuleCommit {

@@ -1,11 +1,12 @@
-//! A handle to an open database: one lock, group commit, publishing. Clones share everything.
+//! A handle to an open database, and whom it acts as: one lock, group commit, publishing. Clones share everything.
 //!
 //! A write stages under the lock; the last writer in line flushes for all who staged before it. Nobody hears of a
 //! change, and no call returns, before what it tells of is durable (with `Durability::Batched` calls return earlier).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use driftless_core::document_id::DocumentId;
@@ -13,11 +14,14 @@ use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::MAX_AHEAD_MS;
 use driftless_store::WriterLock;
 
+use crate::acting::{Acting, Signer};
 use crate::changes::{Changes, Listeners};
 use crate::engine::{Engine, Random, seeded};
 use crate::error::Error;
+use crate::failures::Failures;
 use crate::inbox::Inbox;
 use crate::moved::Position;
+use crate::seal::PasswordCost;
 use crate::view::Source;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
@@ -32,27 +36,31 @@ pub enum Durability {
     /// Before the call returns. Concurrent writers share one flush.
     #[default]
     Each,
-    /// At most this long after the call returned. Readable here at once; published, sent and acknowledged only after.
+    /// At most this long after the call returned; with `Duration::MAX` when `Database::flush` is called. Readable here at
+    /// once; published, sent and acknowledged only after.
     Batched(Duration),
 }
 
 // In place of a number of flushes: there will be no more.
 const STOPPED: u64 = u64::MAX;
 
-/// An open database. Cheap to clone; all clones are the same database.
+/// An open database, and the user whom this handle acts as. Cheap to clone; all clones are the same database, and act as
+/// the same user.
 #[derive(Debug, Clone)]
 pub struct Database {
     shared: Arc<Shared>,
+    acting: Arc<Acting>,
+    key: Option<AuthorId>,
 }
 
 /// A database that this handle does not keep open.
 #[derive(Debug, Clone)]
-pub(crate) struct WeakDatabase(Weak<Shared>);
+pub(crate) struct WeakDatabase(Weak<Shared>, String);
 
 impl WeakDatabase {
-    /// The database, unless it was closed.
+    /// The database, unless it was closed. It is for looking: its user has given no password.
     pub(crate) fn upgrade(&self) -> Option<Database> {
-        self.0.upgrade().map(|shared| Database { shared })
+        self.0.upgrade().map(|shared| Database { shared, acting: Acting::locked(&self.1), key: None })
     }
 }
 
@@ -68,7 +76,10 @@ struct Shared {
     shared_last: AtomicUsize,
     listeners: Listeners,
     // What writers need before they stand in line: who waits here is not seen to be coming.
-    author: RwLock<AuthorId>,
+    signers: RwLock<BTreeMap<String, Signer>>,
+    // Log-ins that failed, of late.
+    failures: Mutex<Failures>,
+    cost: PasswordCost,
     ids: Mutex<Random>,
     durability: Durability,
     folder: Option<PathBuf>,
@@ -80,12 +91,18 @@ impl Database {
     pub(crate) fn start(
         engine: Engine,
         durability: Durability,
+        cost: PasswordCost,
         folder: Option<PathBuf>,
         lock: Option<WriterLock>,
     ) -> Self {
         let mut engine = engine;
+        let acting = engine.acting.clone();
+        // The engine keeps nobody logged in.
+        engine.acting = Acting::locked(&acting.name);
         let shared = Arc::new(Shared {
-            author: RwLock::new(engine.author()),
+            signers: RwLock::new(engine.users.signers()),
+            failures: Mutex::default(),
+            cost,
             ids: Mutex::new(seeded(engine.random())),
             engine: Mutex::new(engine),
             flushes: Mutex::new(0),
@@ -98,28 +115,77 @@ impl Database {
             folder,
             _lock: lock,
         });
-        if let Durability::Batched(interval) = durability {
+        if let Durability::Batched(interval) = durability
+            && interval < Duration::MAX
+        {
             let shared = Arc::downgrade(&shared);
             // Ends by itself when the last handle is gone.
             std::thread::spawn(move || flush_every(&shared, interval));
         }
-        Self { shared }
+        Self { shared, acting, key: None }
     }
 
-    /// The name of the user whose key signs local commits.
+    /// The name of the user whom this handle acts as.
     pub fn user(&self) -> Result<String, Error> {
-        Ok(self.engine()?.user.name.clone())
+        Ok(self.acting.name.clone())
     }
 
-    /// The key that signs local commits: what others `grant` permissions to.
+    /// The default key of the user: what others `grant` permissions to. It signs where no other key of the user is
+    /// better; see `Space::author`.
     pub fn author(&self) -> Result<AuthorId, Error> {
-        Ok(*self.shared.author.read().map_err(|_| panicked())?)
+        Ok(self.signer()?.default)
     }
 
-    /// Another key signs from now on.
-    pub(crate) fn set_author(&self, author: AuthorId) -> Result<(), Error> {
-        *self.shared.author.write().map_err(|_| panicked())? = author;
-        Ok(())
+    /// The key of the user, if no other could be better in some space.
+    pub(crate) fn only_author(&self) -> Result<Option<AuthorId>, Error> {
+        self.signer().map(|signer| signer.alone.then_some(signer.default))
+    }
+
+    fn signer(&self) -> Result<Signer, Error> {
+        if let Some(key) = self.key {
+            return Ok(Signer { default: key, alone: true });
+        }
+        let signers = self.shared.signers.read().map_err(|_| panicked())?;
+        signers.get(&self.acting.name).copied().ok_or_else(|| Error::not_found("user", &self.acting.name))
+    }
+
+    /// Changes users or their keys.
+    pub(crate) fn change_users<T>(
+        &self,
+        change: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let done = self.write(change)?;
+        let signers = self.read(|engine| Ok(engine.users.signers()))?;
+        *self.shared.signers.write().map_err(|_| panicked())? = signers;
+        Ok(done)
+    }
+
+    /// Whether another handle is to the same database, as whomever it acts.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// The same database, acting as somebody else.
+    pub(crate) fn acting_as(&self, acting: Arc<Acting>) -> Self {
+        Self { shared: self.shared.clone(), acting, key: None }
+    }
+
+    /// The same database and user, signing with one key only.
+    pub(crate) fn signing_with(&self, key: AuthorId) -> Self {
+        Self { key: Some(key), ..self.clone() }
+    }
+
+    pub(crate) fn acting(&self) -> &Arc<Acting> {
+        &self.acting
+    }
+
+    pub(crate) fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a password costs that is set now.
+    pub(crate) fn cost(&self) -> PasswordCost {
+        self.shared.cost
     }
 
     /// A new id for a document.
@@ -156,7 +222,7 @@ impl Database {
     }
 
     pub(crate) fn downgrade(&self) -> WeakDatabase {
-        WeakDatabase(Arc::downgrade(&self.shared))
+        WeakDatabase(Arc::downgrade(&self.shared), self.acting.name.clone())
     }
 
     /// Makes everything durable that `Durability::Batched` has not flushed yet.
@@ -203,7 +269,12 @@ impl Database {
 
     /// Reading handles: moves to the newest durable state; `true` if something changed.
     pub fn refresh(&self) -> Result<bool, Error> {
-        self.engine()?.refresh()
+        let mut engine = self.engine()?;
+        let changed = engine.refresh()?;
+        if changed {
+            *self.shared.signers.write().map_err(|_| panicked())? = engine.users.signers();
+        }
+        Ok(changed)
     }
 
     /// Reading handles: moves to the newest durable state, and says how many such states were seen.
@@ -217,8 +288,24 @@ impl Database {
         Ok(self.engine()?.writable)
     }
 
-    /// Runs `stage` under the lock, and returns when what it staged is durable.
+    /// Runs `stage` under the lock, and returns when what it staged is as durable as was chosen for this database.
     pub(crate) fn write<T>(&self, stage: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
+        self.stage(stage, self.shared.durability)
+    }
+
+    /// The same, for what others are told of: it returns when what it staged is durable, whatever was chosen.
+    pub(crate) fn write_durably<T>(
+        &self,
+        stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.stage(stage, Durability::Each)
+    }
+
+    fn stage<T>(
+        &self,
+        stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
+        durability: Durability,
+    ) -> Result<T, Error> {
         let shared = &*self.shared;
         shared.in_line.fetch_add(1, Ordering::SeqCst);
         let locked = self.engine();
@@ -234,7 +321,9 @@ impl Database {
         engine.source(Source::Local);
         // What is read before the first write belongs to the same transaction.
         engine.storage.begin()?;
+        self.begin(&mut engine);
         let result = stage(&mut engine);
+        self.end(&mut engine);
         if matches!(&result, Err(Error::Damaged(_))) && before == 0 && engine.undo() {
             // Nobody else had staged anything: nothing of it happened, and the rest of the database can be used.
             return result;
@@ -247,7 +336,7 @@ impl Database {
             engine.storage.commit()?;
             return result;
         }
-        if matches!(shared.durability, Durability::Batched(_)) && engine.staged < GROUP {
+        if matches!(durability, Durability::Batched(_)) && engine.staged < GROUP {
             return result;
         }
         if engine.staged >= GROUP || !shared.is_followed() {
@@ -277,13 +366,22 @@ impl Database {
         engine.check()?;
         let (before, dirty) = (engine.staged, engine.view.is_dirty());
         engine.source(Source::Local);
+        self.begin(&mut engine);
         let result = look(&mut engine);
+        self.end(&mut engine);
         // Also who only looks may find that something has become due, and stage that; or fold what others have staged.
         match &result {
             Err(Error::Damaged(_)) if !dirty && engine.staged == before => {}
             _ => _ = self.spoilt(&mut engine, before, &result),
         }
         result
+    }
+
+    /// Looks at memory; `None` where somebody else holds the lock, or the database has stopped. Never waits.
+    pub(crate) fn glance<T>(&self, look: impl FnOnce(&mut Engine) -> Option<T>) -> Option<T> {
+        let mut engine = self.shared.engine.try_lock().ok()?;
+        engine.check().ok()?;
+        look(&mut engine)
     }
 
     /// As `read`, for what reads many rows: storage takes its locks once, and not for each.
@@ -316,6 +414,19 @@ impl Database {
         true
     }
 
+    // What is done under the lock is done by the user of this handle.
+    fn begin(&self, engine: &mut Engine) {
+        engine.acting = self.acting.clone();
+        engine.key = self.key;
+    }
+
+    // Nobody stays logged in for having been the last one.
+    fn end(&self, engine: &mut Engine) {
+        if engine.acting.is_unlocked() {
+            engine.acting = Acting::locked(&self.acting.name);
+        }
+    }
+
     fn engine(&self) -> Result<MutexGuard<'_, Engine>, Error> {
         self.shared.engine.lock().map_err(|_| panicked())
     }
@@ -334,10 +445,7 @@ impl Database {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("folder", &self.folder)
-            .field("author", &self.author)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -402,7 +510,7 @@ fn flush_every(shared: &Weak<Shared>, interval: Duration) {
     loop {
         std::thread::sleep(interval);
         let Some(shared) = shared.upgrade() else { return };
-        let database = Database { shared };
+        let database = Database { shared, acting: Acting::locked(""), key: None };
         // A failed flush has poisoned the database; the next call says so.
         if database.flush().is_err() {
             return;

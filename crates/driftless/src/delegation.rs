@@ -48,7 +48,10 @@ impl Engine {
             ))
         })?;
         let proof = self.proof_for(space, by)?;
-        self.write_rules(space, vec![RuleOperator::Enrol { grant: commit, index, proof }])
+        let enrol = RuleOperator::Enrol { grant: commit, index, proof };
+        // By the key that the other space lets in, whatever others of the user may do here.
+        let key = self.author_in(by)?;
+        self.with_key(key, |engine| engine.write_rules(space, vec![enrol]))
     }
 
     fn delegation(&mut self, space: &SpaceId, by: &SpaceId) -> Result<Option<Delegation>, Error> {
@@ -56,12 +59,12 @@ impl Engine {
         Ok(delegations.into_iter().find(|delegation| delegation.space == *by))
     }
 
-    /// Whether this database's key has no word of its own in a space, and could enter by another one.
+    /// Whether no key of the user is named in a space, and one could enter by another space.
     pub(crate) fn could_enrol(&mut self, space: &SpaceId) -> Result<bool, Error> {
         Ok(!self.doors(space)?.is_empty())
     }
 
-    /// Enters a space by whichever other one lets this database's key in, if it has no permission of its own there.
+    /// Enters a space by whichever other one lets a key of the user in, if none was ever named there.
     pub(crate) fn enrol_where_let_in(&mut self, space: &SpaceId) -> Result<bool, Error> {
         for by in self.doors(space)? {
             // What is not let in now may be later; that is no error of whoever synchronises.
@@ -74,7 +77,7 @@ impl Engine {
         Ok(false)
     }
 
-    /// What to show a peer to be served a space that this database's key has not entered yet.
+    /// What to show a peer to be served a space that the user has not entered yet.
     pub(crate) fn pass(&mut self, space: &SpaceId) -> Result<Option<Pass>, Error> {
         match self.doors(space)?.first() {
             Some(by) => self.pass_by(by).map(Some),
@@ -84,26 +87,28 @@ impl Engine {
 
     /// The same for a space that is not here, by a space that is.
     pub(crate) fn pass_by(&mut self, by: &SpaceId) -> Result<Pass, Error> {
-        let joiner = self.author();
         let proof = self.proof(by, &HashSet::new())?;
+        let joiner = self.author_in(by)?;
         Ok(Pass::Space(SpaceProof { joiner, space: *by, proof }))
     }
 
-    // The spaces by which this database's key could enter: granted something there, here, and with a word for the key.
+    // The spaces by which the user could enter: granted something there, here, and with a word for one of the user's keys.
     fn doors(&mut self, space: &SpaceId) -> Result<Vec<SpaceId>, Error> {
-        let own = self.author();
         if !self.load(space)? {
             return Ok(Vec::new());
         }
+        let keys = self.own_keys();
         let rules = &self.present(space)?.rules;
         let delegations = rules.delegations();
-        if delegations.is_empty() || rules.is_named(&own) {
+        // Whoever was removed by one key does not come back by another without being asked to.
+        if delegations.is_empty() || keys.iter().any(|key| rules.was_named(key)) {
             return Ok(Vec::new());
         }
         let mut doors = BTreeSet::new();
         for Delegation { space: by, .. } in delegations {
             if self.load(&by)? {
-                let standing = self.present(&by)?.rules.member(&own);
+                let key = self.author_in(&by)?;
+                let standing = self.present(&by)?.rules.member(&key);
                 if standing.is_some_and(|standing| standing.via == Via::Key) {
                     doors.insert(by);
                 }

@@ -6,7 +6,9 @@ use driftless_core::commit::{DocumentBody, Kind};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::operator::Edit;
 use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::sign::AuthorKey;
 use driftless_core::verdict::Via;
+use zeroize::Zeroizing;
 
 use crate::database::Database;
 use crate::engine::{Engine, NODE_KEY};
@@ -18,6 +20,7 @@ use crate::layout::{self, LogSeq, State};
 use crate::log;
 use crate::rebuild::hold_early;
 use crate::status::SpaceStatus;
+use crate::user::KeyState;
 use crate::write::divide;
 
 /// Commits that one commit takes back.
@@ -73,7 +76,9 @@ impl Database {
         let (early, behind) = self.read(|engine| {
             let mut early = 0;
             for space in spaces(engine)? {
-                early += early_commits(engine, &space)?.len();
+                for key in active(engine) {
+                    early += early_commits(engine, &space, &key)?.len();
+                }
             }
             let behind = engine.clock.last().is_ahead_of(engine.now());
             Ok((early, behind))
@@ -95,8 +100,11 @@ impl Database {
         });
         let status = self.status()?;
         let author = self.author()?;
-        checks.push(match &status.copied {
-            Some(Copied { seq, commit, .. }) => Check::new(
+        let copied = self.read(|engine| Ok(copied(engine)))?;
+        let (own, others): (Vec<_>, Vec<_>) =
+            copied.into_iter().partition(|(name, _)| *name == self.acting().name);
+        checks.push(match own.first() {
+            Some((_, Copied { author, seq, commit, .. })) => Check::new(
                 "author",
                 false,
                 format!("another copy of this database signs with {author}: its commit {seq} is {commit}, not the one here"),
@@ -104,7 +112,15 @@ impl Database {
             ),
             None => Check::new("author", true, format!("only this database was met under {author}"), ""),
         });
-        checks.extend(self.missing_permissions(author)?);
+        for (name, Copied { author, .. }) in others {
+            checks.push(Check::new(
+                "users",
+                false,
+                format!("another copy of this database signs with {author}, a key of {name}"),
+                &format!("`driftless --user {name} doctor --fix` takes a new key"),
+            ));
+        }
+        checks.extend(self.missing_permissions()?);
         let mut forks = Vec::new();
         for space in &status.spaces {
             forks.extend(
@@ -128,16 +144,19 @@ impl Database {
         Ok(checks)
     }
 
-    // Spaces in which a former key had a permission that the present one has not.
-    fn missing_permissions(&self, author: AuthorId) -> Result<Vec<Check>, Error> {
+    // Spaces in which a former key had a permission that no present one has.
+    fn missing_permissions(&self) -> Result<Vec<Check>, Error> {
         self.read(|engine| {
-            let former: Vec<AuthorId> = engine.user.former.iter().map(|key| key.id()).collect();
+            let Some(user) = engine.users.get(&engine.acting.name) else { return Ok(Vec::new()) };
+            let (author, active): (AuthorId, Vec<AuthorId>) = (user.default_key(), user.active().collect());
+            let former = user.keys.iter().filter(|own| own.state == KeyState::Former);
+            let former: Vec<AuthorId> = former.map(|own| own.author).collect();
             let mut checks = Vec::new();
             for space in spaces(engine)? {
                 let replica = engine.present(&space)?;
                 let rules = &replica.rules;
                 let name = replica.summary().local_name().to_owned();
-                let lost = former.iter().find_map(|key| rules.member(key)).filter(|_| rules.member(&author).is_none());
+                let lost = former.iter().find_map(|key| rules.member(key)).filter(|_| active.iter().all(|key| rules.member(key).is_none()));
                 if let Some(standing) = lost {
                     let level = format!("{:?}", standing.permission.level()).to_lowercase();
                     checks.push(Check::new(
@@ -166,23 +185,22 @@ impl Database {
         Ok(self.peers()?.into_iter().map(check).collect())
     }
 
-    /// Takes a new author key: for a copy of a database, which must not go on with the keys of the other. Where the key
-    /// before it is an admin, its last commit makes the new one an admin of the next weaker strength. The node key is
+    /// Takes a new author key in the place of the one of this user that another copy of this database uses too, else of
+    /// the default one: a copy must not go on with the keys of the other. Where the key before it is an admin, its last commit makes the new one an admin of the next weaker strength. The node key is
     /// new as well, from the next time the database is opened.
     pub fn renew_author(&self) -> Result<Renewed, Error> {
-        let renewed = self.write(renew)?;
-        self.set_author(renewed.author)?;
-        Ok(renewed)
+        self.change_users(renew)
     }
 
-    /// Goes on with the author key although a copy of this database was met that uses it: right where that copy is gone
+    /// Goes on with the author keys of this user although a copy of this database was met that uses it: right where that copy is gone
     /// or has taken a new key. If not, it will be met again.
     pub fn keep_author(&self) -> Result<(), Error> {
         self.write(|engine| {
-            let author = engine.author();
-            Copied::forget(engine.storage.as_mut(), &author)?;
-            engine.copied = None;
-            engine.staged();
+            while let Some(author) = engine.copied_key() {
+                Copied::forget(engine.storage.as_mut(), &author)?;
+                engine.copied.remove(&author);
+                engine.staged();
+            }
             Ok(())
         })
     }
@@ -209,24 +227,47 @@ fn check_space(space: &SpaceStatus) -> Check {
     Check::new("spaces", counts.wanted + counts.held == 0, detail, fix)
 }
 
+// Keys of the acting user that sign.
+fn active(engine: &Engine) -> Vec<AuthorId> {
+    engine.users.get(&engine.acting.name).map_or_else(Vec::new, |user| user.active().collect())
+}
+
+// Keys that another copy of this database uses too, and whose they are.
+fn copied(engine: &Engine) -> Vec<(String, Copied)> {
+    let owner = |author: &AuthorId| engine.users.owner(author).filter(|_| engine.users.signs(author));
+    let all = engine.copied.values();
+    all.filter_map(|copied| Some((owner(&copied.author)?.name.clone(), copied.clone()))).collect()
+}
+
 fn spaces(engine: &Engine) -> Result<Vec<SpaceId>, Error> {
     Ok(engine.summaries()?.into_iter().map(|summary| summary.id).collect())
 }
 
 // Its errors come before the first write.
 fn renew(engine: &mut Engine) -> Result<Renewed, Error> {
-    let former = engine.author();
-    let seed: [u8; 32] = engine.random();
-    let author = driftless_core::sign::AuthorKey::from_seed(&seed).id();
-    let copied = engine.copied.take();
-    let done = hand_on(engine, former, author);
-    if done.is_err() {
-        engine.copied = copied;
-    }
-    let spaces = done?;
-    engine.staged();
-    Copied::forget(engine.storage.as_mut(), &former)?;
-    engine.user.renew(engine.storage.as_mut(), seed)?;
+    let former = engine.copied_key().unwrap_or(engine.author());
+    let (author, spaces) = engine.change_keys(|engine, user, keys| {
+        let key = AuthorKey::from_seed(&Zeroizing::new(engine.random()));
+        let author = key.id();
+        user.add(author)?;
+        keys.push(key);
+        let copied = engine.copied.remove(&former);
+        let done = engine.with_key(former, |engine| hand_on(engine, former, author));
+        if done.is_err() {
+            engine.copied.extend(copied.map(|copied| (former, copied)));
+        }
+        let spaces = done?;
+        Copied::forget(engine.storage.as_mut(), &former)?;
+        for own in user.keys.iter_mut().filter(|own| own.author == former) {
+            own.state = KeyState::Former;
+        }
+        // In the place of the other, which comes right behind.
+        let at = user.keys.iter().position(|own| own.author == former).unwrap_or_default();
+        if let Some(moved) = user.keys.get_mut(at..) {
+            moved.rotate_right(1);
+        }
+        Ok((author, spaces))
+    })?;
     // Two databases with one node key would be one peer to everybody.
     let (node, store): ([u8; 32], [u8; 16]) = (engine.random(), engine.random());
     engine.storage.put(&layout::META, NODE_KEY.into(), &node)?;
@@ -267,12 +308,12 @@ fn hand_on(
     Ok(found)
 }
 
-/// Document commits of this device that are ahead of its clock and not taken back, the first one first.
-fn early_commits(engine: &mut Engine, space: &SpaceId) -> Result<Vec<LogSeq>, Error> {
+/// Document commits of a key that are ahead of this clock and not taken back, the first one first.
+fn early_commits(engine: &mut Engine, space: &SpaceId, own: &AuthorId) -> Result<Vec<LogSeq>, Error> {
     engine.present(space)?;
-    let (own, now) = (engine.author(), engine.now());
+    let now = engine.now();
     let (storage, replica) = engine.parts(space)?;
-    let Some(number) = replica.author_number(storage, &own)? else { return Ok(Vec::new()) };
+    let Some(number) = replica.author_number(storage, own)? else { return Ok(Vec::new()) };
     let mut early = Vec::new();
     for tip in replica.tips_of(number) {
         let mut next = Some(tip.at);
@@ -297,12 +338,15 @@ fn early_commits(engine: &mut Engine, space: &SpaceId) -> Result<Vec<LogSeq>, Er
 fn rewrite_early(engine: &mut Engine) -> Result<u64, Error> {
     let mut rewritten = 0;
     let mut early = Vec::new();
-    engine.alone()?;
     let all = spaces(engine)?;
-    for space in &all {
-        let commits = early_commits(engine, space)?;
-        if !commits.is_empty() {
-            early.push((*space, commits));
+    for key in active(engine) {
+        engine.alone(&key)?;
+        engine.signing(&key)?;
+        for space in &all {
+            let commits = early_commits(engine, space, &key)?;
+            if !commits.is_empty() {
+                early.push((*space, key, commits));
+            }
         }
     }
     // From here on time goes on from what is not ahead.
@@ -316,23 +360,27 @@ fn rewrite_early(engine: &mut Engine) -> Result<u64, Error> {
     for replica in engine.replicas.values() {
         engine.clock.observe(replica.time);
     }
-    for (space, commits) in early {
+    for (space, key, commits) in early {
         rewritten += commits.len() as u64;
         let (mut ids, mut edits): (Vec<CommitId>, Vec<Edit>) = (Vec::new(), Vec::new());
         for at in commits {
             let (storage, replica) = engine.parts(&space)?;
-            let key = replica.key(at);
-            ids.push(log::row(storage, key)?.id);
+            let at = replica.key(at);
+            ids.push(log::row(storage, at)?.id);
             edits.extend(
-                engine.view.body(engine.storage.as_ref(), key)?.iter().flat_map(|body| body.edits.clone()),
+                engine.view.body(engine.storage.as_ref(), at)?.iter().flat_map(|body| body.edits.clone()),
             );
         }
-        for ids in ids.chunks(RETRACTED_AT_ONCE) {
-            engine.write(&space, vec![DocumentBody { edits: Vec::new(), retracts: ids.to_vec() }])?;
-        }
-        if !edits.is_empty() {
-            engine.write(&space, divide(edits)?)?;
-        }
+        // Only their own author takes commits back.
+        engine.with_key(key, |engine| {
+            for ids in ids.chunks(RETRACTED_AT_ONCE) {
+                engine.write(&space, vec![DocumentBody { edits: Vec::new(), retracts: ids.to_vec() }])?;
+            }
+            if !edits.is_empty() {
+                engine.write(&space, divide(edits)?)?;
+            }
+            Ok(())
+        })?;
     }
     Ok(rewritten)
 }

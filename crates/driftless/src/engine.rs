@@ -2,15 +2,18 @@
 //!
 //! Single-threaded. It stages; `flush` makes durable; publishing is done by `database` after the lock is gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use driftless_core::clock::Clock;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
-use driftless_core::sign::NodeKey;
+use driftless_core::sign::{AuthorKey, NodeKey};
 use driftless_store::{Key, Order, Storage};
+use zeroize::Zeroizing;
 
+use crate::acting::{Acting, Users};
+use crate::agreed::Meetings;
 use crate::changes::{Change, DocumentChange};
 use crate::collections::Collections;
 use crate::error::Error;
@@ -20,9 +23,12 @@ use crate::layout;
 use crate::met::Met;
 use crate::moved::{Journal, Position};
 use crate::pack::Packed;
+use crate::readers::Readers;
 use crate::refused::Room;
 use crate::replica::{Replica, Summary};
-use crate::user::User;
+use crate::requests::Requests;
+use crate::seal::{NONCE, WrappingKey};
+use crate::user::{self, User};
 use crate::view::{Source, View};
 
 /// Wall-clock milliseconds, from the system or from a simulator.
@@ -40,19 +46,30 @@ pub(crate) struct Engine {
     pub(crate) view: View,
     pub(crate) collections: Collections,
     pub(crate) replicas: HashMap<SpaceId, Replica>,
-    pub(crate) user: User,
-    /// Set where another copy of this database was met that signs with the same key: then nothing more is signed.
-    pub(crate) copied: Option<Copied>,
+    pub(crate) users: Users,
+    /// Whom the present call acts as, and the key that it is to sign with, if not the best one.
+    pub(crate) acting: Arc<Acting>,
+    pub(crate) key: Option<AuthorId>,
+    /// Own keys with which another copy of this database was met: nothing more is signed with them.
+    pub(crate) copied: BTreeMap<AuthorId, Copied>,
     pub(crate) node: NodeKey,
     /// What connections came to since the database was opened.
     pub(crate) met: HashMap<PeerId, Met>,
+    /// Where this database and its peers last had the same.
+    pub(crate) agreed: Meetings,
     /// Where nothing may be written with the own key.
     pub(crate) guards: Guards,
     pub(crate) poisoned: Option<String>,
     /// For what is refused.
     pub(crate) room: Room,
+    /// Who asked for access.
+    pub(crate) requests: Requests,
+    /// Who may read which spaces, once a peer has asked.
+    pub(crate) readers: Readers,
     /// Commits that gained or lost their effect after they had come.
     pub(crate) journal: Journal,
+    /// How many bodies came after their commits: peers that wait for some look whether theirs are among them.
+    pub(crate) late: u64,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
     /// How many flushes there were: a writer knows by it that its commit is durable. Where only is read, how many of
@@ -76,11 +93,13 @@ pub(crate) const NODE_KEY: &[u8] = b"node_key";
 const NUMBERS: &[u8] = b"next_numbers";
 
 impl Engine {
-    /// Opens what `storage` holds; makes a node key, a store id and a first user where there is nothing yet.
+    /// Opens what `storage` holds; makes a node key, a store id and a first user where there is nothing yet, whose keys
+    /// `wrapping` seals.
     pub(crate) fn open(
         storage: Box<dyn Storage>,
         writable: bool,
         user: Option<&str>,
+        wrapping: Option<&WrappingKey>,
         now: Now,
         mut random: Random,
     ) -> Result<Self, Error> {
@@ -94,9 +113,16 @@ impl Engine {
                 random(&mut store);
                 storage.put(&layout::META, NODE_KEY.into(), &node)?;
                 storage.put(&layout::META, STORE_ID.into(), &store)?;
-                let mut seed = [0; 32];
-                random(&mut seed);
-                User::create(storage.as_mut(), user.unwrap_or("me"), seed)?;
+                let (mut seed, mut nonce) = (Zeroizing::new([0; 32]), [0; NONCE]);
+                random(&mut *seed);
+                if wrapping.is_some() {
+                    random(&mut nonce);
+                }
+                let key = AuthorKey::from_seed(&seed);
+                let wrapping = wrapping.map(|wrapping| (wrapping, nonce));
+                let first = User::new(user.unwrap_or("me"), &key, wrapping)?;
+                first.store(storage.as_mut())?;
+                user::set_default_user(storage.as_mut(), &first.name)?;
                 storage.commit()?;
                 node
             }
@@ -107,8 +133,10 @@ impl Engine {
             guard::begin_restored(storage.as_mut(), now(), store)?;
         }
         let guards = Guards::load(storage.as_ref())?;
-        let user = User::load(storage.as_ref(), user)?;
-        let copied = Copied::load(storage.as_ref(), &user.key.id())?;
+        let users = Users::load(storage.as_ref())?;
+        let name = user.unwrap_or(users.default_name()).to_owned();
+        let acting = users.acting(&name)?;
+        let copied = Copied::all(storage.as_ref())?;
         let next = numbers(storage.as_ref())?;
         Ok(Self {
             storage,
@@ -117,14 +145,20 @@ impl Engine {
             view: View::new(next[0]),
             collections: Collections::new(next[1], next[2]),
             replicas: HashMap::new(),
-            user,
+            users,
+            acting,
+            key: None,
             copied,
             node: NodeKey::from_seed(&node),
             met: HashMap::new(),
+            agreed: Meetings::default(),
             guards,
             poisoned: None,
             room: Room::default(),
+            requests: Requests::default(),
+            readers: Readers::default(),
             journal: Journal::new(next[3]),
+            late: 0,
             staged: 0,
             flushes: 0,
             outbox: Vec::new(),
@@ -257,7 +291,7 @@ impl Engine {
     /// Makes everything staged durable. An error poisons the database: nothing of it was acknowledged.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.check()?;
-        if self.staged == 0 && !self.view.is_dirty() {
+        if self.staged == 0 && !self.view.is_dirty() && !self.agreed.is_waiting() {
             return Ok(());
         }
         let done = self.write_all();
@@ -285,6 +319,7 @@ impl Engine {
         }
         let numbers = layout::key([self.view.next_number(), collection, index, self.journal.last()]);
         self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;
+        self.agreed.flush(self.storage.as_mut())?;
         self.storage.commit()?;
         self.staged = 0;
         self.flushes += 1;
@@ -308,8 +343,10 @@ impl Engine {
         self.collections.clear();
         self.view.clear();
         self.room = Room::default();
+        self.requests = Requests::default();
+        self.readers = Readers::default();
         self.staged = 0;
-        self.storage.rollback().is_ok()
+        self.storage.rollback().is_ok() && self.users.reload(self.storage.as_ref()).is_ok()
     }
 
     /// Whether the database still accepts calls.
@@ -327,20 +364,17 @@ impl Engine {
         self.view.source = source;
     }
 
-    /// The key that signs local commits.
-    pub(crate) fn author(&self) -> AuthorId {
-        self.user.key.id()
-    }
-
     /// Reading handles: moves to the newest durable state; `true` if it changed.
     pub(crate) fn refresh(&mut self) -> Result<bool, Error> {
         let changed = self.storage.refresh()?;
         if changed {
             self.journal = Journal::new(numbers(self.storage.as_ref())?[3]);
             self.flushes += 1;
+            self.readers = Readers::default();
             self.replicas.clear();
             self.collections.clear();
             self.view.clear();
+            self.users.reload(self.storage.as_ref())?;
         }
         Ok(changed)
     }

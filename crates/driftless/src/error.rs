@@ -41,6 +41,21 @@ pub enum Error {
         /// The number of the other copy's commit.
         seq: u64,
     },
+    /// The name or the password is wrong, or the key signs no more: which of these is not told.
+    #[error("the user, the password or the key is not right")]
+    LoginFailed,
+    /// The user of this handle has a password, and has not given it.
+    #[error("{0} has a password, and has not logged in")]
+    LoginNeeded(String),
+    /// Too many log-ins of one name failed within a minute.
+    #[error("too many log-ins failed; the next one is possible in {seconds} seconds")]
+    TooManyAttempts {
+        /// How long to wait.
+        seconds: u64,
+    },
+    /// More is asked for at once than is worked on.
+    #[error("{0}")]
+    Busy(&'static str),
     /// The input is not what it should be; nothing was changed.
     #[error("{0}")]
     Invalid(String),
@@ -103,6 +118,9 @@ pub enum Error {
     /// The peer does not open this space to us, or does not have it.
     #[error("the peer does not open space {0} to you")]
     NotOpen(SpaceId),
+    /// The peer would let an admin decide, and has no room for another request now.
+    #[error("the peer has no room for this request now")]
+    QueueFull,
     /// A cursor that is not of this log: of another store, or of what this one was before it was restored.
     #[error("the cursor is not of this log")]
     Stale {
@@ -125,6 +143,10 @@ impl Error {
             Self::Ambiguous { .. } => "ambiguous",
             Self::NotPermitted(_) => "not_permitted",
             Self::AuthorForked { .. } => "author_forked",
+            Self::LoginFailed => "login_failed",
+            Self::LoginNeeded(_) => "login_needed",
+            Self::TooManyAttempts { .. } => "too_many_attempts",
+            Self::Busy(_) => "busy",
             Self::Invalid(_) => "invalid",
             Self::Filter(_) => "invalid_filter",
             Self::Operators(_) => "invalid_operators",
@@ -139,6 +161,7 @@ impl Error {
             Self::Poisoned(_) => "poisoned",
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
+            Self::QueueFull => "queue_full",
             Self::Stale { .. } => "stale_cursor",
             Self::Peer(_) => "peer_protocol",
             Self::Io(_) => "io",
@@ -155,12 +178,24 @@ impl Error {
             Self::NotFound { what: "database", .. } => {
                 "`driftless init` makes one; `--dir` names another folder"
             }
+            Self::NotFound { what: "key", .. } => {
+                "a key is an author id, or its first 8 or more characters if the space knows it, or a user's name here"
+            }
+            Self::NotFound { what: "request", .. } => {
+                "`driftless requests` lists those that wait; one that asks for something else now has another id"
+            }
             Self::NotFound { .. } => "check the name",
             Self::Ambiguous { .. } => "give more characters of the id",
             Self::NotPermitted(_) => "`driftless members SPACE` shows who may do what; an admin can `grant`",
             Self::AuthorForked { .. } => {
                 "run `driftless doctor`: this copy takes a new key, or goes on with this one if the other is gone"
             }
+            Self::LoginFailed => "`driftless user list` shows the users; give the password again",
+            Self::LoginNeeded(_) => {
+                "a password comes from a prompt, `--password-file FILE` or $DRIFTLESS_PASSWORD"
+            }
+            Self::TooManyAttempts { .. } => "wait, and make sure that nobody guesses your password",
+            Self::Busy(_) => "try again in a few seconds",
             Self::Invalid(_) => "correct the input and try again; nothing was changed",
             Self::Filter(_) => "filters look like '{\"country\": \"FI\", \"population\": {\"$gt\": 1000}}'",
             Self::Operators(_) => "edits look like '{\"$set\": {\"name\": \"x\"}, \"$inc\": {\"n\": 1}}'",
@@ -183,6 +218,7 @@ impl Error {
             Self::Poisoned(_) => "make room on the disk or replace it, then open the database again",
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
+            Self::QueueFull => "ask again later; its admins can answer the requests that wait there",
             Self::Stale { .. } => "`driftless sync` the space once, then go on from the new cursor",
             Self::Peer(_) => {
                 "run the same version of driftless on both sides; if it is, the peer is not to be trusted"
@@ -200,6 +236,10 @@ impl Error {
                 | Self::Ambiguous { .. }
                 | Self::NotPermitted(_)
                 | Self::AuthorForked { .. }
+                | Self::LoginFailed
+                | Self::LoginNeeded(_)
+                | Self::TooManyAttempts { .. }
+                | Self::Busy(_)
                 | Self::Invalid(_)
                 | Self::Filter(_)
                 | Self::Operators(_)

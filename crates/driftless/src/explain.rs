@@ -2,15 +2,18 @@
 //!
 //! It decides nothing itself; it asks the log, the rules, the view and the notes about peers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use driftless_core::clock::{Timestamp, utc};
-use driftless_core::commit::{Kind, RuleBody};
+use driftless_core::commit::Kind;
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::operator::{Edit, Operator};
-use driftless_core::rules::{RuleOperator, Subject};
-use driftless_core::verdict::{FrontierId, RuleIndex, Verdict, Via};
+use driftless_core::rules::{Level, Subject};
+use driftless_core::verdict::{Statement, Via};
 
 use crate::collection::Collection;
+use crate::decided::{decision, ruling, why_void};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout::{LogKey, Row, State};
@@ -18,7 +21,7 @@ use crate::log;
 use crate::past::effective;
 use crate::peers::Peer;
 use crate::refused;
-use crate::replica::{self, Facts, Replica};
+use crate::replica;
 use crate::space::Space;
 use crate::status::why;
 
@@ -38,7 +41,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// A stable word: `space`, `commits`, `commit`, `refused`, `document`; for a peer `peer`, `kept`, `permission`,
-    /// `exchange`, `acknowledged`.
+    /// `exchange`, `acknowledged`; for a key `space`, `statement`, `permission`, `commits`, `void`.
     pub step: &'static str,
     /// Nothing stands in the way here.
     pub ok: bool,
@@ -75,6 +78,13 @@ impl Space {
             let known = self.database().peer_now(peer)?;
             self.database().read(|engine| there(engine, &self.id(), peer, known, last, &mut told))?;
         }
+        Ok(told)
+    }
+
+    /// Why a key may do what it may do here, and what of its commits has no effect.
+    pub fn explain_key(&self, key: &AuthorId) -> Result<Explanation, Error> {
+        let mut told = Explanation { steps: Vec::new(), fix: None };
+        self.database().read(|engine| of_key(engine, &self.id(), key, &mut told))?;
         Ok(told)
     }
 }
@@ -160,7 +170,7 @@ fn commit(
     let author = replica.author(storage, row.author)?;
     let whose = format!("{} of {author}, number {}, at {} UTC", row.id, row.seq, utc(row.time.ms()));
     let (strength, via) = replica::strength(row);
-    let by = match row.via {
+    let by = match via {
         Via::Key => "by a statement about its key",
         Via::Anyone => "as anyone",
         Via::Space(_) => "as one whom another space lets in",
@@ -169,18 +179,9 @@ fn commit(
     let (ok, why, fix) = match state {
         None => (true, format!("has its effect; it was written with strength {}, {by}", strength.0), ""),
         Some(State::Void) => {
-            let place = Replica::place(&Facts::of(key, row));
-            let verdict = replica.rules.verdict(&author, FrontierId(row.frontier), strength, via, place);
-            let why = match verdict {
-                Verdict::CutBy(rule) => format!("is void: {} does not keep it", rule_text(replica, rule)),
-                _ => "is void: a rule commit that its author's permission rested on does not count any more"
-                    .into(),
-            };
-            (
-                false,
-                why,
-                "an admin can `driftless grant` its author a permission; then it can be written again",
-            )
+            let why = why_void(storage, replica, key, row)?.unwrap_or_else(|| why(State::Void).to_owned());
+            let fix = "an admin can `driftless grant` its author a permission; then it can be written again";
+            (false, format!("is void: {why}"), fix)
         }
         Some(State::Held) => {
             let ahead = row.time.ms().saturating_sub(now) / 1000;
@@ -202,10 +203,6 @@ fn commit(
     };
     told.step("commit", ok, format!("{whose}: {why}"), fix);
     Ok(())
-}
-
-fn rule_text(replica: &Replica, rule: RuleIndex) -> String {
-    replica.rules.id_of(rule).map_or_else(|| "a rule commit".into(), |id| format!("the rule commit {id}"))
 }
 
 fn document(
@@ -318,57 +315,89 @@ fn permission(
     peer: &Peer,
     told: &mut Explanation,
 ) -> Result<(), Error> {
-    let (storage, replica) = engine.parts(space)?;
-    let standing = peer.authors.iter().find_map(|author| Some((*author, replica.rules.member(author)?)));
-    let anyone = replica.rules.members().get(&Subject::Anyone).copied();
-    let (author, permission, by_key) = match (standing, anyone) {
-        (Some((author, standing)), _) => (Some(author), standing.permission, standing.via != Via::Anyone),
-        (None, Some(permission)) => (None, permission, false),
-        (None, None) => {
-            let (detail, fix) = match peer.authors.as_slice() {
-                [] => (
-                    "the peer has proven no key here yet".to_owned(),
-                    "exchange with it once: `driftless sync`".to_owned(),
-                ),
-                [first, ..] => (
-                    format!("none of the keys that it has proven may read this space, such as {first}"),
-                    format!("`driftless grant {space} {first} read`, or give it a ticket"),
-                ),
-            };
-            told.step("permission", false, detail, &fix);
+    let (_, replica) = engine.parts(space)?;
+    let rules = &replica.rules;
+    let reader = peer.authors.iter().find(|author| rules.member(author).is_some()).copied();
+    if !rules.may_read(&peer.authors) {
+        let Some(first) = peer.authors.first() else {
+            let fix = "exchange with it once: `driftless sync`";
+            told.step("permission", false, "the peer has proven no key here yet", fix);
             return Ok(());
-        }
-    };
-    let subject = if by_key { author.map_or(Subject::Anyone, Subject::Key) } else { Subject::Anyone };
-    // The newest rule commit here that speaks of it.
-    let mut by = None;
-    for (at, index) in replica.rule_at.iter().rev() {
-        if replica.rules.rule_verdict(*index) != Some(Verdict::Counts) {
-            continue;
-        }
-        let key = LogKey::new(replica.number, *at);
-        let row = log::row(storage, key)?;
-        let writer = log::author(storage, row.author)?;
-        let body = log::body(storage, key)?.and_then(|body| RuleBody::decode(&body).ok()).unwrap_or_default();
-        if body.operators.iter().any(|operator| speaks_of(operator, &writer, &subject)) {
-            by = Some((row.id, writer));
-            break;
-        }
+        };
+        let by = rules.deciding(first);
+        let by = decision(&mut replica.rules, &by);
+        let detail = format!("none of the keys that it has proven may read this space, such as {first}{by}");
+        let fix = format!("`driftless grant {space} {first} read`, or give it a ticket");
+        told.step("permission", false, detail, &fix);
+        return Ok(());
     }
-    let by = by.map(|(commit, writer)| format!(", by {commit} of {writer}")).unwrap_or_default();
-    let level = format!("{:?}", permission.level()).to_lowercase();
-    let detail = match (author, by_key) {
-        (Some(author), true) => format!("its key {author} has the permission to {level}{by}"),
+    let standing = reader.and_then(|reader| rules.member(&reader));
+    let decided =
+        reader.map_or_else(|| rules.deciding_about(Subject::Anyone), |reader| rules.deciding(&reader));
+    let by_key = standing.is_some_and(|standing| standing.via != Via::Anyone);
+    let permission = match standing {
+        Some(standing) => Some(standing.permission),
+        None => rules.members().get(&Subject::Anyone).copied(),
+    };
+    let level = permission.map_or("read", |permission| match permission.level() {
+        Level::Read => "read",
+        Level::Write => "write",
+        Level::Admin => "admin",
+    });
+    let by = decision(&mut replica.rules, &decided);
+    let detail = match reader {
+        Some(author) if by_key => format!("its key {author} has the permission to {level}{by}"),
         _ => format!("anyone has the permission to {level}{by}"),
     };
     told.step("permission", true, detail, "");
     Ok(())
 }
 
-fn speaks_of(operator: &RuleOperator, writer: &AuthorId, of: &Subject) -> bool {
-    match operator {
-        RuleOperator::Grant { subject, .. } => subject == of,
-        RuleOperator::Redeem { .. } | RuleOperator::Enrol { .. } => Subject::Key(*writer) == *of,
-        _ => false,
+// What a key may do, which statements say so, and what of its commits has no effect.
+fn of_key(engine: &mut Engine, space: &SpaceId, key: &AuthorId, told: &mut Explanation) -> Result<(), Error> {
+    let name = engine.present(space)?.summary().local_name().to_owned();
+    let (storage, replica) = engine.parts(space)?;
+    told.step("space", true, format!("{name} is here, with {} commits", replica.counts.commits), "");
+    let statements: Vec<Statement> = replica.rules.statements(&Subject::Key(*key)).collect();
+    for statement in statements.iter().rev().take(TOLD).rev() {
+        let ruling = ruling(&mut replica.rules, statement);
+        told.step("statement", ruling.void.is_none(), ruling.text(), "");
     }
+    let (standing, decided) = (replica.rules.member(key), replica.rules.deciding(key));
+    let by = decision(&mut replica.rules, &decided);
+    let permission = standing.map(|standing| standing.permission);
+    match permission {
+        Some(permission) => told.step("permission", true, format!("it has {permission} now{by}"), ""),
+        None if by.is_empty() => {
+            let fix = format!("`driftless grant {space} {key} read`, or give its owner a ticket");
+            told.step("permission", false, "no statement here names it, and none is about anyone", &fix);
+        }
+        None => {
+            let fix = format!("an admin who is stronger can `driftless grant {space} {key} write`");
+            told.step("permission", false, format!("it may do nothing now{by}"), &fix);
+        }
+    }
+    let Some(number) = replica.author_number(storage, key)? else {
+        told.step("commits", true, "it has written nothing that is here", "");
+        return Ok(());
+    };
+    let (mut seen, mut why) = (BTreeSet::new(), BTreeMap::<String, u64>::new());
+    for tip in replica.tips_of(number) {
+        let mut next = Some(tip.at);
+        while let Some(at) = next.filter(|at| seen.insert(*at)) {
+            let at = replica.key(at);
+            let row = log::row(storage, at)?;
+            next = row.previous;
+            if let Some(reason) = why_void(storage, replica, at, &row)? {
+                *why.entry(reason).or_default() += 1;
+            }
+        }
+    }
+    let void: u64 = why.values().sum();
+    let detail = format!("{} of its commits are here, {void} of them void", seen.len());
+    told.step("commits", void == 0, detail, "");
+    for (reason, commits) in why.into_iter().take(TOLD) {
+        told.step("void", false, format!("{commits} because {reason}"), "");
+    }
+    Ok(())
 }

@@ -4,6 +4,8 @@
 //! It asks nobody whether the reader may read. What the reader wrote itself is in a page like everything else: duplicates
 //! cost bytes and nothing else.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use driftless_core::commit::{Header, commit_id};
 use driftless_core::frame::{self, FrameBuilder, FrameCommit, PushError};
 use driftless_core::id::{CommitId, SpaceId};
@@ -78,7 +80,9 @@ impl Space {
         database.flush_if_staged()?;
         let budget = budget.clamp(1, MAX_PAGE) as u64;
         let space = self.id();
-        database.read_many(|engine| page(engine, &space, cursor, budget)?.map_err(|now| Error::Stale { now }))
+        database.read_many(|engine| {
+            page(engine, &space, cursor, budget, &[])?.map_err(|now| Error::Stale { now })
+        })
     }
 }
 
@@ -90,12 +94,13 @@ impl Database {
     }
 }
 
-/// The page after `cursor`. Where there cannot be one: the cursor of the end.
+/// The page after `cursor`, behind the bodies that are wanted and here. Where there cannot be one: the cursor of the end.
 pub(crate) fn page(
     engine: &mut Engine,
     space: &SpaceId,
     cursor: Option<&Cursor>,
     budget: u64,
+    wanted: &[CommitId],
 ) -> Result<Result<Page, Cursor>, Error> {
     if !engine.load(space)? {
         return Err(Error::not_found("space", space));
@@ -120,6 +125,16 @@ pub(crate) fn page(
         return Ok(Err(place(end, &digest)));
     };
     let (mut frames, mut at, mut bytes) = (Vec::new(), from, 0);
+    let mut places = VecDeque::new();
+    for id in wanted {
+        places.extend(replica.facts(storage, id)?.map(|facts| facts.at));
+    }
+    let mut builder = FrameBuilder::new(*space);
+    if push_wanted(storage, replica, &mut places, &mut builder, |_| ())? > 0 {
+        let frame = builder.finish();
+        bytes = frame.len() as u64;
+        frames.push(frame);
+    }
     while at < end && bytes < budget && frames.len() < MAX_PAGE_FRAMES {
         let target = FRAME_TARGET.min(usize::try_from(budget - bytes).unwrap_or(FRAME_TARGET));
         let (frame, ids) = next_frame(storage, replica, at, end, target)?;
@@ -159,7 +174,7 @@ fn next_frame(
                 break;
             }
             match push(storage, replica, at, &mut builder)? {
-                Some(id) => ids.push(id),
+                Some(pushed) => ids.push(pushed.id),
                 None => {
                     full = true;
                     break;
@@ -174,13 +189,20 @@ fn next_frame(
     }
 }
 
+/// A commit that is in a frame now.
+pub(crate) struct Pushed {
+    pub id: CommitId,
+    /// With its body.
+    pub whole: bool,
+}
+
 /// Adds the commit at `at` to a frame, with what proves it; `None` if the frame is full.
 pub(crate) fn push(
     storage: &dyn Storage,
     replica: &Replica,
     at: LogSeq,
     builder: &mut FrameBuilder,
-) -> Result<Option<CommitId>, Error> {
+) -> Result<Option<Pushed>, Error> {
     let key = replica.key(at);
     let row = log::row(storage, key)?;
     let (header, body) = log::parts(storage, &replica.id, key, &row)?;
@@ -208,7 +230,46 @@ pub(crate) fn push(
             }
         }
     }
-    Ok(Some(row.id))
+    Ok(Some(Pushed { id: row.id, whole: body.is_some() }))
+}
+
+/// Adds commits that are wanted for their bodies to a frame, as many as fit, from the front of `wanted`. What has no
+/// signature of its own comes with what vouches for it: the commits that came behind it. Those whose bodies are not here
+/// either go to `missing`.
+pub(crate) fn push_wanted(
+    storage: &dyn Storage,
+    replica: &Replica,
+    wanted: &mut VecDeque<LogSeq>,
+    builder: &mut FrameBuilder,
+    mut missing: impl FnMut(LogSeq),
+) -> Result<u64, Error> {
+    let (mut pushed, last) = (BTreeSet::new(), replica.next.saturating_sub(1));
+    while let Some(first) = wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
+        // Looked at when it is its turn: a thousand bodies may be a GiB.
+        if log::body(storage, replica.key(first))?.is_none() {
+            missing(first);
+            wanted.pop_front();
+            continue;
+        }
+        // What others vouch for begins a frame: so all of them fit into it, as they did when they came.
+        let alone = log::row(storage, replica.key(first))?.signature.is_some();
+        if !alone && !builder.is_empty() && !pushed.contains(&first) {
+            break;
+        }
+        let mut at = first;
+        while !pushed.contains(&at) && push(storage, replica, at, builder)?.is_some() {
+            pushed.insert(at);
+            if !builder.unvouched() || at == last {
+                break;
+            }
+            at += 1;
+        }
+        if !pushed.contains(&first) {
+            break;
+        }
+        wanted.pop_front();
+    }
+    Ok(pushed.len() as u64)
 }
 
 /// Takes the frames of a page; staged. Also says why what was not taken was not.

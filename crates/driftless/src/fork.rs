@@ -1,13 +1,14 @@
 //! Forks: two commits of one author with one number. Who did it, the proof, since when it is known here; and whether it
-//! was a copy of this very database that did, under the key that signs here.
+//! was a copy of this very database that did, under a key that signs here.
 //!
 //! Both sides of a fork are kept and folded, so nothing here changes what counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::sign::verify_commit;
-use driftless_store::Storage;
+use driftless_store::{Key, Order, Storage};
 
 use crate::error::Error;
 use crate::layout::{self, Bytes, LogKey};
@@ -29,9 +30,11 @@ pub struct Fork {
     pub since_ms: u64,
 }
 
-/// Another copy of this database, which was met by what it wrote under the key that signs here.
+/// Another copy of this database, which was met by what it wrote under a key that signs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
+    /// The key.
+    pub author: AuthorId,
     /// Where it was met.
     pub space: SpaceId,
     /// The number of its commit.
@@ -42,8 +45,10 @@ pub struct Copied {
     pub since_ms: u64,
 }
 
+const COPIED: &[u8] = b"copied";
+
 fn copied_key(author: &AuthorId) -> Vec<u8> {
-    [b"copied", &author.0[..]].concat()
+    [COPIED, &author.0[..]].concat()
 }
 
 /// The beginning of the keys of all forks of a space.
@@ -56,27 +61,37 @@ fn fork_key(space: u32, author: u32, branch: u32) -> Vec<u8> {
 }
 
 impl Copied {
-    /// What was noted of the key that signs here.
-    pub(crate) fn load(storage: &dyn Storage, author: &AuthorId) -> Result<Option<Self>, Error> {
-        let Some(row) = storage.get(&layout::META, copied_key(author).as_slice().into())? else {
-            return Ok(None);
+    /// What was noted, by the key.
+    pub(crate) fn all(storage: &dyn Storage) -> Result<BTreeMap<AuthorId, Self>, Error> {
+        let (mut found, mut whole) = (BTreeMap::new(), true);
+        let visit = &mut |key: Key<'_>, row: &[u8]| {
+            let Key::Bytes(key) = key else { return ControlFlow::Break(()) };
+            let Some(author) = key.strip_prefix(COPIED) else { return ControlFlow::Break(()) };
+            let copied = author.try_into().ok().and_then(|author| Self::decode(AuthorId(author), row));
+            whole &= copied.is_some();
+            found.extend(copied.map(|copied| (copied.author, copied)));
+            ControlFlow::Continue(())
         };
-        let mut row = Bytes(&row);
-        let mut take = || {
-            Some(Self {
-                space: SpaceId(row.array()?),
-                seq: u64::from_be_bytes(row.array()?),
-                commit: CommitId(row.array()?),
-                since_ms: u64::from_be_bytes(row.array()?),
-            })
-        };
-        take().map(Some).ok_or_else(|| Error::damaged("a note about a copy does not decode"))
+        let from = Bound::Included(Key::Bytes(COPIED));
+        storage.range(&layout::META, from, Bound::Unbounded, Order::Ascending, visit)?;
+        if whole { Ok(found) } else { Err(Error::damaged("a note about a copy does not decode")) }
     }
 
-    pub(crate) fn store(&self, storage: &mut dyn Storage, author: &AuthorId) -> Result<(), Error> {
+    fn decode(author: AuthorId, row: &[u8]) -> Option<Self> {
+        let mut row = Bytes(row);
+        Some(Self {
+            author,
+            space: SpaceId(row.array()?),
+            seq: u64::from_be_bytes(row.array()?),
+            commit: CommitId(row.array()?),
+            since_ms: u64::from_be_bytes(row.array()?),
+        })
+    }
+
+    pub(crate) fn store(&self, storage: &mut dyn Storage) -> Result<(), Error> {
         let (seq, since) = (self.seq.to_be_bytes(), self.since_ms.to_be_bytes());
         let row = [&self.space.0[..], &seq, &self.commit.0, &since].concat();
-        Ok(storage.put(&layout::META, copied_key(author).as_slice().into(), &row)?)
+        Ok(storage.put(&layout::META, copied_key(&self.author).as_slice().into(), &row)?)
     }
 
     pub(crate) fn forget(storage: &mut dyn Storage, author: &AuthorId) -> Result<(), Error> {

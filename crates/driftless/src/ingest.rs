@@ -73,7 +73,8 @@ pub(crate) fn take_vouched(engine: &mut Engine, commits: Vec<Vouched>) -> Result
             taken.spaces.push((space, next));
         }
         let tally = &mut taken.tally;
-        let own = if commit.header().author == engine.author() { engine.own_tip(&space)? } else { None };
+        let author = commit.header().author;
+        let own = if engine.users.signs(&author) { engine.own_tip(&space, &author)? } else { None };
         let entered = engine.enter(&commit)?;
         if let (Entered::New(_), Some(tip)) = (&entered, own) {
             engine.met_own(commit.header(), commit.id(), tip)?;

@@ -178,6 +178,7 @@ impl Engine {
         facts: Facts,
         change: Change,
     ) -> Result<Option<State>, Error> {
+        self.readers.changed(space);
         let (storage, replica) = self.parts(space)?;
         storage.put(&layout::RULE, replica.key(facts.at).0.into(), &[])?;
         let mut again = Vec::new();

@@ -16,7 +16,7 @@ macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $position:literal $text:literal $kind:ident;)*) => {
         $($(#[$doc])* pub(crate) const $name: Table = Table { position: $position, name: $text, key: KeyKind::$kind };)*
         /// Every table, at its position, and the version of this layout.
-        pub(crate) const SCHEMA: Schema = Schema { version: 1, tables: &[$($name),*] };
+        pub const SCHEMA: Schema = Schema { version: 1, tables: &[$($name),*] };
     };
 }
 
@@ -77,6 +77,10 @@ tables! {
     LOG_DIGEST = 26 "log_digest" U64;
     /// Public node key, space id -> up to where everything was pulled from that peer.
     CURSOR = 27 "cursor" Bytes;
+    /// Name of a user, space id -> what that user wants of that space.
+    PREFERENCES = 28 "preferences" Bytes;
+    /// Space id, author key -> a request for access that waits, was approved by the policy, or was rejected.
+    REQUEST = 29 "request" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

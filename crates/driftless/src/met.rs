@@ -2,7 +2,7 @@
 //!
 //! Remembered while the database is open; `peers` writes it down when a connection ends.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use driftless_core::id::{AuthorId, SpaceId};
 
@@ -23,7 +23,7 @@ pub struct Agreed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Met {
     pub authors: Vec<AuthorId>,
-    pub agreed: Vec<Agreed>,
+    pub agreed: BTreeMap<SpaceId, Agreed>,
 }
 
 impl Met {
@@ -32,9 +32,6 @@ impl Met {
         if !newer.authors.is_empty() {
             self.authors.clone_from(&newer.authors);
         }
-        // There may be thousands.
-        let again: BTreeSet<SpaceId> = newer.agreed.iter().map(|new| new.space).collect();
-        self.agreed.retain(|old| !again.contains(&old.space));
-        self.agreed.extend_from_slice(&newer.agreed);
+        self.agreed.extend(&newer.agreed);
     }
 }

@@ -56,10 +56,11 @@ impl Peer {
 
     /// Takes over what connections came to.
     pub(crate) fn take(&mut self, met: &Met) {
-        let mut all =
-            Met { authors: std::mem::take(&mut self.authors), agreed: std::mem::take(&mut self.agreed) };
-        all.merge(met);
-        (self.authors, self.agreed) = (all.authors, all.agreed);
+        if !met.authors.is_empty() {
+            self.authors.clone_from(&met.authors);
+        }
+        self.agreed.retain(|old| !met.agreed.contains_key(&old.space));
+        self.agreed.extend(met.agreed.values());
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -192,7 +193,7 @@ impl Database {
     }
 }
 
-fn list(storage: &dyn Storage) -> Result<Vec<Peer>, Error> {
+pub(crate) fn list(storage: &dyn Storage) -> Result<Vec<Peer>, Error> {
     let (mut peers, mut damaged) = (Vec::new(), false);
     storage.range(&layout::PEER, Bound::Unbounded, Bound::Unbounded, Order::Ascending, &mut |key, row| {
         let Key::Bytes(id) = key else { return ControlFlow::Break(()) };

@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::Kind;
-use driftless_core::id::SpaceId;
+use driftless_core::id::{AuthorId, SpaceId};
 use driftless_store::{Key, Order, Storage, Table};
 
 use crate::agreed;
@@ -18,7 +18,9 @@ use crate::fork;
 use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
+use crate::prefs;
 use crate::replica::{Counts, Facts};
+use crate::requests::{self, Requests};
 use crate::space::{Digest, Space};
 use crate::write::forgotten_key;
 
@@ -90,13 +92,15 @@ fn fold_again(
     Ok(())
 }
 
-/// Removes a space and everything of it, but remembers how far this user's key had written in it.
+/// Removes a space and everything of it, but remembers how far own keys had written in it.
 fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     engine.present(space)?;
     engine.write_view()?;
     clear_view(engine, space)?;
     engine.journal.all_moved();
-    let own = engine.author();
+    engine.agreed.forget(space);
+    let own: Vec<AuthorId> =
+        engine.users.all().flat_map(|user| user.keys.iter().map(|own| own.author)).collect();
     let number = engine.parts(space)?.1.number;
     for name in Collections::names(engine.storage.as_ref(), number)? {
         if let Some(facts) = engine.collections.get(engine.storage.as_ref(), number, &name)? {
@@ -105,12 +109,16 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         }
     }
     let (storage, replica) = engine.parts(space)?;
-    if let Some(tip) = log::known_author(storage, &own)?.and_then(|author| replica.last_of(author)) {
-        let row = tip.seq.to_be_bytes();
-        storage.put(&layout::META, forgotten_key(space, &own).as_slice().into(), &row)?;
+    for own in own {
+        if let Some(tip) = log::known_author(storage, &own)?.and_then(|author| replica.last_of(author)) {
+            let row = tip.seq.to_be_bytes();
+            storage.put(&layout::META, forgotten_key(space, &own).as_slice().into(), &row)?;
+        }
     }
     agreed::forget(storage, space)?;
     cursor::forget(storage, space)?;
+    prefs::forget(storage, space)?;
+    requests::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;
@@ -139,6 +147,8 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     storage.remove(&layout::SPACE, u64::from(number).into())?;
     storage.remove(&layout::SPACE_ID, space.0.as_slice().into())?;
     engine.replicas.remove(space);
+    engine.requests = Requests::default();
+    engine.readers.changed(space);
     engine.collections.clear();
     engine.staged();
     Ok(())

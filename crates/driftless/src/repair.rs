@@ -29,7 +29,8 @@ use crate::log;
 use crate::pack::Packed;
 use crate::peers::Peer;
 use crate::replica::Tip;
-use crate::user::User;
+use crate::requests;
+use crate::user::{Secrets, User};
 
 /// Bytes that enter at once, and commits: one durable write each.
 const FRAME: usize = 1024 * 1024;
@@ -108,7 +109,8 @@ impl Builder {
         let old = SqliteStorage::open_damaged(folder.database_file(), &SCHEMA)?;
         let old = Packed::over(Box::new(old));
         let mut new = SqliteStorage::open(draft, &SCHEMA, driftless_store::Access::Create)?;
-        let keys = copy_local(&old, &mut new)?;
+        let users = copy_local(&old, &mut new)?;
+        let own = Own::of(&users);
         if new.get(&layout::META, NODE_KEY.into())?.is_none() {
             // Peers will know the database by another id.
             new.put(&layout::META, NODE_KEY.into(), &self.fresh()?)?;
@@ -123,7 +125,7 @@ impl Builder {
         let (mut spaces, mut dropped) = (Vec::new(), 0);
         for space in &found {
             let name = format!("rescued-{}-{label}.bundle", space.id.short());
-            let mut saving = Saving::new(&old, space, &keys, &authors, folder.path().join(name));
+            let mut saving = Saving::new(&old, space, &own, &authors, folder.path().join(name));
             saving.log(&mut engine, &mut |steps| {
                 told.done += steps;
                 progress(told);
@@ -166,9 +168,9 @@ fn finish(
     Ok(folder.replace_database(lock, draft, label)?)
 }
 
-// What is nobody's but this database's: keys, users, peers, guards. Returns the author keys.
-fn copy_local(old: &dyn Storage, new: &mut dyn Storage) -> Result<Vec<AuthorKey>, Error> {
-    let mut keys = Vec::new();
+// What is nobody's but this database's: keys, users, peers, guards. Returns the users.
+fn copy_local(old: &dyn Storage, new: &mut dyn Storage) -> Result<Vec<User>, Error> {
+    let mut users = Vec::new();
     // Ranges stop where a page cannot be read; what is asked for by name may still be found.
     for name in ["node_key", "store_id"] {
         if let Ok(Some(row)) = old.get(&layout::META, name.as_bytes().into()) {
@@ -178,7 +180,7 @@ fn copy_local(old: &dyn Storage, new: &mut dyn Storage) -> Result<Vec<AuthorKey>
             }
         }
     }
-    for table in [&layout::META, &layout::USER, &layout::PEER, &layout::REFUSED] {
+    for table in [&layout::META, &layout::USER, &layout::PEER, &layout::REFUSED, &layout::REQUEST] {
         for (key, row) in readable(old, table) {
             let Key::Bytes(name) = Key::Bytes(&key) else { continue };
             let good = match table.position {
@@ -186,27 +188,30 @@ fn copy_local(old: &dyn Storage, new: &mut dyn Storage) -> Result<Vec<AuthorKey>
                     !["node_key", "store_id", "next_numbers"].iter().any(|own| own.as_bytes() == name)
                         && name != guard::COPY
                 }
-                at if at == layout::USER.position => User::seed(&row).is_some(),
+                at if at == layout::USER.position => {
+                    let user = User::decode(name, &row);
+                    let good = user.is_some();
+                    users.extend(user);
+                    good
+                }
                 at if at == layout::PEER.position => {
                     name.try_into().is_ok_and(|id| Peer::decode(PeerId(id), &row).is_some())
                 }
+                at if at == layout::REQUEST.position => requests::is_whole(name, &row),
                 _ => name.try_into().is_ok_and(|hash| crate::refused::decode(&hash, &row).is_some()),
             };
             if good {
                 new.put(table, name.into(), &row)?;
             }
-            if good && table.position == layout::USER.position {
-                keys.extend(User::seed(&row).map(|seed| AuthorKey::from_seed(&seed)));
-            }
         }
     }
-    if keys.is_empty() {
+    if users.is_empty() {
         return Err(Error::Damaged(
             "the keys of its users cannot be read; restore a backup, or make a new database and join again"
                 .into(),
         ));
     }
-    Ok(keys)
+    Ok(users)
 }
 
 // The rows of a table keyed by bytes: from the beginning and from the end, as far as each way leads.
@@ -248,11 +253,28 @@ fn authors(old: &dyn Storage) -> BTreeMap<u32, Vec<AuthorId>> {
     authors
 }
 
+// The keys of all users: those that sign, and of these the secrets that no password hides.
+struct Own {
+    signing: Vec<AuthorId>,
+    secrets: Vec<AuthorKey>,
+}
+
+impl Own {
+    fn of(users: &[User]) -> Self {
+        let signing = users.iter().flat_map(User::active).collect();
+        let plain = users.iter().filter_map(|user| match &user.secrets {
+            Secrets::Plain(seeds) => Some(seeds.keys()),
+            Secrets::Sealed(_) => None,
+        });
+        Self { signing, secrets: plain.flatten().collect() }
+    }
+}
+
 // One space on its way from the damaged file to the new one.
 struct Saving<'s> {
     old: &'s dyn Storage,
     space: &'s FoundSpace,
-    keys: &'s [AuthorKey],
+    own: &'s Own,
     authors: &'s BTreeMap<u32, Vec<AuthorId>>,
     frame: Vec<Received>,
     size: usize,
@@ -272,7 +294,7 @@ impl<'s> Saving<'s> {
     fn new(
         old: &'s dyn Storage,
         space: &'s FoundSpace,
-        keys: &'s [AuthorKey],
+        own: &'s Own,
         authors: &'s BTreeMap<u32, Vec<AuthorId>>,
         rescue: PathBuf,
     ) -> Self {
@@ -280,7 +302,7 @@ impl<'s> Saving<'s> {
             authors,
             old,
             space,
-            keys,
+            own,
             frame: Vec::new(),
             size: 0,
             unvouched: BTreeSet::new(),
@@ -328,7 +350,7 @@ impl<'s> Saving<'s> {
             return false;
         }
         let id = commit_id(&bytes);
-        let own = self.keys.iter().find(|key| key.id() == header.author);
+        let own = self.own.secrets.iter().find(|key| key.id() == header.author);
         let signature = row.signature.map(|(signature, _)| signature);
         let mut signature = signature.filter(|signature| verify_commit(&header.author, &id, signature));
         // A commit of our own that is whole can be signed again: the same key signs the same way.
@@ -348,7 +370,7 @@ impl<'s> Saving<'s> {
         if body.is_none() && row.kind == Kind::Rules {
             return false;
         }
-        if own.is_some() {
+        if self.own.signing.contains(&header.author) {
             let seen = self.seen.entry(header.author).or_default();
             *seen = (*seen).max(header.seq);
         }
@@ -460,10 +482,10 @@ impl<'s> Saving<'s> {
             self.indexes(engine)?;
         }
         if saved.dropped > 0 {
-            for key in self.keys {
-                if let Some(seq) = self.lost(engine, &key.id())? {
-                    guard::note_lost(engine.storage.as_mut(), &space, &key.id(), seq)?;
-                    saved.guarded.push(key.id());
+            for key in &self.own.signing {
+                if let Some(seq) = self.lost(engine, key)? {
+                    guard::note_lost(engine.storage.as_mut(), &space, key, seq)?;
+                    saved.guarded.push(*key);
                 }
             }
         }

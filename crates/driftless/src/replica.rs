@@ -18,6 +18,7 @@ use crate::digest::Sum;
 use crate::error::Error;
 use crate::layout::{self, Bytes, DIGEST_EVERY, LogKey, LogSeq, Row, State, put_bytes, put_number};
 use crate::log;
+use crate::policy::Bootstrap;
 
 /// What of a commit its children need.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +123,8 @@ pub(crate) struct Replica {
     pub retractions: bool,
     /// How far a key had written here when the space was last forgotten: that of the key which asked last.
     pub forgotten: Option<(AuthorId, Option<u64>)>,
+    /// What becomes of requests for access, as of so many rule commits.
+    bootstrap: Option<(u32, Bootstrap)>,
     authors: HashMap<u32, AuthorId>,
     numbers: HashMap<AuthorId, u32>,
     by_id: HashMap<CommitId, LogSeq>,
@@ -205,6 +208,20 @@ pub(crate) fn next_digest(digest: &[u8; 32], id: &CommitId) -> [u8; 32] {
 }
 
 impl Replica {
+    /// What becomes of requests for access.
+    pub(crate) fn bootstrap(&mut self) -> Bootstrap {
+        let count = self.rules.rule_count();
+        // Only a rule commit changes what counts, and strangers may ask often.
+        if let Some((_, bootstrap)) = self.bootstrap.filter(|(known, _)| *known == count) {
+            return bootstrap;
+        }
+        let settings = self.rules.settings();
+        let bootstrap =
+            settings.get(Bootstrap::SETTING).map_or(Bootstrap::Reject, |value| Bootstrap::decode(value));
+        self.bootstrap = Some((count, bootstrap));
+        bootstrap
+    }
+
     /// A space of which only the genesis is known, which is not in the log yet.
     pub(crate) fn new(number: u32, id: SpaceId, rules: Rules) -> Self {
         Self {
@@ -227,6 +244,7 @@ impl Replica {
             advanced: false,
             retractions: false,
             forgotten: None,
+            bootstrap: None,
             authors: HashMap::new(),
             numbers: HashMap::new(),
             by_id: HashMap::new(),
@@ -557,17 +575,7 @@ pub(crate) fn range(
     table: &driftless_store::Table,
     number: u32,
 ) -> Result<Vec<(LogKey, Vec<u8>)>, Error> {
-    range_after(storage, table, number, 0)
-}
-
-/// The same, from after a position on.
-pub(crate) fn range_after(
-    storage: &dyn Storage,
-    table: &driftless_store::Table,
-    number: u32,
-    after: LogSeq,
-) -> Result<Vec<(LogKey, Vec<u8>)>, Error> {
-    let (lower, upper) = (LogKey::new(number, after).0, LogKey::new(number, u64::MAX).0);
+    let (lower, upper) = (LogKey::new(number, 0).0, LogKey::new(number, u64::MAX).0);
     let mut rows = Vec::new();
     let (lower, upper) = (Bound::Excluded(Key::U64(lower)), Bound::Included(Key::U64(upper)));
     storage.range(table, lower, upper, Order::Ascending, &mut |key, value| {
@@ -577,6 +585,28 @@ pub(crate) fn range_after(
         ControlFlow::Continue(())
     })?;
     Ok(rows)
+}
+
+/// The next commits of a space that are wanted, after a position, so many at most.
+pub(crate) fn wanted_after(
+    storage: &dyn Storage,
+    number: u32,
+    after: LogSeq,
+    most: usize,
+) -> Result<Vec<LogKey>, Error> {
+    let (lower, upper) = (LogKey::new(number, after).0, LogKey::new(number, u64::MAX).0);
+    let (mut found, mut damaged) = (Vec::new(), None);
+    let (lower, upper) = (Bound::Excluded(Key::U64(lower)), Bound::Included(Key::U64(upper)));
+    storage.range(&layout::STATE, lower, upper, Order::Ascending, &mut |key, value| {
+        match (key, State::decode(value)) {
+            (Key::U64(at), Ok(State::Wanted)) => found.push(LogKey(at)),
+            (_, Err(error)) => damaged = Some(error),
+            _ => {}
+        }
+        let enough = found.len() >= most || damaged.is_some();
+        if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    damaged.map_or(Ok(found), Err)
 }
 
 pub(crate) fn load_tips(storage: &dyn Storage, number: u32) -> Result<BTreeMap<(u32, u32), Tip>, Error> {

@@ -54,7 +54,7 @@ pub struct Member {
     pub subject: Subject,
     /// What holds for it.
     pub permission: Permission,
-    /// Whether this database signs with that key.
+    /// Whether the user of the handle signs with that key.
     pub you: bool,
 }
 
@@ -77,7 +77,7 @@ impl SpaceSummary {
 }
 
 impl Database {
-    /// Founds a space. Names are labels; two spaces may have the same one.
+    /// Founds a space with the default key of the user, its strongest admin. Names are labels; two spaces may have the same one.
     pub fn create_space(&self, name: &str) -> Result<Space, Error> {
         check_name(name)?;
         let id = self.write(|engine| engine.create_space(name))?;
@@ -129,6 +129,15 @@ impl Space {
         &self.database
     }
 
+    /// The key that signs here: of the active keys of the user the one that may do most in this space, the strongest
+    /// of these; the default key where no other is better.
+    pub fn author(&self) -> Result<AuthorId, Error> {
+        self.database.read(|engine| {
+            engine.present(&self.id)?;
+            engine.author_in(&self.id)
+        })
+    }
+
     /// The name in this database.
     pub fn name(&self) -> Result<String, Error> {
         Ok(self.summary()?.name)
@@ -169,23 +178,14 @@ impl Space {
         })
     }
 
-    /// Gives a key, or anyone, a permission. A weaker one than now keeps the commits that are here.
-    pub fn grant(&self, subject: Subject, permission: Permission) -> Result<CommitId, Error> {
-        self.database.write(|engine| engine.grant(&self.id, subject, Some(permission)))
-    }
-
-    /// Takes every permission away. Commits that are here stay; what the key writes without knowing of this is void.
-    pub fn revoke(&self, subject: Subject) -> Result<CommitId, Error> {
-        self.database.write(|engine| engine.grant(&self.id, subject, None))
-    }
-
     /// Everybody who has a permission, the strongest first.
     pub fn members(&self) -> Result<Vec<Member>, Error> {
         self.database.read(|engine| {
-            let own: AuthorId = engine.author();
+            let user = engine.users.get(&engine.acting.name);
+            let own: Vec<AuthorId> = user.map_or_else(Vec::new, |user| user.active().collect());
             let members = engine.present(&self.id)?.rules.members();
-            let member =
-                |(subject, permission)| Member { subject, permission, you: subject == Subject::Key(own) };
+            let you = |subject: &Subject| matches!(subject, Subject::Key(key) if own.contains(key));
+            let member = |(subject, permission)| Member { subject, permission, you: you(&subject) };
             let mut members: Vec<Member> = members.into_iter().map(member).collect();
             members.sort_by_key(|member| (member.permission.strength(), member.subject));
             Ok(members)

@@ -4,6 +4,7 @@ use driftless_core::clock::Timestamp;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 
 use crate::database::Database;
+use crate::decided;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork::{self, Copied, Fork};
@@ -24,7 +25,8 @@ pub struct Status {
     pub spaces: Vec<SpaceStatus>,
     /// What was not admitted, the newest first.
     pub refused: Vec<RefusedLine>,
-    /// Whether another copy of this database was met that signs with the same key.
+    /// Whether another copy of this database was met that signs with the same key: a key of the user of the handle, else
+    /// one of another user.
     pub copied: Option<Copied>,
     /// The database began as a copy of another.
     pub restored: Option<Restored>,
@@ -76,7 +78,12 @@ impl Database {
 fn status(engine: &mut Engine) -> Result<Status, Error> {
     let ids: Vec<SpaceId> = engine.summaries()?.into_iter().map(|summary| summary.id).collect();
     let spaces = ids.into_iter().map(|id| space(engine, id)).collect::<Result<_, _>>()?;
-    let copied = Copied::load(engine.storage.as_ref(), &engine.author())?;
+    let mut copied = Copied::all(engine.storage.as_ref())?;
+    copied.retain(|author, _| engine.users.signs(author));
+    let user = engine.users.get(&engine.acting.name);
+    let first = user.and_then(|user| user.active().find(|key| copied.contains_key(key)));
+    let first = first.or_else(|| copied.keys().next().copied());
+    let copied = first.and_then(|author| copied.remove(&author));
     let mut lost: Vec<Lost> = engine.guards.lost().collect();
     for index in (0..lost.len()).rev() {
         let Lost { space, author, commits } = lost[index];
@@ -118,7 +125,11 @@ fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
         if lines.len() < SHOWN {
             let row = log::row(storage, at)?;
             let author = replica.author(storage, row.author)?;
-            let reason = why(state).to_owned();
+            let reason = match state {
+                State::Void => decided::why_void(storage, replica, at, &row)?,
+                _ => None,
+            };
+            let reason = reason.unwrap_or_else(|| why(state).to_owned());
             lines.push(Pending { commit: row.id, author, time: row.time, reason });
         }
     }

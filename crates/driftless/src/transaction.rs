@@ -7,13 +7,14 @@ use driftless_core::clock::Timestamp;
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
-use driftless_core::id::{CommitId, SpaceId};
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::operator::{Edit, Operator, difference};
 use driftless_core::value::Map;
 
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::Error;
+use crate::space::Space;
 use crate::write::divide;
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
@@ -21,6 +22,8 @@ use crate::write::divide;
 pub struct Transaction {
     database: Database,
     edits: BTreeMap<SpaceId, Vec<Edit>>,
+    // Who signs in each space, where the user has several keys.
+    authors: BTreeMap<SpaceId, AuthorId>,
     // Documents as this transaction sees them.
     seen: BTreeMap<(SpaceId, String, DocumentId), DocumentState>,
 }
@@ -46,7 +49,12 @@ pub struct Insert {
 impl Database {
     /// A transaction over any collections and spaces: all of it here, or none.
     pub fn transaction(&self) -> Transaction {
-        Transaction { database: self.clone(), edits: BTreeMap::new(), seen: BTreeMap::new() }
+        Transaction {
+            database: self.clone(),
+            edits: BTreeMap::new(),
+            authors: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
     }
 }
 
@@ -191,6 +199,22 @@ impl Transaction {
         })
     }
 
+    fn author(&mut self, space: &Space) -> Result<AuthorId, Error> {
+        if let Some(author) = self.database.only_author()? {
+            return Ok(author);
+        }
+        if let Some(author) = self.authors.get(&space.id()) {
+            return Ok(*author);
+        }
+        let id = space.id();
+        let author = self.database.read(|engine| {
+            engine.present(&id)?;
+            engine.author_in(&id)
+        })?;
+        self.authors.insert(id, author);
+        Ok(author)
+    }
+
     fn visible(&mut self, of: &Collection, id: &DocumentId) -> Result<(), Error> {
         if self.state(of, id)?.visible() { Ok(()) } else { Err(Error::not_found("document", id)) }
     }
@@ -210,7 +234,7 @@ impl Transaction {
     fn stage(&mut self, to: &Collection, id: &DocumentId, operators: Vec<Operator>) -> Result<(), Error> {
         let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
-        let author = self.database.author()?;
+        let author = self.author(to.space())?;
         let state = self.state(to, id)?;
         // What later calls of this transaction see; the fold does it again with the commit's own time.
         state.apply(state.updated().max(Timestamp(1)), author, &edit.operators);

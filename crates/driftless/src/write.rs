@@ -7,6 +7,7 @@ use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::limits::{MAX_BODY, MAX_EDITS, MAX_KEEP, MAX_PARENTS, MAX_RUN};
 use driftless_core::operator::Edit;
 use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::sign::AuthorKey;
 use driftless_core::verdict::Via;
 use driftless_store::Storage;
 
@@ -24,8 +25,9 @@ const BODY_FRAME: usize = 64;
 impl Engine {
     /// Founds a space in which this user is the admin that nobody can remove.
     pub(crate) fn create_space(&mut self, name: &str) -> Result<SpaceId, Error> {
-        self.alone()?;
         let author = self.author();
+        self.alone(&author)?;
+        let key = self.signing(&author)?;
         let admin = Permission::Admin(Strength(0));
         let operators = vec![
             RuleOperator::Grant { subject: Subject::Key(author), permission: Some(admin), keep: None },
@@ -35,7 +37,7 @@ impl Engine {
         let now = self.now();
         let time = self.clock.tick(now);
         let header = header(Kind::Rules, None, author, time);
-        let genesis = Vouched::sign(header, body, &self.user.key).map_err(too_large)?;
+        let genesis = Vouched::sign(header, body, &key).map_err(too_large)?;
         match self.enter(&genesis)? {
             Entered::New(_) => Ok(genesis.space()),
             other => Err(unexpected(&other)),
@@ -62,7 +64,8 @@ impl Engine {
         for (at, body) in bodies.into_iter().enumerate() {
             let body = body.encode(self.random());
             let commit = self.sign(space, Kind::Documents, at + 1 < count, &parents, body)?;
-            parents = Parents { previous: Some((commit.id(), commit.header().seq)), others: Vec::new() };
+            parents.previous = Some((commit.id(), commit.header().seq));
+            parents.others = Vec::new();
             last = Some(self.enter_own(&commit)?);
         }
         last.ok_or_else(|| Error::Invalid("an empty transaction".into()))
@@ -79,27 +82,6 @@ impl Engine {
         let body = RuleBody { operators }.encode(self.random());
         let commit = self.sign(space, Kind::Rules, false, &parents, body)?;
         self.enter_own(&commit)
-    }
-
-    /// Gives or takes away a permission. Taking away keeps what this database has seen of the subject.
-    pub(crate) fn grant(
-        &mut self,
-        space: &SpaceId,
-        subject: Subject,
-        permission: Option<Permission>,
-    ) -> Result<CommitId, Error> {
-        self.present(space)?;
-        let (storage, replica) = self.parts(space)?;
-        let present = match &subject {
-            Subject::Key(author) => replica.rules.member(author).map(|standing| standing.permission),
-            Subject::Anyone | Subject::Space(_) => replica.rules.members().get(&subject).copied(),
-        };
-        let weakens = match present {
-            Some(present) => present.is_weakened_by(permission),
-            None => permission.is_none(),
-        };
-        let keep = if weakens { Some(seen(storage, replica, &subject)?) } else { None };
-        self.write_rules(space, vec![RuleOperator::Grant { subject, permission, keep }])
     }
 
     /// What a new commit of this user would build on, if the user may write documents in a space.
@@ -130,16 +112,17 @@ impl Engine {
             seq: parents.previous.map_or(1, |(_, seq)| seq + 1),
             previous: parents.previous.map(|(id, _)| id),
             parents: parents.others.clone(),
-            ..header(kind, Some(*space), self.author(), time)
+            ..header(kind, Some(*space), parents.key.id(), time)
         };
-        Vouched::sign(header, body, &self.user.key).map_err(too_large)
+        Vouched::sign(header, body, &parents.key).map_err(too_large)
     }
 
     // What the next commit builds on. More heads than a header can name are joined by merge commits first.
     fn parents(&mut self, space: &SpaceId, kind: Kind) -> Result<Parents, Error> {
-        self.alone()?;
+        let own = self.author_in(space)?;
+        self.alone(&own)?;
+        let key = self.signing(&own)?;
         loop {
-            let own = self.author();
             let (storage, replica) = self.parts(space)?;
             let previous = own_last(storage, replica, &own)?;
             if let Some(forgotten) = forgotten_seq(storage, replica, &own)?
@@ -154,6 +137,11 @@ impl Engine {
             let mut heads: Vec<Facts> = replica.write_heads().copied().collect();
             heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
             let all: Vec<Facts> = previous.iter().chain(&heads).copied().collect();
+            if all.is_empty() {
+                let why =
+                    "everything in this space is later than the clock of this device; set the clock right";
+                return Err(Error::NotPermitted(why.into()));
+            }
             if kind == Kind::Documents {
                 let frontier = replica.frontier_of(&all);
                 let standing = frontier.and_then(|frontier| replica.rules.strength_at(frontier, &own));
@@ -163,7 +151,8 @@ impl Engine {
             heads.truncate(MAX_PARENTS);
             let mut others: Vec<CommitId> = heads.iter().map(|head| head.id).collect();
             others.sort();
-            let parents = Parents { previous: previous.map(|facts| (facts.id, facts.seq)), others };
+            let previous = previous.map(|facts| (facts.id, facts.seq));
+            let parents = Parents { key: key.clone(), previous, others };
             if !too_many {
                 return Ok(parents);
             }
@@ -174,8 +163,10 @@ impl Engine {
     }
 }
 
-/// What the next commit builds on.
+/// What the next commit builds on, and who signs it.
 pub(crate) struct Parents {
+    /// The key that signs it.
+    key: AuthorKey,
     previous: Option<(CommitId, u64)>,
     others: Vec<CommitId>,
 }
@@ -197,10 +188,14 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
     }
 }
 
-// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
-// was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
-// of this database has begun and whose end has not come: what is written here must not become its end.
-fn own_last(storage: &dyn Storage, replica: &mut Replica, author: &AuthorId) -> Result<Option<Facts>, Error> {
+/// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
+/// was wrong, the chain goes on before the held ones, and forks there, once. So it does before a transaction that a copy
+/// of this database has begun and whose end has not come: what is written here must not become its end.
+pub(crate) fn own_last(
+    storage: &dyn Storage,
+    replica: &mut Replica,
+    author: &AuthorId,
+) -> Result<Option<Facts>, Error> {
     let Some(number) = replica.author_number(storage, author)? else { return Ok(None) };
     let mut last: Option<Facts> = None;
     for tip in replica.tips_of(number) {
@@ -225,7 +220,7 @@ fn own_last(storage: &dyn Storage, replica: &mut Replica, author: &AuthorId) -> 
     Ok(last)
 }
 
-// The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
+/// The commits of a subject that a weakening grant keeps: the last of each branch, as far as this database builds on it.
 pub(crate) fn seen(
     storage: &dyn Storage,
     replica: &mut Replica,

@@ -12,6 +12,8 @@
 
 mod address;
 
+mod source;
+
 mod transport;
 
 #[cfg(feature = "http")]
@@ -37,6 +39,7 @@ pub use framing::{cut_frame, join_records};
 #[cfg(feature = "http")]
 pub use http::{HttpOptions, HttpTransport};
 pub use memory::{MemoryNetwork, MemoryTransport, pair};
+pub use source::Source;
 pub use transport::{
     BoxFuture, Connection, Listener, MAX_FRAME, Meter, NetError, Receiver, Sender, Traffic, Transport,
     UNPROVEN_FRAME,

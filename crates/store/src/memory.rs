@@ -10,8 +10,8 @@ use crate::storage::{
     Table, number,
 };
 
-/// A storage in memory.
-#[derive(Debug)]
+/// A storage in memory. A clone is another storage that holds the same.
+#[derive(Debug, Clone)]
 pub struct MemoryStorage {
     schema: Schema,
     // Keys of integer tables are eight big-endian bytes, which order like the integers.
@@ -22,7 +22,7 @@ pub struct MemoryStorage {
     journal: Vec<Undo>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Collection {
     numbers: BTreeMap<String, u64>,
     members: BTreeSet<u64>,
@@ -38,7 +38,7 @@ struct Row {
 }
 
 // What stood there before one write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Undo {
     Value { position: usize, key: Vec<u8>, before: Option<Vec<u8>> },
     Document { number: u64, before: Option<Row> },
@@ -55,6 +55,11 @@ impl MemoryStorage {
             collections: BTreeMap::new(),
             journal: Vec::new(),
         })
+    }
+
+    /// Whether something was written since the last `commit`.
+    pub fn is_changed(&self) -> bool {
+        !self.journal.is_empty()
     }
 
     fn set(&mut self, position: usize, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {

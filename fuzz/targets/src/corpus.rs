@@ -6,11 +6,11 @@ use crate::{encodings, graphs, receive, sessions, texts, wire};
 const MIB: usize = 1024 * 1024;
 /// Each pattern in a filter may compile to a MiB and takes several times that meanwhile. Filters come from the user of
 /// this machine, never from a peer.
-const FILTER: Allowance = Allowance { heap: 96 * MIB, time: 8 };
-/// Four walks for each of eight messages over a graph of 1500 nodes, or a copy of it.
-const GRAPHS: Allowance = Allowance { heap: 2 * MIB, time: 2 };
+const FILTER: Allowance = Allowance { heap: 96 * MIB, per_byte: 16, time: 8 };
+/// Four walks for each of eight messages over a graph of 1500 nodes, or a copy of it: a MiB in all, whatever the input.
+const GRAPHS: Allowance = Allowance { heap: MIB, per_byte: 0, time: 2 };
 /// Two databases, and a reader that holds up to a frame of its file.
-const DATABASES: Allowance = Allowance { heap: 16 * MIB, time: 4 };
+const DATABASES: Allowance = Allowance { heap: 16 * MIB, per_byte: 16, time: 4 };
 
 const fn decoder(name: &'static str, longest: usize, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
     Target { name, longest, allowance: DECODER, run, seeds, decodes: true }

@@ -7,11 +7,13 @@ use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind, RuleBody,
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
 use driftless_core::frame::{self, FrameBuilder, FrameCommit};
-use driftless_core::id::{AuthorId, CommitId, SpaceId};
+use driftless_core::id::{AuthorId, CommitId, RequestId, SpaceId};
 use driftless_core::operator::{Edit, Operator, operators_from_json, operators_to_value};
 use driftless_core::reconcile::{Clock, Detail, Entry, Filter as Known, Summary};
 use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
-use driftless_core::session::{Cursor, InviteProof, Message, PROTOCOL_VERSION, Pass, Verdict};
+use driftless_core::session::{
+    AccessRequest, Answer, Cursor, Discovered, InviteProof, Message, PROTOCOL_VERSION, Pass, Verdict,
+};
 use driftless_core::sign::Signature;
 use driftless_core::sketch::Cell;
 use driftless_core::value::{Map, Path, Value, index_key};
@@ -284,6 +286,10 @@ pub(crate) fn messages() -> Vec<Message> {
         proof: Signature([8; 64]),
     };
     let space = SpaceId([9; 32]);
+    let request = |permission, note: &str| {
+        let author = AuthorId([7; 32]);
+        AccessRequest { space, author, permission, note: note.into() }
+    };
     let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
     let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
     vec![
@@ -301,6 +307,7 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),
         Message::Cells(Vec::new()),
         Message::More,
+        Message::Rest { slot: 300 },
         Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
         Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
         Message::Summary { slot: 3, summary: summary(Detail::Bare) },
@@ -318,11 +325,21 @@ pub(crate) fn messages() -> Vec<Message> {
         },
         Message::Decline { slot: 4, reason: "too_many".into(), retry_after_ms: 5000 },
         Message::Close { slot: u64::MAX },
-        Message::Pull { request: 0, space, cursor: None, budget: 1 << 19 },
-        Message::Pull { request: 300, space, cursor: Some(cursor), budget: u64::MAX },
+        Message::Pull { request: 0, space, cursor: None, budget: 1 << 19, wanted: vec![CommitId([3; 32])] },
+        Message::Pull { request: 300, space, cursor: Some(cursor), budget: u64::MAX, wanted: Vec::new() },
         Message::Pulled { request: 0, frames: vec![vec![7; 30]; 2], cursor, more: true },
         Message::Stale { request: 0, cursor },
         Message::Withheld { request: 24 },
+        Message::Request { number: 0, request: request(Permission::Write(Strength(7)), "hi, it is me") },
+        Message::Request { number: 300, request: request(Permission::Read, "") },
+        Message::Answer { number: 0, answer: Answer::Refused },
+        Message::Answer { number: 1, answer: Answer::Allowed(Permission::Admin(Strength(300))) },
+        Message::Answer { number: 2, answer: Answer::Queued(RequestId([3; 32])) },
+        Message::Answer { number: 3, answer: Answer::Full },
+        Message::Discover { number: 0, after: None },
+        Message::Discover { number: 24, after: Some(space) },
+        Message::Found { number: 0, spaces: Vec::new(), more: false },
+        Message::Found { number: 1, spaces: vec![Discovered { space, name: "team".into() }; 2], more: true },
     ]
 }
 

@@ -15,8 +15,8 @@ const NODES: u32 = 1500;
 
 /// Nodes of a count of parents, the parents, and anything: an author and a number if it is that long.
 #[derive(Debug, Clone, Copy, Default)]
-struct Plain {
-    named: bool,
+pub(crate) struct Plain {
+    pub(crate) named: bool,
 }
 
 impl Format for Plain {
@@ -72,7 +72,7 @@ fn reconciler() -> Reconciler {
     Reconciler::new(Salt::new(&[b"fuzz"]), agreed.skip(1).collect())
 }
 
-fn summary(message: Message) -> Option<Summary> {
+pub(crate) fn summary(message: Message) -> Option<Summary> {
     match message {
         Message::Open { summary, .. } | Message::Have { summary, .. } | Message::Summary { summary, .. } => {
             Some(summary)

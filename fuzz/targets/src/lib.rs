@@ -15,9 +15,13 @@ mod graphs;
 mod world;
 mod receive;
 mod sessions;
+mod hostile;
+mod live;
 mod corpus;
 
 pub use corpus::{TARGETS, find};
 pub use damage::damaged;
-pub use measure::check;
+pub use hostile::{Attack, attacks};
+pub use live::attacks_on_database;
+pub use measure::{Meter, check};
 pub use target::{Allowance, Target};

@@ -12,8 +12,6 @@ use crate::target::Target;
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// Bytes of heap for each byte of input.
-const HEAP_PER_BYTE: usize = 16;
 /// The input that may take `TIME`.
 const PIECE: usize = 64 * 1024;
 /// Time for each piece of input that has begun, in an optimised build.
@@ -21,18 +19,57 @@ const TIME: Duration = Duration::from_millis(50);
 /// How much longer it may take without optimisation, or with the counters of the fuzzer, which also asserts, in every branch.
 const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
 
+/// What something cost, in one call or several.
+#[derive(Debug, Clone, Copy)]
+pub struct Meter {
+    before: usize,
+    /// Bytes of heap at most, beside what there was when it began.
+    pub heap: usize,
+    /// The time of the longest call.
+    pub longest: Duration,
+    /// How many calls there were.
+    pub calls: usize,
+}
+
+impl Meter {
+    /// Begins here.
+    pub(crate) fn new() -> Self {
+        Self { before: HEAP.current_usage(), heap: 0, longest: Duration::ZERO, calls: 0 }
+    }
+
+    /// What there is by now is no cost of what follows.
+    pub(crate) fn restart(&mut self) {
+        self.before = HEAP.current_usage();
+    }
+
+    /// The worst of both.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.heap = self.heap.max(other.heap);
+        self.longest = self.longest.max(other.longest);
+        self.calls += other.calls;
+    }
+
+    /// Measures one call.
+    pub(crate) fn call<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        HEAP.reset_peak_usage();
+        let began = spent();
+        let result = run();
+        self.longest = self.longest.max(spent().saturating_sub(began));
+        self.heap = self.heap.max(HEAP.peak_usage().saturating_sub(self.before));
+        self.calls += 1;
+        result
+    }
+}
+
 /// Runs `target` on `input` and panics if it took more heap or time than its input allows.
 pub fn check(target: &Target, input: &[u8]) {
     // What is made once, such as the keys of a world, counts for nobody. A fuzzer's program has one target.
     static ONCE: Once = Once::new();
     ONCE.call_once(|| (target.run)(&[]));
-    let before = HEAP.current_usage();
-    HEAP.reset_peak_usage();
-    let began = spent();
-    (target.run)(input);
-    let took = spent().saturating_sub(began);
-    let heap = HEAP.peak_usage().saturating_sub(before);
-    let most = HEAP_PER_BYTE * input.len() + target.allowance.heap;
+    let mut meter = Meter::new();
+    meter.call(|| (target.run)(input));
+    let Meter { heap, longest: took, .. } = meter;
+    let most = target.allowance.per_byte * input.len() + target.allowance.heap;
     let name = target.name;
     assert!(heap <= most, "{name}: {heap} bytes of heap for {} bytes of input, {most} allowed", input.len());
     let pieces = input.len().div_ceil(PIECE).max(1) as u32;

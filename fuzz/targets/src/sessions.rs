@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::LazyLock;
 
 use driftless::{Database, DrivenSession, Error, Map, PeerId, Space};
-use driftless_core::id::CommitId;
+use driftless_core::id::{AuthorId, CommitId};
 use driftless_core::reconcile::{Clock, Detail, Summary};
+use driftless_core::rules::{Level, Permission, Strength};
 use driftless_core::session::{Message, Role, numbered, take_number};
 
 use crate::choices::Choices;
@@ -59,6 +60,12 @@ impl Side {
 // The node keys of the left and the right database.
 static PEERS: LazyLock<[PeerId; 2]> =
     LazyLock::new(|| [LEFT, RIGHT].map(|seed| database(seed).peer().expect("a node key")));
+
+// The keys that they prove.
+static AUTHORS: LazyLock<[AuthorId; 2]> =
+    LazyLock::new(|| [LEFT, RIGHT].map(|seed| database(seed).author().expect("an author key")));
+
+const LEVELS: [Level; 3] = [Level::Read, Level::Write, Level::Admin];
 
 fn begin(database: &Database, role: Role, them: PeerId) -> DrivenSession {
     DrivenSession::new(database, role, them).expect("memory does not fail")
@@ -235,6 +242,7 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             cells.truncate(choices.below(4));
         }
         Message::More => {}
+        Message::Rest { slot } => *slot = choices.below(4) as u64,
         Message::Have { slot, summary } => {
             *slot ^= choices.below(2) as u64;
             summary_changes(summary, choices);
@@ -269,7 +277,8 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             summary_changes(summary, choices);
         }
         Message::Decline { slot, .. } | Message::Close { slot } => *slot = choices.below(4) as u64,
-        Message::Pull { request, space, cursor, budget } => {
+        Message::Pull { request, space, cursor, budget, wanted } => {
+            wanted.extend(choices.pick(&known));
             *request = choices.number();
             if choices.below(4) != 0 {
                 *space = WORLD.space;
@@ -288,6 +297,30 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             cursor.at = choices.number();
         }
         Message::Withheld { request } => *request = choices.below(4) as u64,
+        Message::Request { number, request } => {
+            *number = choices.number();
+            if choices.below(4) != 0 {
+                request.space = WORLD.space;
+            }
+            if choices.below(4) != 0 {
+                request.author = AUTHORS[choices.below(2)];
+            }
+            let (level, strength) = (*choices.pick(&LEVELS).unwrap_or(&Level::Read), choices.number());
+            request.permission = Permission::new(level, Strength(strength as u32));
+            request.note.truncate(choices.below(4));
+        }
+        Message::Answer { number, .. } => *number = choices.below(4) as u64,
+        Message::Discover { number, after } => {
+            *number = choices.number();
+            if choices.below(2) == 0 {
+                *after = None;
+            }
+        }
+        Message::Found { number, spaces, more } => {
+            *number = choices.below(4) as u64;
+            spaces.truncate(choices.below(3));
+            *more ^= choices.below(2) == 0;
+        }
     }
 }
 

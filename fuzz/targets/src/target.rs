@@ -22,9 +22,11 @@ pub struct Target {
 pub struct Allowance {
     /// Bytes of heap besides those for each byte of input.
     pub heap: usize,
+    /// Bytes of heap for each byte of input.
+    pub per_byte: usize,
     /// How many times `TIME` each piece may take.
     pub time: u32,
 }
 
-/// What decoders get: one MiB, and the common time.
-pub(crate) const DECODER: Allowance = Allowance { heap: 1024 * 1024, time: 1 };
+/// What decoders get: one MiB, what the input stands for, and the common time.
+pub(crate) const DECODER: Allowance = Allowance { heap: 1024 * 1024, per_byte: 16, time: 1 };

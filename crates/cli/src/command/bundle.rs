@@ -116,7 +116,7 @@ impl<W> Sink<W> {
 }
 
 fn import(context: &mut Context, file: &Path) -> Result<(), Failure> {
-    let database = context.write()?;
+    let database = context.maintain()?;
     let mut source: Box<dyn Read> = if file == Path::new("-") {
         context.input.stdin()
     } else {

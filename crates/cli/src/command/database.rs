@@ -9,12 +9,20 @@ use super::{Context, chosen};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Table, counted, escape, size_text, thousands, time_text};
+use crate::secret::{Question, Which};
 
-pub(super) fn init(context: &mut Context, name: Option<String>) -> Result<(), Failure> {
+pub(super) fn init(context: &mut Context, name: Option<String>, password: bool) -> Result<(), Failure> {
     let dir = context.dir()?;
     let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
     let name = name.or_else(|| context.global.user.clone()).or(user).unwrap_or_else(|| "me".to_owned());
-    let database = Database::builder().open_mode(OpenMode::Create).user_name(&name).open(&dir);
+    let mut builder = Database::builder().open_mode(OpenMode::Create).user_name(&name);
+    if password {
+        let (prompt, file) =
+            (format!("new password of {}", escape(&name)), context.global.password_file.clone());
+        let question = Question { which: Which::Present, prompt, file, twice: true };
+        builder = builder.password(context.password(question)?);
+    }
+    let database = builder.open(&dir);
     let database = database.map_err(|error| not_made(&dir, error))?;
     made(context, &dir, &database)?;
     context.output.note("next: driftless space create NAME");
@@ -74,7 +82,7 @@ fn made(context: &mut Context, dir: &Path, database: &Database) -> Result<(), Fa
 }
 
 pub(super) fn rebuild(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
-    let database = context.write()?;
+    let database = context.maintain()?;
     for space in chosen(&database, space)? {
         let (name, digest) = (space.name()?, space.rebuild()?);
         let output = &mut context.output;
@@ -90,7 +98,7 @@ pub(super) fn rebuild(context: &mut Context, space: Option<&str>) -> Result<(), 
 }
 
 pub(super) fn compact(context: &mut Context, space: Option<&str>) -> Result<(), Failure> {
-    let database = context.write()?;
+    let database = context.maintain()?;
     let bar = if context.output.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {human_pos} commits") {
         bar.set_style(style);
@@ -127,6 +135,7 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
         spaces: spaces.map(space_status).collect(),
         refused: refused.map(refused_line).collect(),
         copied: status.copied.map(|copied| contract::Copied {
+            author: copied.author,
             space: copied.space,
             seq: copied.seq,
             commit: copied.commit,
@@ -134,6 +143,11 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
         }),
         restored: status.restored.map(contract::Restored::from),
         lost: status.lost.into_iter().map(contract::Lost::from).collect(),
+        requests: database
+            .requests()?
+            .into_iter()
+            .filter(|request| only.is_none_or(|only| request.space == only))
+            .count() as u64,
     };
     let guarded = line.restored.as_ref().is_some_and(|restored| !restored.guarded.is_empty());
     line.ok = line.copied.is_none()
@@ -221,6 +235,13 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         }
     }
     print_refused(output, &status.refused)?;
+    if status.requests > 0 {
+        output.text("")?;
+        let waiting = counted(status.requests, "request");
+        output.text(format!(
+            "{waiting} for access: `driftless requests` lists them, `approve` and `reject` answer"
+        ))?;
+    }
     if let Some(copied) = &status.copied {
         output.text("")?;
         output.text(format!(

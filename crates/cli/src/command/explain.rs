@@ -1,6 +1,6 @@
-//! `explain`: why a document is, or is not, here or at a peer.
+//! `explain`: why a document is, or is not, here or at a peer; why a key may do what it may.
 
-use driftless::PeerId;
+use driftless::{Explanation, PeerId};
 
 use super::Context;
 use crate::args::OneDocument;
@@ -19,7 +19,17 @@ pub(super) fn run(context: &mut Context, document: &OneDocument, peer: Option<&s
         (Err(_), Ok(id)) => Ok(id),
         (Err(error), Err(_)) => Err(error),
     });
-    let told = space.explain(&document.at.collection, &id, peer.transpose()?.as_ref())?;
+    print(context, space.explain(&document.at.collection, &id, peer.transpose()?.as_ref())?)
+}
+
+/// Why a key may do what it may.
+pub(super) fn key(context: &mut Context, space: &str, word: &str) -> Result<(), Failure> {
+    let space = context.read()?.space(space)?;
+    let key = input::key(&space, word)?;
+    print(context, space.explain_key(&key)?)
+}
+
+fn print(context: &mut Context, told: Explanation) -> Result<(), Failure> {
     let ok = told.ok();
     let steps = told.steps.into_iter();
     let steps =

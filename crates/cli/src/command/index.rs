@@ -14,7 +14,7 @@ pub(super) fn run(context: &mut Context, command: IndexCommand) -> Result<(), Fa
             let path = FieldPath::parse(&field).map_err(|error| {
                 Failure::invalid("invalid_path", error, "a field like `country`, or `address.city`")
             })?;
-            let collection = collection(&context.write()?, &at)?;
+            let collection = collection(&context.maintain()?, &at)?;
             let created = collection.create_index(&path)?;
             let line = contract::Index {
                 space: collection.space().id(),

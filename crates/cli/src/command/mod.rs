@@ -1,5 +1,6 @@
 //! Runs commands: reads the command line, opens the database as each needs it, and turns the outcome into an exit code.
 
+mod access;
 mod bundle;
 mod database;
 mod doctor;
@@ -9,12 +10,15 @@ mod history;
 mod index;
 mod member;
 mod network;
+mod policy_test;
+mod prefs;
 mod query;
 mod repair;
 mod serve;
 #[cfg(unix)]
 mod socket;
 mod space;
+mod user;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,13 +29,14 @@ use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use driftless::{Access, Collection, Database, Network, OpenMode, Space};
+use driftless::{Access, Collection, Database, Network, OpenMode, Password, Space};
 use etcetera::BaseStrategy;
 use tokio::runtime::Handle;
 
-use crate::args::{Arguments, Command, Global, InCollection};
+use crate::args::{Arguments, Command, Global, InCollection, OneDocument, PolicyCommand};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, print_failure};
+use crate::secret::{Question, Secrets, Which};
 use crate::terminal::{Input, Looks, Terminal};
 
 /// What every command gets: the global options, where to read, and where to print.
@@ -39,6 +44,7 @@ struct Context {
     global: Global,
     output: Output,
     input: Input,
+    secrets: Box<dyn Secrets>,
     /// Of a command that `serve` runs for a client; else it opens the database itself.
     served: Option<Served>,
 }
@@ -79,9 +85,9 @@ pub(crate) fn main() -> ExitCode {
 /// Runs a command to its end, and prints why it failed if it does.
 fn execute(arguments: Arguments, terminal: Terminal, served: Option<Served>) -> Exit {
     let Arguments { global, command } = arguments;
-    let Terminal { stdout, stderr, input, looks } = terminal;
+    let Terminal { stdout, stderr, input, secrets, looks } = terminal;
     let output = Output::new(&global, stdout, stderr, looks);
-    let mut context = Context { global, output, input, served };
+    let mut context = Context { global, output, input, secrets, served };
     let outcome = run(&mut context, command).and_then(|()| context.output.flush());
     let Err(failure) = outcome else { return Exit::Done };
     // What was printed before the failure stays valid; if it cannot be handed over, the failure says more.
@@ -107,10 +113,12 @@ fn runs_in_serve(command: &Command) -> bool {
 
 fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Init { name: _, from: Some(file), original_is_gone } => {
+        Command::Init { from: Some(file), original_is_gone, .. } => {
             database::restore(context, &file, original_is_gone)
         }
-        Command::Init { name, .. } => database::init(context, name),
+        Command::Init { name, password, .. } => database::init(context, name, password),
+        Command::User(command) => user::user(context, command),
+        Command::Key(command) => user::key(context, command),
         Command::Space(command) => space::run(context, command),
         Command::Insert { at, fields, id, parent } => {
             document::insert(context, &at, &fields, id.as_deref(), parent.as_deref())
@@ -120,7 +128,15 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         }
         Command::Get { document, at } => document::get(context, &document, at.as_deref()),
         Command::Diff { document, from, to } => document::diff(context, &document, &from, to.as_deref()),
-        Command::Explain { document, peer } => explain::run(context, &document, peer.as_deref()),
+        Command::Explain { space, key: Some(key), .. } => explain::key(context, &space, &key),
+        Command::Explain { space, collection, id, peer, key: None } => {
+            let (collection, id) = (collection.unwrap_or_default(), id.unwrap_or_default());
+            explain::run(
+                context,
+                &OneDocument { at: InCollection { space, collection }, id },
+                peer.as_deref(),
+            )
+        }
         Command::Edit { document, operators } => document::edit(context, &document, &operators),
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
@@ -132,15 +148,13 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
         Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
         Command::Index(command) => index::run(context, command),
+        Command::Prefs { space, wishes } => prefs::run(context, space.as_deref(), &wishes),
         Command::Log { space, collection, id, limit } => {
             history::log(context, &space, collection.zip(id), limit)
         }
         Command::Digest { space } => history::digest(context, &space),
-        Command::Grant { space, subject, permission } => {
-            member::grant(context, &space, &subject, &permission)
-        }
-        Command::Revoke { space, subject } => member::revoke(context, &space, &subject),
-        Command::Members { space } => member::members(context, &space),
+        Command::Member(command) => member::run(context, command),
+        Command::Policy(PolicyCommand::Test { space, file }) => policy_test::run(context, &space, &file),
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Doctor { fix, keep_key } => doctor::run(context, fix, keep_key),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),
@@ -155,7 +169,10 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             network::ticket(context, &space, choices)
         }
         Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),
-        Command::Sync { space, peer, once: _ } => network::sync(context, space.as_deref(), peer.as_deref()),
+        Command::Access(command) => access::run(context, command),
+        Command::Sync { space, peer, pull, once: _ } => {
+            network::sync(context, space.as_deref(), peer.as_deref(), pull)
+        }
         Command::Peers => network::peers(context),
         Command::Peer(command) => network::peer(context, command),
         Command::Demo { file, keep } => {
@@ -240,36 +257,86 @@ impl Context {
         self.open(Access::Read)
     }
 
-    /// The database for commands that write; no other process may do so meanwhile.
+    /// The database for commands that sign: as a user who has given the password, if there is one.
     fn write(&mut self) -> Result<Database, Failure> {
+        let database = self.opened(Access::Write)?;
+        match &self.global.user {
+            // An unknown name looks like a wrong password.
+            Some(name) if !self.is_served_as(&database, name)? => {
+                let name = name.clone();
+                let known = database.users()?.into_iter().find(|user| user.name == name);
+                match known {
+                    Some(user) if !user.has_password => Ok(database.login(&name, None)?),
+                    _ => self.log_in(&database, &name),
+                }
+            }
+            _ if database.is_logged_in()? => Ok(database),
+            _ => {
+                let name = database.user()?;
+                self.log_in(&database, &name)
+            }
+        }
+    }
+
+    /// The database for commands that change it without signing anything; no other process may do so meanwhile.
+    fn maintain(&mut self) -> Result<Database, Failure> {
         self.open(Access::Write)
     }
 
     fn open(&mut self, access: Access) -> Result<Database, Failure> {
+        let database = self.opened(access)?;
+        match &self.global.user {
+            Some(name) if !self.is_served_as(&database, name)? => Ok(database.as_user(name)?),
+            _ => Ok(database),
+        }
+    }
+
+    // In `serve` its user has given the password, if there is one.
+    fn is_served_as(&self, database: &Database, name: &str) -> Result<bool, Failure> {
+        Ok(self.served.is_some() && database.user()? == *name && database.is_logged_in()?)
+    }
+
+    // As the default user, or the one of `serve`.
+    fn opened(&mut self, access: Access) -> Result<Database, Failure> {
         if let Some(served) = &self.served {
-            let database = served.shared.database.clone();
-            let user = database.user()?;
-            return match &self.global.user {
-                Some(name) if *name != user => {
-                    let message = format!("user {} is not here", escape(name));
-                    let hint = format!("the database is served as {}; leave `--user` out", escape(&user));
-                    Err(Failure::new(Exit::NotFound, "not_found", message, hint))
-                }
-                _ => Ok(database),
-            };
+            return Ok(served.shared.database.clone());
         }
         let dir = self.dir()?;
         let start = Instant::now();
-        let mut builder = Database::builder().open_mode(OpenMode::Open).access(access);
-        if let Some(name) = &self.global.user {
-            builder = builder.user_name(name);
-        }
-        let database = builder.open(&dir)?;
-        let user = database.user()?;
+        let database = Database::builder().open_mode(OpenMode::Open).access(access).open(&dir)?;
         let dir = dir.display().to_string();
         let milliseconds = start.elapsed().as_millis();
-        self.output.detail(format!("opened {} as {} in {milliseconds} ms", escape(&dir), escape(&user)));
+        self.output.detail(format!("opened {} in {milliseconds} ms", escape(&dir)));
         Ok(database)
+    }
+
+    fn log_in(&mut self, database: &Database, name: &str) -> Result<Database, Failure> {
+        let file = self.global.password_file.clone();
+        let prompt = format!("password of {}", escape(name));
+        let question = Question { which: Which::Present, prompt, file, twice: false };
+        let password = self.secrets.ask(&question)?;
+        let password = password.ok_or_else(|| driftless::Error::LoginNeeded(name.to_owned()))?;
+        Ok(database.login(name, Some(&password))?)
+    }
+
+    /// A password that is set now.
+    fn new_password(&mut self, name: &str, file: Option<PathBuf>) -> Result<Password, Failure> {
+        let prompt = format!("new password of {}", escape(name));
+        self.password(Question { which: Which::New, prompt, file, twice: true })
+    }
+
+    /// The password of a key as text; `twice` if it is set now.
+    fn key_password(&mut self, file: Option<PathBuf>, twice: bool) -> Result<Password, Failure> {
+        let prompt = "password of the key".to_owned();
+        self.password(Question { which: Which::OfKey, prompt, file, twice })
+    }
+
+    fn password(&mut self, question: Question) -> Result<Password, Failure> {
+        let password = self.secrets.ask(&question)?;
+        password.ok_or_else(|| {
+            let hint = "it comes from a prompt, a file or the environment: see `--help` of the command";
+            Failure::new(Exit::Refused, "login_needed", "a password is needed, and none was given", hint)
+        })
     }
 
     /// A collection for reading.

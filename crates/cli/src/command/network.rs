@@ -27,19 +27,21 @@ pub(super) struct Choices {
 }
 
 /// The database on a network: that of `serve`, or one for this command alone.
-struct Online {
-    database: Database,
-    network: Network,
-    handle: Handle,
+pub(super) struct Online {
+    pub(super) database: Database,
+    pub(super) network: Network,
+    pub(super) handle: Handle,
     own: Option<Runtime>,
 }
 
 impl Online {
-    fn new(context: &mut Context) -> Result<Self, Failure> {
+    pub(super) fn new(context: &mut Context) -> Result<Self, Failure> {
         if let Some(served) = &context.served {
             let shared = &served.shared;
             let (network, handle) = (shared.network.clone(), shared.runtime.clone());
-            return Ok(Self { database: context.write()?, network, handle, own: None });
+            let database = context.write()?;
+            let network = network.acting_as(&database)?;
+            return Ok(Self { database, network, handle, own: None });
         }
         let database = context.write()?;
         let runtime = runtime::start()?;
@@ -63,19 +65,8 @@ impl Drop for Online {
 pub(super) fn ticket(context: &mut Context, space: &str, choices: Choices) -> Result<(), Failure> {
     let permission = input::permission(&choices.permission)?;
     let expires = choices.expires.as_deref().map(input::duration).transpose()?;
-    let mut addresses = Vec::new();
-    for word in &choices.addresses {
-        addresses.push(without_peer(&input::address(word)?));
-    }
-    if let (true, Some(served)) = (addresses.is_empty(), &context.served) {
-        addresses = served.shared.addresses.clone();
-    }
     let space = context.write()?.space(space)?;
-    if addresses.is_empty() {
-        let hint = "run `driftless serve` on this folder, or give `--address http://HOST:PORT`";
-        let message = "nobody could use the ticket: this database is not being served";
-        return Err(Failure::new(Exit::Failed, "no_address", message, hint));
-    }
+    let addresses = reached_at(context, &choices.addresses)?;
     let uses = choices.uses;
     let ticket = space.invite(Invite { permission, uses, expires, addresses: addresses.clone() })?;
     let line = contract::Ticket {
@@ -101,17 +92,48 @@ pub(super) fn ticket(context: &mut Context, space: &str, choices: Choices) -> Re
     Ok(())
 }
 
-fn now() -> Duration {
+/// Where those who use a ticket find this database: at the addresses that were given, else at those of `serve`.
+pub(super) fn reached_at(context: &Context, words: &[String]) -> Result<Vec<String>, Failure> {
+    let mut addresses = Vec::new();
+    for word in words {
+        addresses.push(without_peer(&input::address(word)?));
+    }
+    if let (true, Some(served)) = (addresses.is_empty(), &context.served) {
+        addresses = served.shared.addresses.clone();
+    }
+    if addresses.is_empty() {
+        let hint = "run `driftless serve` on this folder, or give `--address http://HOST:PORT`";
+        let message = "nobody could use the ticket: this database is not being served";
+        return Err(Failure::new(Exit::Failed, "no_address", message, hint));
+    }
+    Ok(addresses)
+}
+
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> Result<(), Failure> {
+    join_as(context, ticket, name, false)
+}
+
+/// `user join`: the space that is joined is from now on the identity of the user.
+pub(super) fn join_identity(context: &mut Context, ticket: &str) -> Result<(), Failure> {
+    join_as(context, ticket, None, true)
+}
+
+fn join_as(context: &mut Context, ticket: &str, name: Option<&str>, identity: bool) -> Result<(), Failure> {
     let ticket = input::ticket(&context.input.argument(ticket)?)?;
     let online = Online::new(context)?;
     let new = online.database.find_peer(&ticket.peer.to_string()).is_err();
     let bar = progress(context);
     let (network, wanted) = (online.network.clone(), ticket.clone());
-    let joining = async move { network.join(&wanted).await };
+    let joining = async move {
+        match identity {
+            true => network.join_identity(&wanted).await,
+            false => network.join(&wanted).await,
+        }
+    };
     let joined = shown(context, &online, ticket.space, &bar, joining);
     let (space, synced) = joined.map_err(|failure| match failure.code {
         "not_permitted" => {
@@ -119,22 +141,7 @@ pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> R
         }
         _ => failure,
     })?;
-    if let Some(name) = name {
-        space.rename(name)?;
-    }
-    if context.served.is_some() && new {
-        // Whom `serve` got to know just now is kept connected like the others.
-        let _entered = online.handle.enter();
-        online.network.keep_connected()?;
-    }
-    let summary = space.summary()?;
-    let line = contract::Joined {
-        space: summary.id,
-        name: summary.name,
-        commits: summary.commits,
-        documents: summary.documents,
-        exchange: synced.into(),
-    };
+    let line = arrived(context, &online, &space, name, synced, new)?;
     let output = &mut context.output;
     if output.json {
         return output.record(&line);
@@ -145,8 +152,50 @@ pub(super) fn join(context: &mut Context, ticket: &str, name: Option<&str>) -> R
     Ok(())
 }
 
+/// A space has come for the first time: gives it its name, and tells of it. `new` if its peer was not known before.
+pub(super) fn arrived(
+    context: &Context,
+    online: &Online,
+    space: &Space,
+    name: Option<&str>,
+    synced: driftless::Synced,
+    new: bool,
+) -> Result<contract::Joined, Failure> {
+    if let Some(name) = name {
+        space.rename(name)?;
+    }
+    if let (Some(served), true) = (&context.served, new) {
+        // Whom `serve` got to know just now is kept connected like the others, and as its user: who joined logs out.
+        let _entered = online.handle.enter();
+        served.shared.network.keep_connected()?;
+    }
+    let summary = space.summary()?;
+    Ok(contract::Joined {
+        space: summary.id,
+        name: summary.name,
+        commits: summary.commits,
+        documents: summary.documents,
+        exchange: synced.into(),
+    })
+}
+
+/// Where a word that names a peer leads: an address, or those of a known peer.
+pub(super) fn addresses(database: &Database, word: &str) -> Result<Vec<Address>, Failure> {
+    if word.contains(':') {
+        return Ok(vec![input::address(word)?]);
+    }
+    let peer = database.find_peer(word)?;
+    let known = peer.addresses.iter().filter_map(|address| address.parse::<Address>().ok());
+    let known: Vec<_> = known.map(|address| address.with_peer(peer.id)).collect();
+    if known.is_empty() {
+        let message = format!("no address of peer {} is known", peer.id.short());
+        return Err(Failure::new(Exit::Unreachable, "peer_unreachable", message, "give its address"));
+    }
+    Ok(known)
+}
+
 /// Waits for an exchange, and tells how much of the space is here meanwhile.
-fn shown<T: Send + 'static>(
+pub(super) fn shown<T: Send + 'static>(
     context: &mut Context,
     online: &Online,
     space: SpaceId,
@@ -179,7 +228,7 @@ fn shown<T: Send + 'static>(
     Ok(ended.map_err(|error| Failure::new(Exit::Failed, "io", error, "run the command again"))??)
 }
 
-fn progress(context: &Context) -> ProgressBar {
+pub(super) fn progress(context: &Context) -> ProgressBar {
     // In `serve` it would be drawn on the wrong terminal.
     match context.output.shows_progress() && context.served.is_none() {
         true => ProgressBar::new_spinner(),
@@ -187,7 +236,35 @@ fn progress(context: &Context) -> ProgressBar {
     }
 }
 
-pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str>) -> Result<(), Failure> {
+/// What became of each space.
+type Outcomes = Vec<(SpaceId, Result<contract::Pulled, driftless::Error>)>;
+
+// A pull, or an exchange as if it were one.
+async fn exchange(
+    network: &Network,
+    address: &Address,
+    spaces: &[SpaceId],
+    pull: bool,
+) -> Result<Outcomes, driftless::Error> {
+    if pull {
+        let pulled = network.pull_all(address, spaces).await?.into_iter();
+        return Ok(pulled.map(|(space, pulled)| (space, pulled.map(Into::into))).collect());
+    }
+    let synced = network.sync_all_with_peer(address, spaces).await?.into_iter();
+    let exchanged = |synced: driftless::Synced| contract::Pulled {
+        exchange: synced.into(),
+        reconciled: true,
+        cursor: None,
+    };
+    Ok(synced.map(|(space, synced)| (space, synced.map(exchanged))).collect())
+}
+
+pub(super) fn sync(
+    context: &mut Context,
+    space: Option<&str>,
+    peer: Option<&str>,
+    pull: bool,
+) -> Result<(), Failure> {
     let address = peer.filter(|word| word.contains(':')).map(input::address).transpose()?;
     let online = Online::new(context)?;
     let space = space.map(|word| space_id(&online.database, word)).transpose()?;
@@ -215,7 +292,7 @@ pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str
         for address in addresses {
             let (network, spaces) = (online.network.clone(), spaces.clone());
             let bar = progress(context);
-            let exchange = async move { network.sync_all_with_peer(&address, &spaces).await };
+            let exchange = async move { exchange(&network, &address, &spaces, pull).await };
             match shown(context, &online, first, &bar, exchange) {
                 Err(failure) if failure.exit == Exit::Unreachable => unreachable = Some(failure),
                 Err(failure) => return Err(failure),
@@ -223,9 +300,9 @@ pub(super) fn sync(context: &mut Context, space: Option<&str>, peer: Option<&str
                     unreachable = None;
                     for (space, outcome) in outcomes {
                         match outcome {
-                            Ok(synced) => {
+                            Ok(done) => {
                                 met.insert(space);
-                                print_synced(&online.database, &mut context.output, synced.into())?;
+                                print_exchange(&online.database, &mut context.output, done, pull)?;
                             }
                             Err(error) => failures.push((space, error.into())),
                         }
@@ -293,7 +370,7 @@ pub(super) fn refetch(
 }
 
 // A space may be one that is not here yet: then only its whole id tells which.
-fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
+pub(super) fn space_id(database: &Database, word: &str) -> Result<SpaceId, Failure> {
     match (database.space(word), word.parse()) {
         (Ok(space), _) => Ok(space.id()),
         (Err(_), Ok(id)) => Ok(id),
@@ -319,17 +396,24 @@ fn planned(peers: &[Peer], only: Option<SpaceId>, named: bool) -> Vec<(Vec<Addre
     exchanges
 }
 
-fn print_synced(database: &Database, output: &mut Output, line: contract::Synced) -> Result<(), Failure> {
+fn print_exchange(
+    database: &Database,
+    output: &mut Output,
+    done: contract::Pulled,
+    pull: bool,
+) -> Result<(), Failure> {
     if output.json {
-        return output.record(&line);
+        return if pull { output.record(&done) } else { output.record(&done.exchange) };
     }
+    let line = done.exchange;
     let name = database.space(&line.space.to_string()).and_then(|space: Space| space.name());
     let name = name.unwrap_or_else(|_| line.space.short());
-    output.text(format!("{} with {}: {}", escape(&name), line.peer.short(), exchanged(&line)))
+    let with = if pull && !done.reconciled { "from" } else { "with" };
+    output.text(format!("{} {with} {}: {}", escape(&name), line.peer.short(), exchanged(&line)))
 }
 
 /// `12 commits sent, 3 received; 1 KiB out, 2 KiB in`.
-fn exchanged(line: &contract::Synced) -> String {
+pub(super) fn exchanged(line: &contract::Synced) -> String {
     let mut text = format!(
         "{} sent, {} received; {} out, {} in",
         counted(line.sent, "commit"),
@@ -403,10 +487,10 @@ pub(super) fn peer(context: &mut Context, command: PeerCommand) -> Result<(), Fa
                 let hint = "add `/#p_..` behind the port, as `driftless serve` prints it there";
                 Failure::invalid("invalid_address", "the address does not say which peer is there", hint)
             })?;
-            (context.write()?.add_peer(id, &without_peer(&address))?, "noted")
+            (context.maintain()?.add_peer(id, &without_peer(&address))?, "noted")
         }
         PeerCommand::Remove { peer } => {
-            let database = context.write()?;
+            let database = context.maintain()?;
             let peer = database.find_peer(&peer)?;
             database.remove_peer(&peer.id)?;
             (peer, "forgot")

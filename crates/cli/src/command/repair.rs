@@ -82,7 +82,7 @@ pub(super) fn repair(context: &mut Context, peer: Option<&str>) -> Result<(), Fa
 fn import_rescued(context: &mut Context, space: &RepairedSpace) -> Result<(), Failure> {
     let Some(path) = &space.rescued else { return Ok(()) };
     let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-    let imported = context.write()?.import(&mut BufReader::new(file), &mut |_| ())?;
+    let imported = context.maintain()?.import(&mut BufReader::new(file), &mut |_| ())?;
     let here = counted(imported.applied + imported.held + imported.void + imported.wanted, "commit");
     context.output.note(format!("{here} taken from {}", escape(&path.display().to_string())));
     Ok(())

@@ -19,7 +19,19 @@ pub(super) fn run(context: &mut Context, http: &str, reached_at: &[String]) -> R
     let at = input::address(http)?;
     let reached_at = reached_at.iter().map(|word| input::address(word)).collect::<Result<Vec<_>, _>>()?;
     let dir = context.dir()?;
-    let database = context.write()?;
+    // Without the password it still receives and serves; what only its user may read is not fetched.
+    let database = match context.write() {
+        Err(failure) if failure.code == "login_needed" => {
+            let database = context.maintain()?;
+            let name = database.user()?;
+            context.output.note(format!(
+                "{} has a password and gave none: serving without those keys",
+                crate::output::escape(&name)
+            ));
+            database
+        }
+        opened => opened?,
+    };
     let runtime = crate::runtime::start()?;
     let entered = runtime.enter();
     let network = database.network()?;

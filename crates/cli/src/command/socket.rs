@@ -18,18 +18,21 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use driftless::Password;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 use super::{Served, Serving, execute};
 use crate::args::{Arguments, Command};
 use crate::failure::{Exit, Failure};
 use crate::output::print_failure;
+use crate::secret::{self, Question, Secrets};
 use crate::terminal::{Input, Looks, Terminal};
 
 const NAME: &str = "socket";
 /// Raised when what goes over the socket changes.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 // Bytes of a command line: systems allow one of 2 MiB; JSON may need several bytes for one.
 const MAX_REQUEST: usize = 8 * 1024 * 1024;
 // Bytes of what is read or printed, in one frame.
@@ -46,6 +49,8 @@ const MAX_PATH: usize = 100;
 // From the client.
 const REQUEST: u8 = b'r';
 const STDIN: u8 = b'i';
+// 0: none; 1 and a password; 2 and why a file is not there; 3 and why it cannot be read.
+const SECRET: u8 = b's';
 // To the client.
 const BEGUN: u8 = b'b';
 const BUSY: u8 = b'f';
@@ -53,6 +58,8 @@ const OTHER_VERSION: u8 = b'v';
 const STDOUT: u8 = b'o';
 const STDERR: u8 = b'e';
 const WANT: u8 = b'w';
+// A question for a password: only the client has the user's terminal, files and environment.
+const ASK: u8 = b'p';
 const EXIT: u8 = b'x';
 
 #[derive(Serialize, Deserialize)]
@@ -92,7 +99,8 @@ impl Word {
 fn write_frame(mut stream: &UnixStream, kind: u8, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // In one write, so that two threads do not mix.
-    let mut frame = Vec::with_capacity(body.len() + 5);
+    // It may be a password.
+    let mut frame = Zeroizing::new(Vec::with_capacity(body.len() + 5));
     frame.push(kind);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(body);
@@ -181,6 +189,19 @@ fn relay(stream: &UnixStream) -> Result<u8, Failure> {
                 };
                 piece.truncate(read.map_err(|error| Failure::file(Path::new("standard input"), &error))?);
                 write_frame(stream, STDIN, &piece).map_err(ended)?;
+            }
+            ASK => {
+                let question: Question =
+                    serde_json::from_slice(&body).map_err(|error| ended(error.into()))?;
+                let answer = match secret::read(&question) {
+                    Ok(None) => Zeroizing::new(vec![0]),
+                    Ok(Some(password)) => Zeroizing::new([&[1], password.as_slice()].concat()),
+                    Err(failure) => {
+                        let kind = if failure.code == "file_not_found" { 2 } else { 3 };
+                        Zeroizing::new([&[kind], failure.message.as_bytes()].concat())
+                    }
+                };
+                write_frame(stream, SECRET, &answer).map_err(ended)?;
             }
             EXIT => return Ok(body.first().copied().unwrap_or(Exit::Failed as u8)),
             _ => return Err(ended(io::ErrorKind::InvalidData.into())),
@@ -331,13 +352,16 @@ fn serve_one(stream: UnixStream, served: Served) -> io::Result<()> {
     };
 
     let (sender, pieces) = sync_channel(1);
-    let (mut incoming, gone) = (stream.try_clone()?, served.gone.clone());
+    let (teller, answers) = sync_channel(1);
+    let (incoming, gone) = (stream.try_clone()?, served.gone.clone());
     std::thread::spawn(move || {
-        while let Ok((STDIN, piece)) = read_frame(&incoming, MAX_PIECE) {
-            if sender.send(piece).is_err() {
-                // The command reads no more; only whether the client stays matters.
-                let _ = io::copy(&mut incoming, &mut io::sink());
-            }
+        // Where the command reads no more, only whether the client stays matters.
+        while let Ok((kind, piece)) = read_frame(&incoming, MAX_PIECE) {
+            let _ = match kind {
+                STDIN => sender.send(piece).is_ok(),
+                SECRET => teller.send(Zeroizing::new(piece)).is_ok(),
+                _ => break,
+            };
         }
         gone.store(true, Ordering::SeqCst);
     });
@@ -349,6 +373,7 @@ fn serve_one(stream: UnixStream, served: Served) -> io::Result<()> {
         stdout: shows(STDOUT),
         stderr: shows(STDERR),
         input: Input::new(Box::new(wishes), folder.into_os().into()),
+        secrets: Box::new(Asked { stream: stream.clone(), answers }),
         looks,
     };
     let run = std::panic::AssertUnwindSafe(|| execute(arguments, terminal, Some(served)));
@@ -358,6 +383,31 @@ fn serve_one(stream: UnixStream, served: Served) -> io::Result<()> {
     // Ends the thread that reads.
     let _ = stream.shutdown(std::net::Shutdown::Both);
     told
+}
+
+/// The client's user, who is asked for passwords. What is answered is printed nowhere.
+struct Asked {
+    stream: Arc<UnixStream>,
+    answers: Receiver<Zeroizing<Vec<u8>>>,
+}
+
+impl Secrets for Asked {
+    fn ask(&mut self, question: &Question) -> Result<Option<Password>, Failure> {
+        let lost = || Failure::new(Exit::Failed, "io", "the client is gone", "run the command again");
+        let asked = serde_json::to_vec(question).map_err(|_| {
+            Failure::invalid("invalid", "the path of a password file is not UTF-8", "rename the file")
+        })?;
+        write_frame(&self.stream, ASK, &asked).map_err(|_| lost())?;
+        let answer = self.answers.recv().map_err(|_| lost())?;
+        let (kind, rest) = answer.split_first().ok_or_else(lost)?;
+        let why = || String::from_utf8_lossy(rest).into_owned();
+        match kind {
+            0 => Ok(None),
+            1 => Ok(Some(Password::from_bytes(rest.to_vec()))),
+            2 => Err(Failure::new(Exit::NotFound, "file_not_found", why(), "check the path")),
+            _ => Err(Failure::invalid("invalid", why(), "check what was given as the password")),
+        }
+    }
 }
 
 /// One of the client's two streams.

@@ -19,7 +19,7 @@ pub(super) fn run(context: &mut Context, command: SpaceCommand) -> Result<(), Fa
         SpaceCommand::List => list(context),
         SpaceCommand::Show { space } => show(context, &space),
         SpaceCommand::Rename { space, name } => {
-            let space = context.write()?.space(&space)?;
+            let space = context.maintain()?.space(&space)?;
             space.rename(&name)?;
             printed(&mut context.output, &space, |line| format!("renamed to {}", escape(&line.name)))
         }
@@ -79,7 +79,7 @@ fn show(context: &mut Context, space: &str) -> Result<(), Failure> {
 }
 
 fn forget(context: &mut Context, space: &str, yes: bool) -> Result<(), Failure> {
-    let space = context.write()?.space(space)?;
+    let space = context.maintain()?.space(space)?;
     let line = contract::Space::from(space.summary()?);
     let name = escape(&line.name);
     let what = format!("{} and {}", counted(line.commits, "commit"), counted(line.documents, "document"));

@@ -2,6 +2,7 @@
 //! test waits for a line of the process it waits for.
 
 mod acceptance;
+mod asking;
 mod contract;
 mod demo;
 mod failures;
@@ -11,6 +12,8 @@ mod killing;
 mod looking;
 mod merging;
 mod networking;
+mod permissions;
+mod prefs;
 mod repairing;
 mod sandbox;
 #[cfg(unix)]
@@ -18,4 +21,5 @@ mod serving;
 #[cfg(unix)]
 mod socket;
 mod terminal;
+mod users;
 mod watching;

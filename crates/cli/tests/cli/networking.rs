@@ -9,7 +9,7 @@ use crate::sandbox::{Running, Sandbox};
 
 impl Sandbox {
     /// A database of somebody beside `db`.
-    fn person(&self, dir: &str) {
+    pub(crate) fn person(&self, dir: &str) {
         self.ok(&["--dir", dir, "init", "--name", dir]);
     }
 
@@ -234,4 +234,41 @@ fn who_is_not_let_in_learns_nothing() {
     assert_eq!(sandbox.lines(&["--dir", "eve", "space", "list"]), [] as [Value; 0]);
     // Who may read only is not heard when writing.
     sandbox.fails(4, "not_permitted", &["--dir", "ben", "insert", "world", "things", "{}"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pull_fetches_what_is_new_there_and_sends_nothing() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("rows.jsonl", documents(300));
+    sandbox.ok(&["import", "world", "rows", &file, "--key", "n"]);
+    let (_serve, address) = sandbox.serve("db");
+    let ticket = sandbox.ticket("db", &[]);
+    sandbox.person("ben");
+    sandbox.ok(&["--dir", "ben", "join", &ticket]);
+    let pull = || sandbox.json(&["--dir", "ben", "sync", "--pull"]);
+    // The first one compares both and learns where the log of the other ends.
+    let first = pull();
+    assert_eq!(
+        (&first["reconciled"], &first["received"], &first["settled"]),
+        (&json!(true), &json!(0), &json!(true))
+    );
+    sandbox.ok(&["insert", "world", "rows", r#"{"n": 1000}"#]);
+    sandbox.ok(&["--dir", "ben", "insert", "world", "rows", r#"{"n": 2000}"#]);
+    let second = pull();
+    assert_eq!(
+        (&second["reconciled"], &second["applied"], &second["sent"]),
+        (&json!(false), &json!(1), &json!(0))
+    );
+    assert_eq!((&second["space"], &second["peer"]), (&first["space"], &first["peer"]));
+    assert!(second["cursor"].as_str().unwrap().starts_with("k_"), "{second}");
+    let third = pull();
+    assert_eq!((&third["received"], &third["cursor"]), (&json!(0), &second["cursor"]));
+    assert!(third["bytes_in"].as_u64().unwrap() < 1000, "{third}");
+    let count = |dir: &str| sandbox.lines(&["--dir", dir, "find", "world", "rows"]).len();
+    assert_eq!((count("db"), count("ben")), (301, 302));
+    // By the address, in words, and from nobody.
+    let told = sandbox.ok(&["--dir", "ben", "sync", "world", "--pull", "--peer", &address]);
+    assert!(told.contains("world from p_") && told.contains("0 received"), "{told}");
+    sandbox.fails(6, "peer_unreachable", &["--dir", "ben", "sync", "--pull", "--peer", "http://127.0.0.1:1"]);
 }

@@ -48,7 +48,16 @@ fn as_many_clients_as_there_may_be_and_one_more() {
     sandbox.ok(&["status"]);
     idle.push(connect(&sandbox));
     sandbox.ok(&["status"]);
+    // The place of a command is free a moment after it has ended; who comes before that finds none.
     idle.push(connect(&sandbox));
+    let mut refused = 0;
+    while refused < 5 {
+        if sandbox.run(&["status"]).code == Some(0) {
+            idle.push(connect(&sandbox));
+            refused = 0;
+        }
+        refused += 1;
+    }
     // However the command and the answer meet.
     for _ in 0..10 {
         sandbox.fails(1, "busy", &["status"]);
@@ -88,7 +97,7 @@ fn another_version_is_told_so_on_either_side() {
     let sandbox = Sandbox::new();
     let ours = env!("CARGO_PKG_VERSION");
     let (mut serve, _) = sandbox.serve("db");
-    for (version, program, kind) in [(2, ours, b'v'), (0, ours, b'v'), (1, "9.9.9", b'v'), (1, ours, b'b')] {
+    for (version, program, kind) in [(3, ours, b'v'), (1, ours, b'v'), (2, "9.9.9", b'v'), (2, ours, b'b')] {
         let mut socket = connect(&sandbox);
         socket.write_all(&frame(b'r', &request(version, program))).unwrap();
         let (said, body) = answer(&mut socket).unwrap();
@@ -110,4 +119,50 @@ fn another_version_is_told_so_on_either_side() {
     let ran = sandbox.run(&["status", "--json"]);
     assert!(ran.code == Some(7) && ran.stderr.contains("9.9.9"), "{ran:?}");
     newer.join().unwrap();
+}
+
+// Runs a command as somebody who sits at a terminal and types `answer` to whatever is asked; the exit code, what was printed
+// on standard error, and how often something was asked.
+fn at_a_terminal(sandbox: &Sandbox, words: &[&str], typed: &str) -> (u8, String, usize) {
+    let looks = r#"{"asks":true,"shows":true,"notes":true,"colours":false}"#;
+    let words = serde_json::to_string(&[&["driftless"], words].concat()).unwrap();
+    let program = env!("CARGO_PKG_VERSION");
+    let request =
+        format!(r#"{{"version":1,"program":"{program}","words":{words},"folder":"/","looks":{looks}}}"#);
+    let mut socket = connect(sandbox);
+    socket.write_all(&frame(b'r', request.as_bytes())).unwrap();
+    let (mut said, mut asked) = (Vec::new(), 0);
+    loop {
+        match answer(&mut socket).unwrap() {
+            (b'e', text) => said.extend(text),
+            (b'w', _) => {
+                asked += 1;
+                socket.write_all(&frame(b'i', typed.as_bytes())).unwrap();
+            }
+            (b'x', code) => return (code[0], String::from_utf8(said).unwrap(), asked),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_removal_at_a_terminal_asks_first_and_a_grant_that_only_gives_does_not() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.json(&["--dir", "ben", "init"])["author"].as_str().unwrap().to_owned();
+    let (_serve, _) = sandbox.serve("db");
+    let members = || sandbox.lines(&["members", "world"]).len();
+    let (code, _, asked) = at_a_terminal(&sandbox, &["grant", "world", &key, "write"], "no\n");
+    assert_eq!((code, asked, members()), (0, 0, 2));
+    for typed in ["no\n", "\n", "Yes, later\n"] {
+        let (code, said, asked) = at_a_terminal(&sandbox, &["revoke", "world", &key], typed);
+        assert_eq!((code, asked, members()), (1, 1, 2), "{said}");
+        let told = ["has write:100 now, and will have none", "nothing of it is kept", "nothing was signed"];
+        assert!(told.iter().all(|text| said.contains(text)), "{said}");
+    }
+    let (code, said, asked) = at_a_terminal(&sandbox, &["grant", "world", "*", "read"], "no\n");
+    assert!((code, asked, members()) == (1, 1, 2) && said.contains("warning: anyone"), "{said}");
+    let (code, _, asked) = at_a_terminal(&sandbox, &["revoke", "world", &key], "yes\n");
+    assert_eq!((code, asked, members()), (0, 1, 1));
+    let (code, said, asked) = at_a_terminal(&sandbox, &["grant", "world", "*", "read", "--yes"], "");
+    assert_eq!((code, asked, members()), (0, 0, 2), "{said}");
 }

@@ -4,11 +4,11 @@
 //! heads decide in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::bits::Bits;
 use super::{Salt, short};
-use crate::hash_graph::{HashGraph, Position};
-use crate::limits::MAX_SUMMARY_AUTHORS;
+use crate::hash_graph::{HashGraph, Position, Tip};
 
 /// The end of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,16 +28,26 @@ pub struct Clock(pub Vec<Entry>);
 type Chains = BTreeMap<[u8; 4], BTreeSet<(u64, [u8; 4])>>;
 
 impl Clock {
-    /// The ends of all chains that go beyond `above`; `None` if there are more than a summary may have.
-    pub fn of<G: HashGraph>(graph: &G, salt: &Salt, above: Position) -> Result<Option<Self>, G::Error> {
+    /// The ends of all chains that go beyond `above`; `None` if there are more than `most`.
+    pub fn of<G: HashGraph>(
+        graph: &G,
+        salt: &Salt,
+        above: Position,
+        most: usize,
+    ) -> Result<Option<Self>, G::Error> {
         let mut entries = Vec::new();
-        for tip in graph.tips()?.into_iter().filter(|tip| tip.at > above) {
+        let tips = graph.tips()?;
+        // Who has too many to say looks at none of them.
+        if tips.iter().filter(|tip| tip.at > above).count() > most {
+            return Ok(None);
+        }
+        for tip in tips.into_iter().filter(|tip| tip.at > above) {
             let check = salt.check(&graph.node(tip.at)?.id);
             entries.push(Entry { tag: salt.tag(&tip.author), seq: tip.seq, check });
         }
         entries.sort_unstable();
         entries.dedup();
-        Ok((entries.len() <= MAX_SUMMARY_AUTHORS).then_some(Self(entries)))
+        Ok(Some(Self(entries)))
     }
 
     /// What this clock says otherwise than `theirs`: who is not listed stands as `theirs` says. At most
@@ -74,46 +84,6 @@ impl Clock {
         chains
     }
 
-    /// What a graph with this clock lacks. It has all up to `listed` of the authors that are listed here, and all up to
-    /// `unlisted` of the others. Walks as many nodes as are found, and the authors. Says also whether somebody's chains
-    /// part, so that the clock cannot tell.
-    pub(super) fn lacks<G: HashGraph>(
-        &self,
-        graph: &G,
-        salt: &Salt,
-        listed: Position,
-        unlisted: Position,
-    ) -> Result<(Bits, bool), G::Error> {
-        let theirs = self.chains();
-        let bottom = listed.min(unlisted);
-        let mut lacking = Bits::above(bottom);
-        let mut forked = false;
-        for tip in graph.tips()?.into_iter().filter(|tip| tip.at > bottom) {
-            let chain = theirs.get(&salt.tag(&tip.author));
-            let floor = if chain.is_some() { listed } else { unlisted };
-            if chain.and_then(|chain| chain.last()).is_some_and(|(seq, _)| *seq > tip.seq) {
-                // Further than ours; if that was another branch, heads will tell.
-                continue;
-            }
-            let least = chain.and_then(|chain| chain.first()).map_or(0, |(seq, _)| *seq);
-            let mut next = Some(tip.at);
-            while let Some(at) = next.filter(|at| *at > floor) {
-                let node = graph.node(at)?;
-                let seq = node.author.map_or(0, |(_, seq)| seq);
-                if chain.is_some_and(|chain| chain.contains(&(seq, salt.check(&node.id)))) {
-                    break;
-                }
-                // Below all that they named, and none of it was met: their chains left ours somewhere further down.
-                forked |= seq < least;
-                if seq < least || !lacking.insert(at) {
-                    break;
-                }
-                next = node.previous;
-            }
-        }
-        Ok((lacking, forked))
-    }
-
     /// How many bytes it takes.
     pub(super) fn weight(&self) -> usize {
         self.0.iter().map(|entry| 9 + entry.seq.checked_ilog2().unwrap_or(0) as usize / 7).sum()
@@ -143,5 +113,90 @@ impl Clock {
             bytes = rest;
         }
         bytes.is_empty().then_some(Self(entries))
+    }
+}
+
+/// Finds what a graph with a clock lacks, some nodes at a time: it has all up to `listed` of the authors that the clock
+/// lists, and all up to `unlisted` of the others. Walks as many nodes as are found, and the authors.
+#[derive(Debug)]
+pub(super) struct ClockWalk {
+    theirs: Vec<Entry>,
+    salt: Salt,
+    listed: Position,
+    unlisted: Position,
+    tips: std::vec::IntoIter<Tip>,
+    // The chain that is walked: what they said of it, and where it goes on.
+    said: Range<usize>,
+    floor: Position,
+    next: Option<Position>,
+    lacking: Bits,
+    forked: bool,
+}
+
+impl ClockWalk {
+    pub(super) fn new<G: HashGraph>(
+        graph: &G,
+        theirs: &Clock,
+        salt: Salt,
+        listed: Position,
+        unlisted: Position,
+    ) -> Result<Self, G::Error> {
+        let mut entries = theirs.0.clone();
+        entries.sort_unstable();
+        Ok(Self {
+            theirs: entries,
+            salt,
+            listed,
+            unlisted,
+            tips: graph.tips()?.into_iter(),
+            said: 0..0,
+            floor: 0,
+            next: None,
+            lacking: Bits::above(listed.min(unlisted)),
+            forked: false,
+        })
+    }
+
+    /// Goes on while there is budget, which every node and author costs; says whether it came to the end.
+    pub(super) fn step<G: HashGraph>(&mut self, graph: &G, budget: &mut usize) -> Result<bool, G::Error> {
+        while *budget > 0 {
+            *budget -= 1;
+            let Some(at) = self.next.take().filter(|at| *at > self.floor) else {
+                let Some(tip) = self.tips.next() else { return Ok(true) };
+                self.enter(&tip);
+                continue;
+            };
+            let node = graph.node(at)?;
+            let seq = node.author.map_or(0, |(_, seq)| seq);
+            let said = self.theirs.get(self.said.clone()).unwrap_or_default();
+            let said_here = (seq, self.salt.check(&node.id));
+            if seq > 0 && said.binary_search_by_key(&said_here, |entry| (entry.seq, entry.check)).is_ok() {
+                continue;
+            }
+            // Below all that they named, and none of it was met: their chains left ours somewhere further down.
+            let least = said.iter().map(|entry| entry.seq).find(|seq| *seq > 0).unwrap_or(0);
+            self.forked |= seq < least;
+            if seq >= least && self.lacking.insert(at) {
+                self.next = node.previous;
+            }
+        }
+        Ok(false)
+    }
+
+    fn enter(&mut self, tip: &Tip) {
+        let tag = self.salt.tag(&tip.author);
+        let from = self.theirs.partition_point(|entry| entry.tag < tag);
+        let to = self.theirs.partition_point(|entry| entry.tag <= tag);
+        self.said = from..to;
+        self.floor = if from < to { self.listed } else { self.unlisted };
+        let last = self.theirs.get(self.said.clone()).unwrap_or_default().last();
+        // Further than ours; if that was another branch, heads will tell.
+        let further = last.is_some_and(|last| last.seq > tip.seq);
+        self.next = (!further).then_some(tip.at);
+    }
+
+    /// What the other graph lacks, and whether somebody's chains part, so that the clock cannot tell.
+    pub(super) fn end(self) -> (Bits, bool) {
+        (self.lacking, self.forked)
     }
 }

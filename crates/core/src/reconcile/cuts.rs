@@ -5,6 +5,7 @@
 //! is there which is not; then heads tell, and the next round is salted otherwise.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::bits::Bits;
 use super::{Salt, short};
@@ -62,76 +63,207 @@ pub(super) fn marks<G: HashGraph>(graph: &G) -> Result<Vec<Mark>, G::Error> {
     Ok(found)
 }
 
-/// Where the nodes of marks stand, for each; `None` for those that are not here.
-pub(super) fn find<G: HashGraph>(graph: &G, marks: &[Mark]) -> Result<Vec<Option<Position>>, G::Error> {
-    let mut found = Vec::with_capacity(marks.len());
-    for mark in marks {
-        let mut here = None;
-        for at in graph.with_prefix(&short(mark))? {
-            if graph.node(at)?.id.starts_with(mark) {
-                here = Some(at);
-            }
-        }
-        found.push(here);
-    }
-    Ok(found)
+/// Finds where the nodes of marks stand.
+#[derive(Debug)]
+pub(super) struct Find {
+    marks: Vec<Mark>,
+    found: Vec<Option<Position>>,
 }
 
-/// The nodes that are neither in `base` nor in the past of it, ascending; `None` if there are more than a filter can
-/// hold. Walks from the heads down to the last of them.
-pub(super) fn above<G: HashGraph>(
-    graph: &G,
-    base: impl IntoIterator<Item = Position>,
-) -> Result<Option<Vec<Position>>, G::Error> {
-    let mut waiting: BTreeMap<Position, bool> = BTreeMap::new();
-    for head in graph.heads()? {
-        waiting.extend(graph.position(&head)?.map(|at| (at, false)));
+impl Find {
+    pub(super) fn new(marks: Vec<Mark>) -> Self {
+        Self { marks, found: Vec::new() }
     }
-    waiting.extend(base.into_iter().map(|at| (at, true)));
-    let mut open = waiting.values().filter(|below| !**below).count();
-    let mut above = Vec::new();
-    while let Some((at, below)) = waiting.pop_last().filter(|_| open > 0) {
-        if !below {
-            open -= 1;
-            above.push(at);
-            if above.len() > MAX_FILTER * 8 / BITS {
-                return Ok(None);
+
+    /// Goes on while there is budget; says whether it came to the end.
+    pub(super) fn step<G: HashGraph>(&mut self, graph: &G, budget: &mut usize) -> Result<bool, G::Error> {
+        while let Some(mark) = self.marks.get(self.found.len()) {
+            if *budget == 0 {
+                return Ok(false);
             }
-        }
-        for parent in graph.node(at)?.parents {
-            let known = waiting.insert(parent, below);
-            match (known, below) {
-                (None, false) => open += 1,
-                (Some(false), true) => open -= 1,
-                (Some(true), false) => drop(waiting.insert(parent, true)),
-                _ => {}
+            *budget = budget.saturating_sub(2);
+            let mut here = None;
+            for at in graph.with_prefix(&short(mark))? {
+                if graph.node(at)?.id.starts_with(mark) {
+                    here = Some(at);
+                }
             }
+            self.found.push(here);
         }
+        Ok(true)
     }
-    above.reverse();
-    Ok(Some(above))
+
+    /// Where they stand, for each; `None` for those that are not here.
+    pub(super) fn end(self) -> Vec<Option<Position>> {
+        self.found
+    }
 }
 
-/// What a graph lacks whose nodes above a common base are in `filter`: of `above`, what the filter has not or what it
-/// `wanted`, and all that descends from it, since nobody has a node without its parents.
-pub(super) fn lacks<G: HashGraph>(
-    graph: &G,
-    above: &[Position],
-    filter: &Filter,
-    salt: &Salt,
-    wanted: &[NodeId],
-) -> Result<Bits, G::Error> {
-    let mut lacking = Bits::above(above.first().map_or(graph.len(), |first| first - 1));
-    let mut lacked = BTreeSet::new();
-    for at in above {
-        let node = graph.node(*at)?;
-        let here = filter.contains(&node.id, salt) && !wanted.contains(&node.id);
-        if !here || node.parents.iter().any(|parent| lacked.contains(parent)) {
-            lacking.insert(*at);
-            lacked.insert(*at);
+/// Some nodes of a graph, and how many.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Nodes {
+    set: Bits,
+    count: usize,
+}
+
+impl Nodes {
+    fn insert(&mut self, at: Position) {
+        self.count += usize::from(self.set.insert(at));
+    }
+}
+
+/// Finds the nodes that are neither in a base nor in its past. Walks from the heads down to the last of them.
+#[derive(Debug)]
+pub(super) struct Above {
+    // Whether each is below the base.
+    waiting: BTreeMap<Position, bool>,
+    open: usize,
+    above: Nodes,
+}
+
+impl Above {
+    pub(super) fn new<G: HashGraph>(
+        graph: &G,
+        base: impl IntoIterator<Item = Position>,
+    ) -> Result<Self, G::Error> {
+        let mut waiting: BTreeMap<Position, bool> = BTreeMap::new();
+        for head in graph.heads()? {
+            waiting.extend(graph.position(&head)?.map(|at| (at, false)));
+        }
+        waiting.extend(base.into_iter().map(|at| (at, true)));
+        let open = waiting.values().filter(|below| !**below).count();
+        Ok(Self { waiting, open, above: Nodes::default() })
+    }
+
+    /// Goes on while there is budget; says whether it came to the end.
+    pub(super) fn step<G: HashGraph>(&mut self, graph: &G, budget: &mut usize) -> Result<bool, G::Error> {
+        while self.open > 0 {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            *budget -= 1;
+            let Some((at, below)) = self.waiting.pop_last() else { break };
+            if !below {
+                self.open -= 1;
+                self.above.insert(at);
+            }
+            for parent in graph.node(at)?.parents {
+                let known = self.waiting.insert(parent, below);
+                match (known, below) {
+                    (None, false) => self.open += 1,
+                    (Some(false), true) => self.open -= 1,
+                    (Some(true), false) => drop(self.waiting.insert(parent, true)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn end(self) -> Nodes {
+        self.above
+    }
+}
+
+/// Makes a filter of some nodes.
+#[derive(Debug)]
+pub(super) struct Sift {
+    nodes: Nodes,
+    next: Position,
+    salt: Salt,
+    filter: Filter,
+}
+
+impl Sift {
+    /// Of more than a filter can hold it makes an empty one: then the other side sends all that it has above the base.
+    pub(super) fn new(nodes: Nodes, salt: Salt) -> Self {
+        let size = (nodes.count * BITS).div_ceil(8);
+        let (next, bits) = if size > MAX_FILTER { (Position::MAX, 0) } else { (0, size) };
+        Self { nodes, next, salt, filter: Filter { bits: vec![0; bits] } }
+    }
+
+    /// Goes on while there is budget; says whether it came to the end.
+    pub(super) fn step<G: HashGraph>(&mut self, graph: &G, budget: &mut usize) -> Result<bool, G::Error> {
+        while let Some(at) = self.nodes.set.next(self.next) {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            *budget -= 1;
+            self.filter.add(&graph.node(at)?.id, &self.salt);
+            self.next = at + 1;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn end(self) -> (Nodes, Filter) {
+        (self.nodes, self.filter)
+    }
+}
+
+/// Finds what a graph lacks whose nodes above a common base are in a filter: of some nodes, what the filter has not or
+/// what it wants, and all that descends from it, since nobody has a node without its parents.
+#[derive(Debug)]
+pub(super) struct Lacks {
+    nodes: Of,
+    next: Position,
+    filter: Filter,
+    salt: Salt,
+    wanted: BTreeSet<NodeId>,
+    // What is on its way: it is not in the filter yet, and is asked for by its id should it not be taken.
+    underway: Range<Position>,
+    lacking: Bits,
+}
+
+/// Which nodes are asked for.
+#[derive(Debug)]
+pub(super) enum Of {
+    These(Nodes),
+    /// All above the first up to the second.
+    Between(Position, Position),
+}
+
+impl Of {
+    fn next(&self, from: Position) -> Option<Position> {
+        match self {
+            Self::These(nodes) => nodes.set.next(from),
+            Self::Between(above, to) => Some(from.max(above + 1)).filter(|at| at <= to),
         }
     }
-    Ok(lacking)
+}
+
+impl Lacks {
+    pub(super) fn new(
+        nodes: Of,
+        filter: Filter,
+        salt: Salt,
+        wanted: BTreeSet<NodeId>,
+        underway: Range<Position>,
+    ) -> Self {
+        let lacking = Bits::above(nodes.next(0).map_or(0, |first| first - 1));
+        Self { nodes, next: 0, filter, salt, wanted, underway, lacking }
+    }
+
+    /// Goes on while there is budget; says whether it came to the end.
+    pub(super) fn step<G: HashGraph>(&mut self, graph: &G, budget: &mut usize) -> Result<bool, G::Error> {
+        while let Some(at) = self.nodes.next(self.next) {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            *budget -= 1;
+            let node = graph.node(at)?;
+            let here = self.underway.contains(&at) || self.filter.contains(&node.id, &self.salt);
+            let here = here && !self.wanted.contains(&node.id);
+            if !here || node.parents.iter().any(|parent| self.lacking.contains(*parent)) {
+                self.lacking.insert(at);
+            }
+            self.next = at + 1;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn end(self) -> Bits {
+        self.lacking
+    }
 }
 
 /// A Bloom filter of nodes, with 10 bits for each and 7 probes, keyed by a salt.
@@ -141,17 +273,21 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub(super) fn of<G: HashGraph>(graph: &G, nodes: &[Position], salt: &Salt) -> Result<Self, G::Error> {
-        let mut filter = Self { bits: vec![0; (nodes.len() * BITS).div_ceil(8)] };
-        let size = filter.bits.len();
-        for at in nodes {
-            for bit in probes(size, &graph.node(*at)?.id, salt) {
-                if let Some(byte) = filter.bits.get_mut(bit / 8) {
-                    *byte |= 1 << (bit % 8);
-                }
-            }
+    /// Of the nodes above a position.
+    pub(super) fn above<G: HashGraph>(graph: &G, above: Position, salt: &Salt) -> Result<Self, G::Error> {
+        let mut filter = Self { bits: vec![0; Self::weight(graph.len().saturating_sub(above))] };
+        for at in above + 1..=graph.len() {
+            filter.add(&graph.node(at)?.id, salt);
         }
         Ok(filter)
+    }
+
+    fn add(&mut self, id: &NodeId, salt: &Salt) {
+        for bit in probes(self.bits.len(), id, salt) {
+            if let Some(byte) = self.bits.get_mut(bit / 8) {
+                *byte |= 1 << (bit % 8);
+            }
+        }
     }
 
     /// How many bytes one of so many nodes takes.

@@ -5,13 +5,15 @@
 //! - `clock`: per author how far their chain goes. For few authors, whatever differs.
 //! - `cuts`: some nodes of the own past, then a filter of what lies above those that both have. For any graph.
 //! - `plan`: what the other side lacks, in the order of arrival, while both graphs go on growing.
-//! - `summary`: which of these is sent, and how it is understood.
+//! - `summary`: which of these is sent.
+//! - `hearing`: how one is understood, some nodes at a time.
 
 mod bits;
 mod clock;
 mod cuts;
 mod plan;
 mod summary;
+mod hearing;
 
 pub use clock::{Clock, Entry};
 pub use cuts::{Filter, Mark};

@@ -78,6 +78,11 @@ impl Plan {
         at < self.next && (at > self.end || self.lacking.contains(at))
     }
 
+    /// What stands before this and after the plan was made is sent, or came from the other side.
+    pub(super) fn next(&self) -> Position {
+        self.next
+    }
+
     /// Whether everything up to `len` is sent, or known to be there.
     pub fn is_done(&mut self, len: Position) -> bool {
         self.peek(len).is_none()

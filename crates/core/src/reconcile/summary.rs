@@ -1,15 +1,18 @@
-//! Which summary is sent, how one is understood, and what follows from it: the plan of what to send.
+//! Which summary is sent. How one is understood stands in `hearing`.
 //!
 //! One `Reconciler` per graph and session. The opener offers; each side hears what the other says and may answer; after
 //! at most four messages both have a plan. What a peer says of itself can only cost the peer.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use super::Salt;
-use super::bits::Bits;
 use super::clock::Clock;
-use super::cuts::{self, Filter, Mark};
+use super::cuts::{self, Filter, Mark, Nodes};
+use super::hearing::{Said, Work};
 use super::plan::Plan;
-use crate::hash_graph::{HashGraph, NodeId, Position};
-use crate::limits::{MAX_AGREED, MAX_FILTER, MAX_ROUNDS};
+use crate::hash_graph::{HashGraph, Position};
+use crate::limits::{MAX_AGREED, MAX_ROUNDS, MAX_SUMMARY_AUTHORS};
 
 // Authors whose clock is sent before anybody asked: it costs less than a message.
 const EAGER: usize = 16;
@@ -73,20 +76,27 @@ pub struct Heard {
 /// One side of the reconciliation of one graph.
 #[derive(Debug)]
 pub struct Reconciler {
-    salt: Salt,
+    pub(super) salt: Salt,
     agreed: Vec<Agreed>,
     // What our offer said: whoever names its frontier has it.
-    offered: Option<Agreed>,
+    pub(super) offered: Option<Agreed>,
     // How long the graph was when the clock was sent.
-    clock_at: Position,
-    marks: Vec<Mark>,
-    above: Option<Vec<Position>>,
-    // How long the graph was then.
-    above_at: Position,
-    wanted: Vec<NodeId>,
+    pub(super) clock_at: Position,
+    pub(super) marks: Vec<Mark>,
+    // What lies above the marks that both have, and how long the graph was then.
+    pub(super) above: Option<(Nodes, Position)>,
+    // How long the graph was when all was sent: what went over since then may be on its way.
+    pub(super) ended_at: Option<Position>,
+    // Of what is asked for again, this went over since the end.
+    pub(super) underway: Range<Position>,
     // Up to here the other side has everything, as it said itself in this session.
-    shared: Position,
-    plan: Plan,
+    pub(super) shared: Position,
+    pub(super) plan: Plan,
+    // What is being understood, and what comes after it.
+    pub(super) work: Option<Work>,
+    pub(super) later: VecDeque<Said>,
+    // How many nodes were looked at for the other side.
+    pub(super) looked: u64,
 }
 
 impl Reconciler {
@@ -101,10 +111,13 @@ impl Reconciler {
             clock_at: 0,
             marks: Vec::new(),
             above: None,
-            above_at: 0,
-            wanted: Vec::new(),
+            ended_at: None,
+            underway: 0..0,
             shared: 0,
             plan: Plan::nothing(0),
+            work: None,
+            later: VecDeque::new(),
+            looked: 0,
         }
     }
 
@@ -116,6 +129,11 @@ impl Reconciler {
     /// Whether the other side has what stands at `at` for certain, unless it did not take it or is wrong about itself.
     pub fn knows(&self, at: Position) -> bool {
         at <= self.shared || self.plan.passed(at)
+    }
+
+    /// All that the other side lacks of a graph of this length has been sent.
+    pub fn ended(&mut self, len: Position) {
+        self.ended_at.get_or_insert(len);
     }
 
     /// Both sides have this frontier now: the newest of those that were agreed on.
@@ -158,157 +176,6 @@ impl Reconciler {
         Ok(Summary { digest, detail })
     }
 
-    /// A summary of the other side. `first`: it opened with this, and is owed an answer.
-    pub fn hear<G: HashGraph>(
-        &mut self,
-        graph: &G,
-        digest: [u8; 8],
-        theirs: &Summary,
-        first: bool,
-    ) -> Result<Heard, G::Error> {
-        let say = |detail| Some(Summary { digest, detail });
-        let enough =
-            || Heard { answer: first.then_some(Summary { digest, detail: Detail::Bare }), ready: true };
-        if theirs.digest == digest {
-            self.plan.renew(Plan::nothing(graph.len()));
-            return Ok(enough());
-        }
-        match &theirs.detail {
-            Detail::Nothing => {
-                self.plan.renew(Plan::everything());
-                Ok(enough())
-            }
-            // They stand where we met before.
-            Detail::Bare if self.met(graph, &theirs.digest).is_some() => {
-                let since = Detail::Recent(theirs.digest, Filter::default());
-                self.hear(graph, digest, &Summary { digest: theirs.digest, detail: since }, first)
-            }
-            Detail::Bare if first => self.answer_all(graph, digest),
-            // They are where we were, or know that they lack all we had: then that was nothing.
-            Detail::Bare => {
-                self.plan.renew(Plan::nothing(self.offered.map_or(0, |offered| offered.len)));
-                Ok(enough())
-            }
-            Detail::Since(known, _) | Detail::Recent(known, _) => {
-                let Some(agreed) = self.met(graph, known) else {
-                    // An answer names only what we named ourselves.
-                    return self.unknown(graph, digest, first);
-                };
-                // What was noted in another session may be wrong; heads below it are named.
-                if self.offered.is_some_and(|offered| offered.digest == *known) {
-                    self.shared = self.shared.max(agreed.len);
-                }
-                let lacking = match &theirs.detail {
-                    Detail::Recent(_, filter) => {
-                        let new: Vec<Position> = (agreed.len + 1..=graph.len()).collect();
-                        cuts::lacks(graph, &new, filter, &self.salt, &[])?
-                    }
-                    Detail::Since(_, clock) => {
-                        let (lacking, forked) = clock.lacks(graph, &self.salt, agreed.len, agreed.len)?;
-                        if forked {
-                            return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
-                        }
-                        lacking
-                    }
-                    _ => Bits::default(),
-                };
-                let answer = match first {
-                    false => None,
-                    // They named it, and know it by its digest.
-                    true if digest == *known => say(Detail::Bare),
-                    true => match self.since(graph, agreed)? {
-                        Some(since) => say(since),
-                        // What they say to that makes another plan.
-                        None => return Ok(Heard { answer: say(self.mark(graph)?), ready: false }),
-                    },
-                };
-                self.plan.renew(Plan::only(lacking, graph.len()));
-                Ok(Heard { answer, ready: true })
-            }
-            Detail::Clock(clock) => {
-                let (lacking, forked) = clock.lacks(graph, &self.salt, 0, 0)?;
-                let (false, Some(ours)) = (forked, Clock::of(graph, &self.salt, 0)?) else {
-                    return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
-                };
-                self.plan.renew(Plan::only(lacking, graph.len()));
-                Ok(Heard { answer: say(Detail::Otherwise(ours.otherwise_than(clock))), ready: true })
-            }
-            Detail::Otherwise(clock) => {
-                let (lacking, forked) = clock.lacks(graph, &self.salt, 0, self.clock_at)?;
-                if forked {
-                    return Ok(Heard { answer: say(self.mark(graph)?), ready: false });
-                }
-                self.plan.renew(Plan::only(lacking, graph.len()));
-                Ok(Heard { answer: None, ready: true })
-            }
-            Detail::Marks(_) if graph.is_empty() => self.answer_all(graph, digest),
-            Detail::Marks(marks) => {
-                let found = cuts::find(graph, marks)?;
-                self.above_at = graph.len();
-                self.above = cuts::above(graph, found.iter().copied().flatten())?;
-                let Some(above) = &self.above else {
-                    self.plan.renew(Plan::everything());
-                    return Ok(Heard { answer: say(Detail::Nothing), ready: true });
-                };
-                let filter = Filter::of(graph, above, &self.salt)?;
-                let found = found.iter().map(Option::is_some).collect();
-                Ok(Heard { answer: say(Detail::Filter(found, filter)), ready: false })
-            }
-            Detail::Filter(found, filter) => {
-                let mut answer = None;
-                if !found.is_empty() {
-                    let common: Vec<Mark> = self
-                        .marks
-                        .iter()
-                        .zip(found)
-                        .filter(|(_, found)| **found)
-                        .map(|(mark, _)| *mark)
-                        .collect();
-                    let base = cuts::find(graph, &common)?;
-                    self.above_at = graph.len();
-                    self.above = cuts::above(graph, base.into_iter().flatten())?;
-                    answer = match &self.above {
-                        Some(above) => say(Detail::Filter(Vec::new(), Filter::of(graph, above, &self.salt)?)),
-                        None => say(Detail::Nothing),
-                    };
-                }
-                self.plan.renew(match &self.above {
-                    Some(above) => {
-                        Plan::only(cuts::lacks(graph, above, filter, &self.salt, &[])?, self.above_at)
-                    }
-                    None => Plan::everything(),
-                });
-                Ok(Heard { answer, ready: true })
-            }
-            Detail::Again(round, marks, filter) => {
-                let found = cuts::find(graph, marks)?;
-                self.plan.renew(match cuts::above(graph, found.into_iter().flatten())? {
-                    Some(above) => {
-                        let lacking =
-                            cuts::lacks(graph, &above, filter, &self.salt.round(*round), &self.wanted)?;
-                        Plan::only(lacking, graph.len())
-                    }
-                    None => Plan::everything(),
-                });
-                Ok(Heard { answer: None, ready: true })
-            }
-        }
-    }
-
-    /// The other side lacks these heads, whatever its summary seems to say, and says again what it has.
-    pub fn hear_again<G: HashGraph>(
-        &mut self,
-        graph: &G,
-        digest: [u8; 8],
-        theirs: &Summary,
-        wanted: Vec<NodeId>,
-    ) -> Result<(), G::Error> {
-        self.wanted = wanted;
-        // What seemed certain was not.
-        self.shared = 0;
-        self.hear(graph, digest, theirs, false).map(|_| ())
-    }
-
     /// What is said when something that the other side has did not come: first with other hashes, then that everything
     /// is to be sent.
     pub fn again<G: HashGraph>(
@@ -320,59 +187,38 @@ impl Reconciler {
         if round >= MAX_ROUNDS || graph.is_empty() {
             return Ok(Summary { digest, detail: Detail::Nothing });
         }
-        let recent: Vec<Position> = (graph.len().saturating_sub(RECENT) + 1..=graph.len()).collect();
-        debug_assert!(recent.len() * 10 / 8 < MAX_FILTER);
-        let filter = Filter::of(graph, &recent, &self.salt.round(round))?;
+        let filter = Filter::above(graph, graph.len().saturating_sub(RECENT), &self.salt.round(round))?;
         Ok(Summary { digest, detail: Detail::Again(round, cuts::marks(graph)?, filter) })
     }
 
     // What went on here since, in the way that costs least; `None` if marks may cost less.
-    fn since<G: HashGraph>(&self, graph: &G, agreed: Agreed) -> Result<Option<Detail>, G::Error> {
+    pub(super) fn since<G: HashGraph>(&self, graph: &G, agreed: Agreed) -> Result<Option<Detail>, G::Error> {
         // Nodes without authors are in no clock.
         let clock = match graph.tips()?.is_empty() {
             true => None,
-            false => Clock::of(graph, &self.salt, agreed.len)?,
+            false => Clock::of(graph, &self.salt, agreed.len, FEW)?,
         };
         let new = graph.len() - agreed.len;
         // A clock is exact, and a filter may cost another round: a few authors are worth that.
         let small = |clock: &Clock| clock.0.len() <= EAGER || clock.weight() <= Filter::weight(new);
         Ok(match clock {
-            Some(clock) if small(&clock) && clock.0.len() <= FEW => Some(Detail::Since(agreed.digest, clock)),
+            Some(clock) if small(&clock) => Some(Detail::Since(agreed.digest, clock)),
             _ if new <= RECENT => {
-                let new: Vec<Position> = (agreed.len + 1..=graph.len()).collect();
-                Some(Detail::Recent(agreed.digest, Filter::of(graph, &new, &self.salt)?))
+                Some(Detail::Recent(agreed.digest, Filter::above(graph, agreed.len, &self.salt)?))
             }
-            Some(clock) if clock.0.len() <= FEW => Some(Detail::Since(agreed.digest, clock)),
-            _ => None,
+            Some(clock) => Some(Detail::Since(agreed.digest, clock)),
+            None => None,
         })
     }
 
     // When we had this frontier.
-    fn met<G: HashGraph>(&self, graph: &G, digest: &[u8; 8]) -> Option<Agreed> {
+    pub(super) fn met<G: HashGraph>(&self, graph: &G, digest: &[u8; 8]) -> Option<Agreed> {
         let mut known = self.agreed.iter().chain(&self.offered);
         known.find(|agreed| agreed.digest == *digest && agreed.len <= graph.len()).copied()
     }
 
-    // A frontier that is not known here: from the beginning.
-    fn unknown<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8], first: bool) -> Result<Heard, G::Error> {
-        if first {
-            return self.answer_all(graph, digest);
-        }
-        self.plan.renew(Plan::everything());
-        Ok(Heard { answer: None, ready: true })
-    }
-
-    // They have to hear everything first; where there is nothing, they owe no answer to it.
-    fn answer_all<G: HashGraph>(&mut self, graph: &G, digest: [u8; 8]) -> Result<Heard, G::Error> {
-        let ready = graph.is_empty();
-        if ready {
-            self.plan.renew(Plan::nothing(0));
-        }
-        Ok(Heard { answer: Some(Summary { digest, detail: self.all(graph)? }), ready })
-    }
-
     // Everything that is here, in the way that costs least.
-    fn all<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
+    pub(super) fn all<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
         match graph.tips()?.len() {
             _ if graph.is_empty() => Ok(Detail::Nothing),
             1..=FEW => self.full(graph),
@@ -381,7 +227,7 @@ impl Reconciler {
     }
 
     fn full<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
-        match Clock::of(graph, &self.salt, 0)? {
+        match Clock::of(graph, &self.salt, 0, MAX_SUMMARY_AUTHORS)? {
             Some(clock) => {
                 self.clock_at = graph.len();
                 Ok(Detail::Clock(clock))
@@ -390,7 +236,7 @@ impl Reconciler {
         }
     }
 
-    fn mark<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
+    pub(super) fn mark<G: HashGraph>(&mut self, graph: &G) -> Result<Detail, G::Error> {
         self.marks = cuts::marks(graph)?;
         Ok(Detail::Marks(self.marks.clone()))
     }

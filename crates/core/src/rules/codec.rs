@@ -227,7 +227,8 @@ pub fn decode_proof(reader: &mut Reader<'_>) -> Result<Vec<Shown>, CborError> {
     (0..count).map(shown).collect()
 }
 
-fn encode_permission(permission: Permission, writer: &mut Writer) {
+/// Appends a permission: `[0]`, `[1, strength]` or `[2, strength]`.
+pub fn encode_permission(permission: Permission, writer: &mut Writer) {
     match permission {
         Permission::Read => {
             writer.array(1);
@@ -241,7 +242,8 @@ fn encode_permission(permission: Permission, writer: &mut Writer) {
     }
 }
 
-fn decode_permission(reader: &mut Reader<'_>) -> Result<Permission, CborError> {
+/// Takes a permission.
+pub fn decode_permission(reader: &mut Reader<'_>) -> Result<Permission, CborError> {
     let length = reader.array()?;
     match (reader.u64()?, length) {
         (0, 1) => Ok(Permission::Read),

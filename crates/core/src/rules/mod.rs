@@ -5,6 +5,8 @@
 mod codec;
 pub mod invite;
 
+use std::fmt;
+
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::sign::Signature;
 
@@ -79,9 +81,25 @@ impl Permission {
         Self::new(self.level().min(other.level()), self.strength().max(other.strength()))
     }
 
+    /// Whether whoever has `self` has all that `other` gives.
+    pub fn covers(self, other: Self) -> bool {
+        !other.is_weakened_by(Some(self))
+    }
+
     /// Whether somebody who has `self` loses something when given `next`: a level, strength, or all.
     pub fn is_weakened_by(self, next: Option<Self>) -> bool {
         next.is_none_or(|next| next.level() < self.level() || next.strength() > self.strength())
+    }
+}
+
+/// As the command line reads and prints it: `read`, `write:5`, `admin:2`.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("read"),
+            Self::Write(Strength(strength)) => write!(f, "write:{strength}"),
+            Self::Admin(Strength(strength)) => write!(f, "admin:{strength}"),
+        }
     }
 }
 
@@ -105,6 +123,17 @@ pub struct Shown {
     pub signature: Option<Signature>,
     /// The body of a rule commit; documents are not shown.
     pub body: Option<Vec<u8>>,
+}
+
+/// As the command line reads and prints it: an author id, `*`, or a space id.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(author) => author.fmt(f),
+            Self::Anyone => f.write_str("*"),
+            Self::Space(space) => space.fmt(f),
+        }
+    }
 }
 
 /// One thing a rule commit says.
@@ -185,4 +214,4 @@ pub enum RuleOperator {
     },
 }
 
-pub use codec::{check, decode, decode_proof, encode, encode_proof};
+pub use codec::{check, decode, decode_permission, decode_proof, encode, encode_permission, encode_proof};

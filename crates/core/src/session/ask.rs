@@ -1,5 +1,6 @@
 //! What a session asks its host, and is answered; what it tells, and how it fails.
 
+use super::access::{AccessRequest, Answer, Discovered};
 use super::message::{PROTOCOL_VERSION, Pass, Slot, Verdict};
 use super::pull::{Cursor, PullEnd};
 use crate::cbor::CborError;
@@ -18,7 +19,7 @@ pub enum Role {
 /// What the host must do for the session, and answer with a `handle_*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// Whether the peer may read the space, and what is here of it: `handle_opened`.
+    /// Whether the peer may read the space, and what is here of it: `handle_opened`, or `handle_pending` first.
     Open {
         /// For which slot.
         slot: Slot,
@@ -33,7 +34,7 @@ pub enum Ask {
         /// The key of the short hashes in summaries.
         salt: Salt,
     },
-    /// The peer has what this summary says: `handle_heard`.
+    /// The peer has what this summary says: `handle_heard`, or `handle_pending` first.
     Hear {
         /// For which slot.
         slot: Slot,
@@ -75,7 +76,8 @@ pub enum Ask {
         /// How often it will have been asked for heads, should some be missing.
         round: u32,
     },
-    /// The peer wants these; `Read` gives them next. No answer.
+    /// The peer wants these; `Read` gives them next. No answer without `again`; with it `handle_heard`, or
+    /// `handle_pending` first.
     Want {
         /// For which slot.
         slot: Slot,
@@ -83,6 +85,11 @@ pub enum Ask {
         ids: Vec<CommitId>,
         /// What the peer has, so that all that leads to them is sent; else only their bodies.
         again: Option<Summary>,
+    },
+    /// Go on with what is pending; other work had its turn. Answered like what it belongs to.
+    Go {
+        /// For which slot.
+        slot: Slot,
     },
     /// Where both sides met before, in every space that is here and that the peer may read: `handle_surveyed`.
     Survey {
@@ -106,6 +113,24 @@ pub enum Ask {
         cursor: Option<Cursor>,
         /// About how many bytes; for 0 only where the log ends.
         budget: u64,
+        /// Commits whose bodies the peer lacks: first those that are here.
+        wanted: Vec<CommitId>,
+    },
+    /// What becomes of a request for access, of a key that the peer has proven: `handle_answer`.
+    Request {
+        /// For which number.
+        number: u64,
+        /// Who wants what.
+        request: AccessRequest,
+    },
+    /// Which spaces the peer may read: `handle_found`.
+    Discover {
+        /// For which number.
+        number: u64,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// Only those with larger ids.
+        after: Option<SpaceId>,
     },
     /// Take a page that was pulled through the door, and remember its cursor: `handle_taken` when both are durable.
     Take {
@@ -131,7 +156,7 @@ pub enum Event {
     Settled(SpaceId),
     /// Both sides have the same of these, as they had when they last met; what either writes opens them.
     Unchanged(Vec<SpaceId>),
-    /// There is no room for this space in this session: it is for another one.
+    /// A side opens no more spaces in one session, and this one waited for room: it is for another one.
     Later(SpaceId),
     /// The peer does not open this space, or not any more.
     Closed(SpaceId),
@@ -141,6 +166,10 @@ pub enum Event {
     Stalled(SpaceId),
     /// A pull of this space came to its end.
     Pulled(SpaceId, PullEnd),
+    /// What becomes of our request for access to this space.
+    Answered(SpaceId, Answer),
+    /// Spaces that the peer lets us read, and whether there are more behind them.
+    Found(Vec<Discovered>, bool),
 }
 
 /// What comes out of a session.

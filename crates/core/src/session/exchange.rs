@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     pub(super) plain: bool,
     // Nobody here asked for it: a peer that may not read it hears nothing of it.
     pub(super) unasked: bool,
+    // It slept until it changed: both sides have said that they have it.
+    pub(super) woken: bool,
     // The last that the peer said of its heads.
     pub(super) their_digest: Option<[u8; 8]>,
     // A frontier of which the peer has everything, as it said.
@@ -83,6 +85,11 @@ impl Idle {
 }
 
 impl Exchange {
+    /// Whether this side wants the space from the peer, whatever the peer may have of it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        !self.by_peer && !self.unasked
+    }
+
     pub(super) fn outcome(&self) -> Event {
         if self.stalled { Event::Stalled(self.space) } else { Event::Settled(self.space) }
     }
@@ -101,6 +108,7 @@ impl Exchange {
             reopened: false,
             plain: false,
             unasked: false,
+            woken: false,
             their_digest: None,
             their_past: None,
             our_summaries: 0,
@@ -126,6 +134,12 @@ impl Exchange {
             orphaned: Vec::new(),
             settled: false,
         }
+    }
+
+    /// Both sides have the same, and nothing is on its way.
+    pub(super) fn is_calm(&self) -> bool {
+        let still = !self.behind && !self.reading && !self.checking && self.ingesting == 0;
+        still && self.settled && !self.stalled && !self.declined && self.in_flight.is_empty()
     }
 
     // The peer's first summary.

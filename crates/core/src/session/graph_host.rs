@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Session;
+use super::access::Answer;
 use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame, Surveyed};
 use super::message::{Slot, Verdict};
 use super::pull::Fed;
 use crate::hash_graph::{HashGraph, HashGraphMut, Inserted, Position};
 use crate::id::{CommitId, SpaceId};
 use crate::leb128;
-use crate::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
+use crate::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED, WALK_STEP};
 use crate::reconcile::{Agreed, Heard, Plan, Reconciler, Summary, frontier_digest};
 use crate::sign::Domain;
 
@@ -20,6 +21,9 @@ pub struct GraphHost<G> {
     graphs: BTreeMap<SpaceId, G>,
     agreed: BTreeMap<SpaceId, Vec<Agreed>>,
     streams: BTreeMap<Slot, Stream>,
+    // How many nodes were looked at for the peer in slots that are closed.
+    looked: BTreeMap<SpaceId, u64>,
+    step: usize,
 }
 
 #[derive(Debug)]
@@ -27,11 +31,19 @@ struct Stream {
     space: SpaceId,
     reconciler: Reconciler,
     wanted: VecDeque<Position>,
+    // The peer opened it, and is not answered yet.
+    opening: bool,
 }
 
 impl<G> Default for GraphHost<G> {
     fn default() -> Self {
-        Self { graphs: BTreeMap::new(), agreed: BTreeMap::new(), streams: BTreeMap::new() }
+        Self {
+            graphs: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            step: WALK_STEP,
+        }
     }
 }
 
@@ -68,6 +80,11 @@ impl<G: HashGraphMut> GraphHost<G> {
         self.graphs.remove(space)
     }
 
+    /// How many nodes are looked at in one answer, at least one; the rest is for the next ones. 1024 if left unset.
+    pub fn set_step(&mut self, nodes: usize) {
+        self.step = nodes.max(1);
+    }
+
     /// What is worth keeping for the next session with the same peer: where both sides met, per space, the newest last.
     pub fn agreed(&self) -> &BTreeMap<SpaceId, Vec<Agreed>> {
         &self.agreed
@@ -84,12 +101,21 @@ impl<G: HashGraphMut> GraphHost<G> {
         | Ask::Read { slot }
         | Ask::Ingest { slot, .. }
         | Ask::Check { slot, .. }
-        | Ask::Want { slot, .. } = &ask
+        | Ask::Want { slot, .. }
+        | Ask::Go { slot } = &ask
             && self.at(*slot).is_none()
         {
             session.handle_opened(*slot, None);
             return Ok(());
         }
+        let met = match &ask {
+            Ask::Open { slot, .. }
+            | Ask::Hear { slot, .. }
+            | Ask::Ingest { slot, .. }
+            | Ask::Acknowledged { slot, .. }
+            | Ask::Check { slot, .. } => Some(*slot),
+            _ => None,
+        };
         match ask {
             Ask::Open { slot, space, theirs, salt, .. } => {
                 let Some(graph) = self.graphs.get(&space) else {
@@ -99,26 +125,30 @@ impl<G: HashGraphMut> GraphHost<G> {
                 let digest = frontier_digest(&graph.heads()?);
                 let agreed = self.agreed.get(&space).cloned().unwrap_or_default();
                 let mut reconciler = Reconciler::new(salt, agreed);
-                let (summary, ready) = match theirs {
+                reconciler.count_from(self.looked.get(&space).copied().unwrap_or(0));
+                let opening = theirs.is_some();
+                let mut stream = Stream { space, reconciler, wanted: VecDeque::new(), opening };
+                match theirs {
                     Some(theirs) => {
-                        let Heard { answer, ready } = reconciler.hear(graph, digest, &theirs, true)?;
-                        if theirs.digest == digest {
-                            reconciler.agree(digest, graph.len());
-                        }
-                        (answer.unwrap_or(Summary { digest, ..Summary::default() }), ready)
+                        stream.meet(graph, &theirs.digest)?;
+                        stream.reconciler.begin(theirs, true);
+                        self.streams.insert(slot, stream);
+                        self.go(session, slot)?;
                     }
-                    None => (reconciler.offer(graph, digest)?, false),
-                };
-                self.streams.insert(slot, Stream { space, reconciler, wanted: VecDeque::new() });
-                session.handle_opened(slot, Some(Opened { summary, readable: true, ready }));
+                    None => {
+                        let summary = stream.reconciler.offer(graph, digest)?;
+                        self.streams.insert(slot, stream);
+                        session.handle_opened(slot, Some(Opened { summary, readable: true, ready: false }));
+                    }
+                }
             }
             Ask::Hear { slot, theirs } => {
                 let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
-                let digest = frontier_digest(&graph.heads()?);
-                let heard = stream.reconciler.hear(graph, digest, &theirs, false)?;
                 stream.meet(graph, &theirs.digest)?;
-                session.handle_heard(slot, heard);
+                stream.reconciler.begin(theirs, false);
+                self.go(session, slot)?;
             }
+            Ask::Go { slot } => self.go(session, slot)?,
             Ask::Read { slot } => {
                 let read = self.read(slot)?;
                 session.handle_read(slot, read);
@@ -154,9 +184,9 @@ impl<G: HashGraphMut> GraphHost<G> {
                 let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
                 match again {
                     Some(theirs) => {
-                        let digest = frontier_digest(&graph.heads()?);
                         let wanted = ids.iter().map(|id| id.0).collect();
-                        stream.reconciler.hear_again(graph, digest, &theirs, wanted)?;
+                        stream.reconciler.begin_again(theirs, wanted);
+                        self.go(session, slot)?;
                     }
                     None => {
                         for id in ids.iter().take(MAX_WANTED) {
@@ -169,12 +199,41 @@ impl<G: HashGraphMut> GraphHost<G> {
                 let found = self.survey()?;
                 session.handle_surveyed(found);
             }
-            Ask::Forget { slot } => drop(self.streams.remove(&slot)),
+            Ask::Forget { slot } => {
+                if let Some(stream) = self.streams.remove(&slot) {
+                    self.looked.insert(stream.space, stream.reconciler.looked());
+                }
+            }
             // A graph is no store: it has no places that another could go on from.
             Ask::Feed { request, .. } => session.handle_fed(request, Fed::Withheld),
             Ask::Take { request, .. } => session.handle_taken(request, false),
+            // There are no rules that could let anybody in, and no names.
+            Ask::Request { number, .. } => session.handle_answer(number, Answer::Refused),
+            Ask::Discover { number, .. } => session.handle_found(number, Vec::new(), false),
         }
-        self.keep();
+        met.into_iter().for_each(|slot| self.keep(slot));
+        Ok(())
+    }
+
+    // Goes on with what the peer said, as far as one step reaches.
+    fn go(&mut self, session: &mut Session, slot: Slot) -> Result<(), G::Error> {
+        let step = self.step;
+        let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
+        let digest = frontier_digest(&graph.heads()?);
+        let heard = stream.reconciler.go(graph, digest, step)?;
+        let opening = stream.opening;
+        if stream.reconciler.is_busy() {
+            session.handle_pending(slot);
+        }
+        if let Some(Heard { answer, ready }) = heard {
+            stream.opening = false;
+            if opening {
+                let summary = answer.unwrap_or(Summary { digest, ..Summary::default() });
+                session.handle_opened(slot, Some(Opened { summary, readable: true, ready }));
+            } else {
+                session.handle_heard(slot, Heard { answer, ready });
+            }
+        }
         Ok(())
     }
 
@@ -197,12 +256,11 @@ impl<G: HashGraphMut> GraphHost<G> {
         Some((stream, graph))
     }
 
-    fn keep(&mut self) {
-        for stream in self.streams.values() {
-            let agreed = stream.reconciler.agreed();
-            if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
-                self.agreed.insert(stream.space, agreed.to_vec());
-            }
+    fn keep(&mut self, slot: Slot) {
+        let Some(stream) = self.streams.get(&slot) else { return };
+        let agreed = stream.reconciler.agreed();
+        if !agreed.is_empty() && self.agreed.get(&stream.space).is_none_or(|kept| kept != agreed) {
+            self.agreed.insert(stream.space, agreed.to_vec());
         }
     }
 
@@ -226,6 +284,7 @@ impl<G: HashGraphMut> GraphHost<G> {
         }
         let mut read = ReadFrame { digest: frontier_digest(&graph.heads()?), ..ReadFrame::default() };
         if frame.is_empty() {
+            stream.reconciler.ended(graph.len());
             for head in graph.heads()? {
                 let known = graph.position(&head)?.is_some_and(|at| stream.reconciler.knows(at));
                 if !known && read.heads.len() < MAX_SUMMARY_HEADS {
@@ -255,6 +314,8 @@ impl<G: HashGraphMut> GraphHost<G> {
                 Inserted::New(at) | Inserted::Known(at) => stream.plan().has(at),
                 Inserted::Missing { id, parents } => {
                     orphaned.extend(parents.into_iter().filter(|parent| !orphans.contains(parent)));
+                    // Its parents may come from elsewhere: then it is missing all the same.
+                    orphaned.insert(id);
                     orphans.insert(id);
                 }
                 Inserted::Refused(code) => {

@@ -2,12 +2,14 @@
 //!
 //! Decoding bounds every count before it reserves anything. What a message means is decided in `session`.
 
+use super::access::{AccessRequest, Answer, Discovered};
 use super::pull::Cursor;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::leb128;
 use crate::limits::{
-    MAX_CELLS, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS, MAX_WANTED,
+    MAX_CELLS, MAX_FOUND, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS,
+    MAX_WANTED,
 };
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::rules::{Shown, decode_proof, encode_proof};
@@ -120,6 +122,12 @@ pub enum Message {
     Cells(Vec<Cell>),
     /// The cells were too few.
     More,
+    /// Both sides have the same of a space that the sender opened, and the slot is free: whoever changes it first opens
+    /// it again.
+    Rest {
+        /// Which space.
+        slot: Slot,
+    },
     /// The answer to `Open`: what the sender has.
     Have {
         /// Which space.
@@ -198,6 +206,8 @@ pub enum Message {
         cursor: Option<Cursor>,
         /// About how many bytes of frames; 0 asks for where the log ends, and nothing else.
         budget: u64,
+        /// Commits whose bodies the sender lacks: they come first.
+        wanted: Vec<CommitId>,
     },
     /// One page of what was asked for.
     Pulled {
@@ -221,6 +231,36 @@ pub enum Message {
     Withheld {
         /// The number of the request.
         request: u64,
+    },
+    /// Asks for a permission in a space, for a key that the sender has proven.
+    Request {
+        /// Counts up within the session and direction, together with those of `Discover`.
+        number: u64,
+        /// Who wants what.
+        request: AccessRequest,
+    },
+    /// The answer to `Request`.
+    Answer {
+        /// The number of the request.
+        number: u64,
+        /// What becomes of it.
+        answer: Answer,
+    },
+    /// Asks which spaces the proven keys may read.
+    Discover {
+        /// Counts up within the session and direction, together with those of `Request`.
+        number: u64,
+        /// Only those whose ids are larger than this one.
+        after: Option<SpaceId>,
+    },
+    /// The answer to `Discover`: spaces, ascending by id.
+    Found {
+        /// The number of the question.
+        number: u64,
+        /// The spaces.
+        spaces: Vec<Discovered>,
+        /// There are more behind them.
+        more: bool,
     },
 }
 
@@ -267,6 +307,9 @@ impl Message {
             Self::More => {
                 writer.array(1).u64(14);
             }
+            Self::Rest { slot } => {
+                writer.array(2).u64(15).u64(*slot);
+            }
             Self::Have { slot, summary } => {
                 writer.array(3).u64(3).u64(*slot);
                 encode_summary(summary, &mut writer);
@@ -302,10 +345,11 @@ impl Message {
             Self::Close { slot } => {
                 writer.array(2).u64(9).u64(*slot);
             }
-            Self::Pull { request, space, cursor, budget } => {
+            Self::Pull { request, space, cursor, budget, wanted } => {
                 let cursor = cursor.map(|cursor| cursor.encode());
-                writer.array(5).u64(20).u64(*request).bytes(&space.0);
+                writer.array(6).u64(20).u64(*request).bytes(&space.0);
                 writer.bytes_or_null(cursor.as_ref().map(|cursor| &cursor[..])).u64(*budget);
+                encode_ids(wanted, &mut writer);
             }
             Self::Pulled { request, frames, cursor, more } => {
                 writer.array(5).u64(21).u64(*request).array(frames.len() as u64);
@@ -319,6 +363,25 @@ impl Message {
             }
             Self::Withheld { request } => {
                 writer.array(2).u64(23).u64(*request);
+            }
+            Self::Request { number, request } => {
+                writer.array(6).u64(30).u64(*number);
+                request.encode(&mut writer);
+            }
+            Self::Answer { number, answer } => {
+                writer.array(4).u64(31).u64(*number);
+                answer.encode(&mut writer);
+            }
+            Self::Discover { number, after } => {
+                let after = after.as_ref().map(|after| &after.0[..]);
+                writer.array(3).u64(32).u64(*number).bytes_or_null(after);
+            }
+            Self::Found { number, spaces, more } => {
+                writer.array(4).u64(33).u64(*number).array(spaces.len() as u64);
+                for space in spaces {
+                    writer.array(2).bytes(&space.space.0).str(&space.name);
+                }
+                writer.bool(*more);
             }
         }
         writer.finish()
@@ -389,7 +452,7 @@ impl Message {
             },
             (9, 2) => Self::Close { slot: reader.u64()? },
             (10, 3) => Self::Summary { slot: reader.u64()?, summary: decode_summary(&mut reader)? },
-            (20, 5) => Self::Pull {
+            (20, 6) => Self::Pull {
                 request: reader.u64()?,
                 space: SpaceId(reader.array_bytes()?),
                 cursor: match reader.take_null()? {
@@ -397,6 +460,7 @@ impl Message {
                     false => Some(Cursor::decode(&reader.array_bytes()?)),
                 },
                 budget: reader.u64()?,
+                wanted: decode_ids(&mut reader, MAX_WANTED)?,
             },
             (21, 5) => {
                 let request = reader.u64()?;
@@ -407,6 +471,19 @@ impl Message {
             }
             (22, 3) => Self::Stale { request: reader.u64()?, cursor: Cursor::decode(&reader.array_bytes()?) },
             (23, 2) => Self::Withheld { request: reader.u64()? },
+            (30, 6) => Self::Request { number: reader.u64()?, request: AccessRequest::decode(&mut reader)? },
+            (31, 4) => Self::Answer { number: reader.u64()?, answer: Answer::decode(&mut reader)? },
+            (32, 3) => {
+                let number = reader.u64()?;
+                let after = if reader.take_null()? { None } else { Some(SpaceId(reader.array_bytes()?)) };
+                Self::Discover { number, after }
+            }
+            (33, 4) => {
+                let number = reader.u64()?;
+                let count = bounded(&mut reader, MAX_FOUND, "spaces in a message")?;
+                let spaces: Result<_, _> = (0..count).map(|_| Discovered::decode(&mut reader)).collect();
+                Self::Found { number, spaces: spaces?, more: reader.bool()? }
+            }
             (11, 3) => Self::Spaces { count: reader.u64()?, sum: reader.array_bytes()? },
             (12, 2) => Self::Cells(decode_cells(reader.bytes()?)?),
             (13, 5) => Self::Reopen {
@@ -416,6 +493,7 @@ impl Message {
                 clock: Clock::decode(reader.bytes()?, MAX_SUMMARY_AUTHORS).ok_or(CborError::Unexpected)?,
             },
             (14, 1) => Self::More,
+            (15, 2) => Self::Rest { slot: reader.u64()? },
             _ => return Err(CborError::Unexpected),
         })
     }
@@ -576,8 +654,9 @@ fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
 mod tests {
     use super::super::{Role, Session, numbered};
     use super::*;
-    use crate::id::PeerId;
+    use crate::id::{PeerId, RequestId};
     use crate::reconcile::Entry;
+    use crate::rules::{Permission, Strength};
     use crate::sign::AuthorKey;
 
     fn messages() -> Vec<Message> {
@@ -599,15 +678,39 @@ mod tests {
             space: SpaceId([6; 32]),
             proof: vec![shown; 2],
         });
+        let request = |permission, note: &str| {
+            let author = AuthorId([7; 32]);
+            AccessRequest { space, author, permission, note: note.into() }
+        };
         let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
         let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
         vec![
-            Message::Pull { request: 0, space, cursor: None, budget: 0 },
-            Message::Pull { request: 300, space, cursor: Some(cursor), budget: u64::MAX },
+            Message::Pull { request: 0, space, cursor: None, budget: 0, wanted: Vec::new() },
+            Message::Pull {
+                request: 300,
+                space,
+                cursor: Some(cursor),
+                budget: u64::MAX,
+                wanted: heads.clone(),
+            },
             Message::Pulled { request: 3, frames: vec![vec![7; 30]; 2], cursor, more: true },
             Message::Pulled { request: 3, frames: Vec::new(), cursor, more: false },
             Message::Stale { request: 3, cursor },
             Message::Withheld { request: 24 },
+            Message::Request { number: 0, request: request(Permission::Write(Strength(7)), "hi, it is me") },
+            Message::Request { number: 300, request: request(Permission::Read, "") },
+            Message::Answer { number: 0, answer: Answer::Refused },
+            Message::Answer { number: 1, answer: Answer::Allowed(Permission::Admin(Strength(300))) },
+            Message::Answer { number: 2, answer: Answer::Queued(RequestId([3; 32])) },
+            Message::Answer { number: 3, answer: Answer::Full },
+            Message::Discover { number: 0, after: None },
+            Message::Discover { number: 24, after: Some(space) },
+            Message::Found { number: 0, spaces: Vec::new(), more: false },
+            Message::Found {
+                number: 1,
+                spaces: vec![Discovered { space, name: "team".into() }; 2],
+                more: true,
+            },
             Message::Hello { version: 1, nonce: [1; 16] },
             Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
             Message::Open {
@@ -623,6 +726,7 @@ mod tests {
             Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),
             Message::Cells(Vec::new()),
             Message::More,
+            Message::Rest { slot: 300 },
             Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
             Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
             Message::Summary { slot: 3, summary: summary(Detail::Bare) },

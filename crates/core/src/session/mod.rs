@@ -7,6 +7,7 @@
 //! Heads decide, summaries only hint: a space is settled when both sides have each other's heads and everything sent
 //! was acknowledged, which is after the other side's durable write. Any received prefix of frames is a valid state.
 
+mod access;
 mod message;
 mod ask;
 mod exchange;
@@ -16,6 +17,7 @@ mod spaces;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub use access::{AccessRequest, Answer, Discovered};
 pub use ask::{
     Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError, Surveyed,
 };
@@ -28,8 +30,8 @@ use exchange::Exchange;
 use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
 use crate::leb128;
 use crate::limits::{
-    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED, SEND_WINDOW,
-    SESSION_WINDOW,
+    MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_REOPENS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED,
+    SEND_WINDOW, SESSION_WINDOW,
 };
 use crate::reconcile::{Heard, Salt, Summary};
 use crate::sign::{AuthorKey, Domain, verify};
@@ -68,12 +70,17 @@ pub struct Session {
     // The last slot that the peer opened. Numbers only go up: what was said of a closed slot never means another.
     their_slot: Option<Slot>,
     their_opens: usize,
+    their_spaces: BTreeMap<SpaceId, u32>,
+    // Slots whose work the host has begun and not ended.
+    pending: VecDeque<Slot>,
+    our_opens: usize,
     // What all slots have sent and not heard of.
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
     reading: usize,
     waiting: Vec<(SpaceId, Option<Pass>)>,
     pulls: pull::Pulls,
+    questions: access::Questions,
     spaces: spaces::Spaces,
     outputs: VecDeque<Output>,
     // How many messages left and came.
@@ -105,10 +112,14 @@ impl Session {
             next_slot: if role == Role::Dialer { 0 } else { 1 },
             their_slot: None,
             their_opens: 0,
+            their_spaces: BTreeMap::new(),
+            pending: VecDeque::new(),
+            our_opens: 0,
             unacked: 0,
             reading: 0,
             waiting: Vec::new(),
             pulls: pull::Pulls::default(),
+            questions: access::Questions::default(),
             spaces: spaces::Spaces::default(),
             outputs: VecDeque::new(),
             spoken: 0,
@@ -173,7 +184,18 @@ impl Session {
 
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        let slot = self.pending.pop_front()?;
+        Some(Output::Ask(Ask::Go { slot }))
+    }
+
+    /// The host goes on with a slot after everything else had its turn: what was asked is not, or not all, understood.
+    pub fn handle_pending(&mut self, slot: Slot) {
+        if self.slots.contains_key(&slot) && !self.pending.contains(&slot) {
+            self.pending.push_back(slot);
+        }
     }
 
     /// Bytes from the peer: one whole message, and before it which one of the session it is.
@@ -206,7 +228,11 @@ impl Session {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         let (space, yielded) = (exchange.space, exchange.yielded.take());
         if exchange.unasked && !opened.as_ref().is_some_and(|opened| opened.readable) {
-            return self.leave_out(slot);
+            let met = if exchange.woken { self.met_in(slot, &space) } else { None };
+            let Some(met) = met else { return self.leave_out(slot) };
+            // The peer counts on hearing of it. It hears that it will not, and nothing that is new.
+            self.send(&met);
+            return self.shut(slot, true);
         }
         let Some(opened) = opened else {
             let Some(invite) = yielded else { return self.shut(slot, true) };
@@ -245,25 +271,32 @@ impl Session {
             self.send(&Message::Summary { slot, summary });
         }
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        exchange.ready = heard.ready;
+        // Of two summaries the last one counts, once it is understood.
+        exchange.ready = heard.ready && !self.pending.contains(&slot);
         exchange.behind |= heard.ready;
         self.advance(slot);
     }
 
     /// The next frame of what the peer lacks; `None` if there is nothing more for now. `digest` and `heads` are ours now.
-    /// Nothing at all where the peer may not read any more.
+    /// Nothing at all where the peer may not read any more: then the space is closed, unless it was opened here on purpose,
+    /// to receive.
     pub fn handle_read(&mut self, slot: Slot, read: Option<ReadFrame>) {
         let room = self.room();
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
         if !exchange.reading {
             return;
         }
-        let Some(read) = read else { return self.shut(slot, true) };
+        let Some(read) = read.or_else(|| exchange.is_asked_for().then(ReadFrame::default)) else {
+            return self.shut(slot, true);
+        };
         exchange.reading = false;
         self.reading = self.reading.saturating_sub(1);
         match read.frame {
             Some(frame) => {
                 exchange.sent += 1;
+                if exchange.ended {
+                    exchange.their_wants = 0;
+                }
                 let weight = frame.len().max(LEAST_FRAME);
                 exchange.in_flight.push_back((exchange.sent, weight));
                 exchange.unacked += weight;
@@ -384,6 +417,7 @@ impl Session {
             let _ = self.start(space, invite);
         }
         self.start_pulls();
+        self.start_questions();
         self.open_waiting();
     }
 
@@ -406,6 +440,7 @@ impl Session {
             Message::Spaces { count, sum } => self.handle_spaces(count, sum),
             Message::Cells(cells) => self.handle_cells(cells),
             Message::More => self.handle_more(),
+            Message::Rest { slot } => self.handle_rest(slot),
             Message::Have { slot, summary } => {
                 let Some(exchange) = self.slots.get_mut(&slot) else { return Ok(()) };
                 if exchange.by_peer || exchange.answered {
@@ -423,6 +458,7 @@ impl Session {
                     return Err(SessionError::Unexpected("endless summaries"));
                 }
                 exchange.their_digest = Some(summary.digest);
+                exchange.ready = false;
                 self.outputs.push_back(Output::Ask(Ask::Hear { slot, theirs: summary }));
                 Ok(())
             }
@@ -432,6 +468,10 @@ impl Session {
                     return Err(SessionError::Unexpected("a frame out of turn"));
                 }
                 exchange.received = number;
+                // News after the end: what it needs may be asked for as often as before.
+                if !exchange.end_due && !exchange.stalled {
+                    exchange.rounds = 0;
+                }
                 exchange.ingesting += 1;
                 exchange.settled = false;
                 exchange.their_digest = Some(digest);
@@ -487,6 +527,8 @@ impl Session {
                 exchange.ended = false;
                 exchange.settled = false;
                 if !exchange.declined {
+                    // Nothing is read, and no end said, before it is understood.
+                    exchange.ready &= bodies;
                     self.outputs.push_back(Output::Ask(Ask::Want { slot, ids, again }));
                 }
                 self.advance(slot);
@@ -506,14 +548,18 @@ impl Session {
                 }
                 Ok(())
             }
-            Message::Pull { request, space, cursor, budget } => {
-                self.handle_pull(request, space, cursor, budget)
+            Message::Pull { request, space, cursor, budget, wanted } => {
+                self.handle_pull(request, space, cursor, budget, wanted)
             }
             Message::Pulled { request, frames, cursor, more } => {
                 self.handle_fed_by_peer(request, Fed::Page { frames, cursor, more })
             }
             Message::Stale { request, cursor } => self.handle_fed_by_peer(request, Fed::Stale(cursor)),
             Message::Withheld { request } => self.handle_fed_by_peer(request, Fed::Withheld),
+            Message::Request { number, request } => self.handle_request(number, request),
+            Message::Discover { number, after } => self.handle_discover(number, after),
+            Message::Answer { number, answer } => self.handle_answer_of_peer(number, answer),
+            Message::Found { number, spaces, more } => self.handle_found_by_peer(number, spaces, more),
         }
     }
 
@@ -565,6 +611,12 @@ impl Session {
             Cross::Yield(invite) => exchange.yielded = Some(invite),
             Cross::No => {}
         }
+        // Each costs an answer, however often it is closed in between.
+        let opened = self.their_spaces.entry(exchange.space).or_default();
+        *opened += 1;
+        if *opened > MAX_REOPENS {
+            return Err(SessionError::Unexpected("a space that is opened again and again"));
+        }
         exchange.they_have(&summary);
         self.rouse(&exchange.space);
         self.slots.insert(slot, exchange);
@@ -581,13 +633,14 @@ impl Session {
             }
             return None;
         }
-        if self.slots.len() >= MAX_SLOTS {
+        if self.slots.len() >= MAX_SLOTS || self.our_opens >= MAX_OPENS {
             self.outputs.push_back(Output::Event(Event::Closed(space)));
             return None;
         }
         self.rouse(&space);
         let slot = self.next_slot;
         self.next_slot += 2;
+        self.our_opens += 1;
         self.slots.insert(slot, Exchange::new(space, invite, false));
         self.ask_open(slot, None);
         Some(slot)
@@ -632,6 +685,8 @@ impl Session {
         if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
             exchange.settled = true;
             self.outputs.push_back(Output::Event(exchange.outcome()));
+            self.make_room();
+            self.open_held();
         }
     }
 
@@ -687,6 +742,7 @@ impl Session {
     fn leave(&mut self, slot: Slot, tell: bool) -> Option<SpaceId> {
         let room = self.room();
         let exchange = self.slots.remove(&slot)?;
+        self.pending.retain(|pending| *pending != slot);
         self.unacked = self.unacked.saturating_sub(exchange.unacked);
         self.reading = self.reading.saturating_sub(usize::from(exchange.reading));
         for slot in tell.then_some(slot).into_iter().chain(exchange.crossed) {
@@ -695,6 +751,7 @@ impl Session {
         self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
         self.no_longer_opening(slot);
         self.advance_others(room);
+        self.make_room();
         Some(exchange.space)
     }
 

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use super::ask::{Ask, Event, Output};
 use super::message::Message;
 use super::{Session, SessionError, Stage};
-use crate::id::{SpaceId, base32, from_base32};
-use crate::limits::{MAX_PAGE, MAX_PULLS};
+use crate::id::{CommitId, SpaceId, base32, from_base32};
+use crate::limits::{MAX_PAGE, MAX_PULLS, MAX_WANTED};
 
 /// A place in the log of one space in one store: everything up to it was looked at.
 ///
@@ -107,7 +107,7 @@ pub enum PullEnd {
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     next: u64,
-    waiting: Vec<(SpaceId, Option<Cursor>, u64)>,
+    waiting: Vec<(SpaceId, Option<Cursor>, u64, Vec<CommitId>)>,
     ours: BTreeMap<u64, Pull>,
     // The last request of the peer, and how many the host has not answered.
     last: Option<u64>,
@@ -126,11 +126,23 @@ impl Session {
     /// Asks for everything that came into the peer's store after `cursor`, in pages of about `budget` bytes: from the
     /// beginning without a cursor; only for where its log ends if the budget is 0.
     pub fn pull(&mut self, space: SpaceId, cursor: Option<Cursor>, budget: u64) {
+        self.pull_with(space, cursor, budget, Vec::new());
+    }
+
+    /// The same, and before it bodies that are wanted here: those that the peer has by now.
+    pub fn pull_with(
+        &mut self,
+        space: SpaceId,
+        cursor: Option<Cursor>,
+        budget: u64,
+        mut wanted: Vec<CommitId>,
+    ) {
+        wanted.truncate(MAX_WANTED);
         let ready = self.stage == Stage::Open && self.heard;
         if ready && self.pulls.ours.len() < MAX_PULLS {
-            self.ask_page(space, cursor, budget);
+            self.ask_page(space, cursor, budget, wanted);
         } else {
-            self.pulls.waiting.push((space, cursor, budget));
+            self.pulls.waiting.push((space, cursor, budget, wanted));
         }
     }
 
@@ -153,7 +165,7 @@ impl Session {
     pub fn handle_taken(&mut self, request: u64, whole: bool) {
         let Some(pull) = self.pulls.ours.remove(&request) else { return };
         match pull.taking {
-            Some((cursor, true)) if whole => self.ask_page(pull.space, Some(cursor), pull.budget),
+            Some((cursor, true)) if whole => self.ask_page(pull.space, Some(cursor), pull.budget, Vec::new()),
             _ => self.end_pull(pull.space, if whole { PullEnd::Whole } else { PullEnd::Unfit }),
         }
     }
@@ -161,8 +173,8 @@ impl Session {
     /// The peer is ready, or answered one: what waits is asked for.
     pub(super) fn start_pulls(&mut self) {
         while self.pulls.ours.len() < MAX_PULLS && !self.pulls.waiting.is_empty() {
-            let (space, cursor, budget) = self.pulls.waiting.remove(0);
-            self.ask_page(space, cursor, budget);
+            let (space, cursor, budget, wanted) = self.pulls.waiting.remove(0);
+            self.ask_page(space, cursor, budget, wanted);
         }
     }
 
@@ -172,6 +184,7 @@ impl Session {
         space: SpaceId,
         cursor: Option<Cursor>,
         budget: u64,
+        wanted: Vec<CommitId>,
     ) -> Result<(), SessionError> {
         if self.pulls.last.is_some_and(|last| request <= last) {
             return Err(SessionError::Unexpected("a pull with a number that was used"));
@@ -182,7 +195,7 @@ impl Session {
         self.pulls.last = Some(request);
         self.pulls.theirs += 1;
         let (keys, budget) = (self.proven.clone(), budget.min(MAX_PAGE as u64));
-        self.outputs.push_back(Output::Ask(Ask::Feed { request, space, keys, cursor, budget }));
+        self.outputs.push_back(Output::Ask(Ask::Feed { request, space, keys, cursor, budget, wanted }));
         Ok(())
     }
 
@@ -205,11 +218,11 @@ impl Session {
         Ok(())
     }
 
-    fn ask_page(&mut self, space: SpaceId, cursor: Option<Cursor>, budget: u64) {
+    fn ask_page(&mut self, space: SpaceId, cursor: Option<Cursor>, budget: u64, wanted: Vec<CommitId>) {
         let request = self.pulls.next;
         self.pulls.next += 1;
         self.pulls.ours.insert(request, Pull { space, budget, taking: None });
-        self.send(&Message::Pull { request, space, cursor, budget });
+        self.send(&Message::Pull { request, space, cursor, budget, wanted });
     }
 
     fn end_pull(&mut self, space: SpaceId, end: PullEnd) {

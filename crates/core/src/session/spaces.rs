@@ -9,7 +9,7 @@ use super::ask::{Ask, Event, Output, Role, SessionError, Surveyed};
 use super::message::{Message, Slot};
 use super::{Exchange, Session, Stage};
 use crate::id::SpaceId;
-use crate::limits::{FIRST_CELLS, MAX_BULK, MAX_CELLS, MAX_SLOTS};
+use crate::limits::{FIRST_CELLS, MAX_BULK, MAX_CELLS, MAX_OPENS, MAX_SLOTS};
 use crate::reconcile::{Clock, Detail, Salt, Summary};
 use crate::sketch::{Cell, Item, Sketch};
 
@@ -19,6 +19,8 @@ pub(super) struct Spaces {
     // To be opened once the peer is ready, and once the host has said which of them changed.
     waiting: Vec<SpaceId>,
     requested: Vec<SpaceId>,
+    // The listener's: to be opened once it is known what both had before, or something settled without that.
+    held: Vec<SpaceId>,
     surveying: bool,
     surveyed: bool,
     known: BTreeMap<SpaceId, Known>,
@@ -34,6 +36,8 @@ pub(super) struct Spaces {
     candidates: BTreeSet<SpaceId>,
     // Closed and the same on both sides: opened when it changes.
     asleep: BTreeSet<SpaceId>,
+    // To be opened as soon as there is room.
+    deferred: BTreeSet<SpaceId>,
 }
 
 #[derive(Debug)]
@@ -61,15 +65,30 @@ enum Comparison {
 impl Session {
     /// Exchanges many spaces: those that changed on either side since both last met, or never met, are opened; the
     /// others are `Unchanged` after one message from each side, and opened when they change. Once per session, and by
-    /// the dialer; otherwise each is opened like a single one.
+    /// the dialer; otherwise each is opened like a single one, by the listener not before the dialer has said what it has.
     pub fn open_all(&mut self, spaces: &[SpaceId]) {
         if self.stage != Stage::Open || !self.heard {
             self.spaces.waiting.extend_from_slice(spaces);
         } else if self.role == Role::Dialer && !self.spaces.surveyed && self.spaces.requested.is_empty() {
             self.spaces.requested = spaces.to_vec();
             self.survey();
+        } else if self.role == Role::Listener && self.is_early() {
+            self.spaces.held.extend_from_slice(spaces);
         } else {
             spaces.iter().for_each(|space| self.start_or_defer(space));
+        }
+    }
+
+    // The dialer may be about to say what it has.
+    fn is_early(&self) -> bool {
+        let said = self.spaces.surveyed && !matches!(self.spaces.comparison, Comparison::None);
+        !said && !self.slots.values().any(|exchange| exchange.settled)
+    }
+
+    /// Opens what waited for the dialer to say what it has.
+    pub(super) fn open_held(&mut self) {
+        for space in std::mem::take(&mut self.spaces.held) {
+            self.start_or_defer(&space);
         }
     }
 
@@ -138,9 +157,8 @@ impl Session {
         }
         if self.spaces.candidates.remove(space) {
             self.start_or_defer(space);
-        } else if self.spaces.asleep.contains(space) && self.has_bulk_room() {
-            self.spaces.asleep.remove(space);
-            self.start_unasked(space);
+        } else if self.spaces.asleep.contains(space) {
+            self.defer(*space);
         }
     }
 
@@ -148,6 +166,7 @@ impl Session {
     pub(super) fn rouse(&mut self, space: &SpaceId) {
         self.spaces.candidates.remove(space);
         self.spaces.asleep.remove(space);
+        self.spaces.deferred.remove(space);
     }
 
     /// The peer hears of a slot of ours now, or never will.
@@ -177,6 +196,12 @@ impl Session {
             }
             _ => None,
         }
+    }
+
+    /// Opens a space by its salted name as it was when both sides met.
+    pub(super) fn met_in(&self, slot: Slot, space: &SpaceId) -> Option<Message> {
+        let Known { item, digest, .. } = *self.spaces.known.get(space)?;
+        Some(Message::Reopen { slot, item, digest, clock: Clock::default() })
     }
 
     /// The peer opens a space by its salted name. The slot is free.
@@ -298,7 +323,7 @@ impl Session {
         let open: BTreeSet<SpaceId> = self.slots.values().map(|exchange| exchange.space).collect();
         for (space, changed) in known.into_iter().filter(|(space, _)| !open.contains(space)) {
             if changed && self.has_bulk_room() {
-                self.start_unasked(&space);
+                let _ = self.start_unasked(&space);
                 continue;
             }
             if changed {
@@ -306,6 +331,7 @@ impl Session {
             }
             self.spaces.asleep.insert(space);
         }
+        self.open_held();
         self.compare();
     }
 
@@ -357,6 +383,7 @@ impl Session {
     // Half of the slots are for what each side opens of many.
     fn has_bulk_room(&self) -> bool {
         self.slots.len() < MAX_SLOTS
+            && self.our_opens < MAX_OPENS
             && self.slots.values().filter(|exchange| !exchange.by_peer).count() < MAX_BULK
     }
 
@@ -372,16 +399,77 @@ impl Session {
         {
             self.spaces.opening.insert(slot);
         } else {
-            self.outputs.push_back(Output::Event(Event::Later(*space)));
+            self.defer(*space);
         }
     }
 
-    fn start_unasked(&mut self, space: &SpaceId) {
-        let Some(slot) = self.start(*space, None) else { return };
+    // Opens it as soon as there is room.
+    fn defer(&mut self, space: SpaceId) {
+        self.spaces.deferred.insert(space);
+        self.make_room();
+    }
+
+    /// Opens what waits for room. Where there is none, a space rests that is the same on both sides: it needs no slot
+    /// before it changes.
+    pub(super) fn make_room(&mut self) {
+        while let Some(space) = self.spaces.deferred.first().copied() {
+            if self.our_opens >= MAX_OPENS {
+                let deferred = std::mem::take(&mut self.spaces.deferred).into_iter();
+                return self.outputs.extend(deferred.map(|space| Output::Event(Event::Later(space))));
+            }
+            if !self.has_bulk_room() {
+                let calm = |exchange: &Exchange| {
+                    !exchange.by_peer && exchange.invite.is_none() && exchange.is_calm()
+                };
+                let Some((slot, _)) = self.slots.iter().find(|(_, exchange)| calm(exchange)) else { return };
+                self.rest(*slot);
+                continue;
+            }
+            self.spaces.deferred.remove(&space);
+            let woken = self.spaces.asleep.remove(&space);
+            if let Some(slot) = self.start_unasked(&space)
+                && let Some(exchange) = self.slots.get_mut(&slot)
+            {
+                exchange.woken = woken;
+            }
+        }
+    }
+
+    fn rest(&mut self, slot: Slot) {
+        let Some(exchange) = self.slots.remove(&slot) else { return };
+        self.send(&Message::Rest { slot });
+        if let Some(slot) = exchange.crossed {
+            self.send(&Message::Close { slot });
+        }
+        self.outputs.push_back(Output::Ask(Ask::Forget { slot }));
+        self.no_longer_opening(slot);
+        self.spaces.asleep.insert(exchange.space);
+    }
+
+    /// The peer needs the slot for another space.
+    pub(super) fn handle_rest(&mut self, slot: Slot) -> Result<(), SessionError> {
+        let Some(exchange) = self.slots.get(&slot) else { return Ok(()) };
+        if !exchange.by_peer {
+            return Err(SessionError::Unexpected("a slot of ours that is to rest"));
+        }
+        let calm = exchange.is_calm();
+        if let Some(space) = self.leave(slot, false) {
+            self.spaces.asleep.insert(space);
+            // What the peer did not wait for goes over in another slot.
+            if !calm {
+                self.wake(&space);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_unasked(&mut self, space: &SpaceId) -> Option<Slot> {
+        let slot = self.start(*space, None)?;
         self.spaces.opening.insert(slot);
         if let Some(exchange) = self.slots.get_mut(&slot) {
             exchange.unasked = self.role == Role::Listener;
         }
+        Some(slot)
     }
 
     fn reopened(

@@ -122,7 +122,7 @@ fn is_delegation(operator: &RuleOperator) -> bool {
 }
 
 /// All of one other space that rule commits here have shown.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Foreign {
     // In an order in which parents come first.
     nodes: Vec<Revealed>,
@@ -200,7 +200,7 @@ impl Foreign {
 
 /// The other space's rules over a set of its commits. What its rules refuse is passed over: it says nothing, and what
 /// stands on it is judged as if it were a document commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seen {
     set: Bits,
     rules: Rules,

@@ -28,7 +28,7 @@ pub enum ParentFrontier {
     Document(FrontierId),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Frontier {
     pub(super) heads: Vec<RuleIndex>,
     /// The heads and all rule commits below them.
@@ -37,7 +37,7 @@ pub(super) struct Frontier {
     pub(super) void: Option<Arc<Bits>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Frontiers {
     list: Vec<Frontier>,
     ids: HashMap<Vec<RuleIndex>, FrontierId>,

@@ -127,13 +127,13 @@ pub(super) enum Whose {
 pub(super) type InviteAt = (u32, u32);
 
 /// What one keep leaves of a subject: per author, since anyone can be many.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cut {
     pub(super) whose: Whose,
     pub(super) kept: HashMap<AuthorId, Reach>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Act {
     Genesis,
     /// With the level and the strength its author had.
@@ -146,7 +146,7 @@ pub(super) enum Act {
 }
 
 /// An admitted rule commit with all that was found out at its admission.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) id: CommitId,
     pub(super) author: AuthorId,
@@ -174,7 +174,7 @@ impl Rule {
 }
 
 /// All admitted rule commits of a space and where to find what concerns whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     rules: Vec<Rule>,
     pub(super) ids: HashMap<CommitId, u32>,
@@ -333,10 +333,30 @@ impl Table {
         key: Option<Key>,
         which: impl Fn(&Said) -> bool,
     ) -> Option<Option<Standing>> {
-        let about = self.statements.get(&subject)?;
-        let (mut result, mut last, mut covered) = (None, None::<u32>, None::<Bits>);
+        let mut result: Option<Option<Standing>> = None;
+        self.each_said(subject, closure, view, key, which, |_, standing| {
+            result = Some(match result {
+                None => standing,
+                Some(other) => Option::zip(other, standing).map(|(a, b)| a.weakest(b)),
+            });
+        });
+        result
+    }
+
+    /// Each statement about a subject that holds in `closure`, of those `which` lets through, and what is left of it, the
+    /// newest first: several only if they are concurrent.
+    pub(super) fn each_said(
+        &self,
+        subject: Subject,
+        closure: &Bits,
+        view: View<'_>,
+        key: Option<Key>,
+        which: impl Fn(&Said) -> bool,
+        mut heard: impl FnMut(u32, Option<Standing>),
+    ) {
+        let (mut last, mut covered) = (None::<u32>, None::<Bits>);
         // From the newest: what an accepted statement has below it is superseded.
-        for (index, said) in about.iter().rev().filter(|(_, said)| which(said)) {
+        for (index, said) in self.about(&subject).iter().rev().filter(|(_, said)| which(said)) {
             let superseded = match (&covered, last) {
                 (Some(covered), _) => covered.contains(*index),
                 (None, Some(last)) => self.rule(last).ancestors.contains(*index),
@@ -349,10 +369,7 @@ impl Table {
                 Said::Is(permission) => permission.map(|permission| Standing { permission, via: Via::Key }),
                 Said::Enrolled(enrolment) => self.left_of(*index, enrolment, closure, view, key),
             };
-            result = Some(match result {
-                None => standing,
-                Some(other) => Option::zip(other, standing).map(|(a, b): (Standing, _)| a.weakest(b)),
-            });
+            heard(*index, standing);
             match last {
                 None => last = Some(*index),
                 Some(last) => covered
@@ -360,7 +377,11 @@ impl Table {
                     .union(&self.rule(*index).ancestors),
             }
         }
-        result
+    }
+
+    /// The statements about a subject in the order they came, whatever became of them.
+    pub(super) fn about(&self, subject: &Subject) -> &[(u32, Said)] {
+        self.statements.get(subject).map_or(&[], Vec::as_slice)
     }
 
     fn is_heard(&self, index: u32, closure: &Bits, view: View<'_>, key: Option<Key>) -> bool {

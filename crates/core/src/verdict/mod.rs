@@ -16,6 +16,7 @@ mod frontier;
 mod judge;
 pub mod naive;
 mod refusal;
+mod statement;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,7 +27,9 @@ pub use foreign::{Revealed, read as read_proof};
 pub use frontier::{FrontierId, ParentFrontier, RuleIndex};
 pub use judge::{Standing, Via};
 pub use refusal::Refusal;
+pub use statement::{Source, Statement};
 
+use crate::clock::Timestamp;
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use crate::sign::Signature;
@@ -94,8 +97,8 @@ pub struct Delegation {
 }
 
 /// All admitted rule commits of one space, and the verdicts over them. Memory: per rule commit about 300 bytes and
-/// one bit for each one before it.
-#[derive(Debug)]
+/// one bit for each one before it. A clone is a draft: what is admitted there is not known here.
+#[derive(Debug, Clone)]
 pub struct Rules {
     space: SpaceId,
     table: Table,
@@ -418,6 +421,18 @@ impl Rules {
         Ok(standing)
     }
 
+    /// What the statements about this very subject give as of a frontier, if anything.
+    pub fn stated_at(
+        &mut self,
+        frontier: FrontierId,
+        subject: Subject,
+    ) -> Result<Option<Permission>, Refusal> {
+        let (closure, void) = self.past(frontier)?;
+        let view = View { within: &closure, void: &void };
+        let said = self.table.said(subject, &closure, view, None).flatten();
+        Ok(said.map(|standing| standing.permission))
+    }
+
     /// Whether a document commit that was admitted with `strength` and `via` has effect, in everything known here.
     pub fn counts(
         &self,
@@ -470,6 +485,17 @@ impl Rules {
     }
 
     /// The strength an admitted rule commit has for ever; a redeem has that of its invite, an enrol that of its grant. `None` for the genesis,
+    /// The id, the author and the time of an admitted rule commit.
+    pub fn made_by(&self, rule: RuleIndex) -> Option<(CommitId, AuthorId, Timestamp)> {
+        self.table.get(rule.0).map(|rule| (rule.id, rule.author, rule.time))
+    }
+
+    /// What an admitted rule commit says.
+    pub fn operators_of(&self, rule: RuleIndex) -> &[RuleOperator] {
+        self.table.get(rule.0).map_or(&[], |rule| &rule.operators)
+    }
+
+    /// The strength an admitted rule commit has for ever; a redeem has that of its invite. `None` for the genesis,
     /// which is stronger than every other.
     pub fn strength_of(&self, rule: RuleIndex) -> Option<Strength> {
         self.table.get(rule.0)?.key.0.strength()
@@ -568,8 +594,8 @@ impl Rules {
         self.foreign.get(space).map(Foreign::all).unwrap_or_default()
     }
 
-    /// Whether any statement names a key, counting or not.
-    pub fn is_named(&self, author: &AuthorId) -> bool {
+    /// Whether any statement has ever named a key, counting or not.
+    pub fn was_named(&self, author: &AuthorId) -> bool {
         self.table.names(author, &self.within)
     }
 
@@ -634,7 +660,7 @@ impl Rules {
         View { within: &self.within, void: &self.void }
     }
 
-    fn when(&self, rule: u32, operator: u32) -> (crate::clock::Timestamp, CommitId, u32) {
+    fn when(&self, rule: u32, operator: u32) -> (Timestamp, CommitId, u32) {
         let rule = self.table.rule(rule);
         (rule.time, rule.id, operator)
     }

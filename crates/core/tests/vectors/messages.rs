@@ -2,10 +2,12 @@
 
 use driftless_core::cbor::{Reader, Writer};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::limits::{MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::limits::{MAX_FOUND, MAX_NOTE, MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Detail, Summary};
-use driftless_core::rules::{Shown, decode_proof, encode_proof};
-use driftless_core::session::{InviteProof, Message, Pass, SpaceProof, Verdict, numbered, take_number};
+use driftless_core::rules::{Level, Permission, Shown, Strength, decode_proof, encode_proof};
+use driftless_core::session::{
+    AccessRequest, Answer, Discovered, InviteProof, Message, Pass, SpaceProof, Verdict, numbered, take_number,
+};
 use driftless_core::sign::Signature;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,57 @@ pub(crate) enum MessageFields {
     Decline { slot: String, reason: String, retry_after_ms: String },
     Close { slot: String },
     Summary { slot: String, summary: SummaryFields },
+    Request { number: String, space: String, author: String, permission: PermissionFields, note: String },
+    Answer { number: String, answer: AnswerFields },
+    Discover { number: String, after: Option<String> },
+    Found { number: String, spaces: Vec<FoundFields>, more: bool },
+}
+
+/// A permission; `strength` is null for readers.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PermissionFields {
+    level: String,
+    strength: Option<u32>,
+}
+
+impl PermissionFields {
+    fn of(permission: Permission) -> Self {
+        let level = match permission.level() {
+            Level::Read => "read",
+            Level::Write => "write",
+            Level::Admin => "admin",
+        };
+        let strength = (permission != Permission::Read).then_some(permission.strength().0);
+        Self { level: level.into(), strength }
+    }
+
+    fn permission(&self) -> Permission {
+        let level = match &self.level[..] {
+            "read" => Level::Read,
+            "write" => Level::Write,
+            "admin" => Level::Admin,
+            other => panic!("{other} is no level"),
+        };
+        Permission::new(level, self.strength.map_or(Strength::WEAKEST, Strength))
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum AnswerFields {
+    Refused,
+    Allowed(PermissionFields),
+    /// The id follows from what was asked for.
+    Queued(String),
+    Full,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FoundFields {
+    space: String,
+    name: String,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -170,6 +223,33 @@ impl MessageFields {
             Message::Summary { slot, summary } => {
                 Self::Summary { slot: slot.to_string(), summary: SummaryFields::of(summary) }
             }
+            Message::Request { number, request } => Self::Request {
+                number: number.to_string(),
+                space: request.space.to_string(),
+                author: request.author.to_string(),
+                permission: PermissionFields::of(request.permission),
+                note: request.note.clone(),
+            },
+            Message::Answer { number, answer } => Self::Answer {
+                number: number.to_string(),
+                answer: match answer {
+                    Answer::Refused => AnswerFields::Refused,
+                    Answer::Allowed(permission) => AnswerFields::Allowed(PermissionFields::of(*permission)),
+                    Answer::Queued(id) => AnswerFields::Queued(id.to_string()),
+                    Answer::Full => AnswerFields::Full,
+                },
+            },
+            Message::Discover { number, after } => {
+                Self::Discover { number: number.to_string(), after: after.map(|after| after.to_string()) }
+            }
+            Message::Found { number, spaces, more } => {
+                let found = |found: &Discovered| FoundFields {
+                    space: found.space.to_string(),
+                    name: found.name.clone(),
+                };
+                let spaces = spaces.iter().map(found).collect();
+                Self::Found { number: number.to_string(), spaces, more: *more }
+            }
             other => panic!("no vector has {other:?}"),
         }
     }
@@ -227,6 +307,36 @@ impl MessageFields {
             Self::Summary { slot, summary } => {
                 Message::Summary { slot: number(slot), summary: summary.summary() }
             }
+            Self::Request { number: count, space, author, permission, note } => Message::Request {
+                number: number(count),
+                request: AccessRequest {
+                    space: space.parse().unwrap(),
+                    author: author.parse().unwrap(),
+                    permission: permission.permission(),
+                    note: note.clone(),
+                },
+            },
+            Self::Answer { number: count, answer } => Message::Answer {
+                number: number(count),
+                answer: match answer {
+                    AnswerFields::Refused => Answer::Refused,
+                    AnswerFields::Allowed(permission) => Answer::Allowed(permission.permission()),
+                    AnswerFields::Queued(id) => Answer::Queued(id.parse().unwrap()),
+                    AnswerFields::Full => Answer::Full,
+                },
+            },
+            Self::Discover { number: count, after } => Message::Discover {
+                number: number(count),
+                after: after.as_ref().map(|after| after.parse().unwrap()),
+            },
+            Self::Found { number: count, spaces, more } => {
+                let found = |found: &FoundFields| Discovered {
+                    space: found.space.parse().unwrap(),
+                    name: found.name.clone(),
+                };
+                let spaces = spaces.iter().map(found).collect();
+                Message::Found { number: number(count), spaces, more: *more }
+            }
         }
     }
 }
@@ -272,6 +382,12 @@ fn messages() -> Vec<(String, u64, Message)> {
         space: SpaceId([8; 32]),
         proof: vec![Shown { header: vec![1, 2], signature: Some(Signature([3; 64])), body: Some(vec![4]) }],
     });
+    let request = |permission, note: &str| {
+        let author = AuthorId([7; 32]);
+        AccessRequest { space, author, permission, note: note.into() }
+    };
+    let wanted = request(Permission::Write(Strength(100)), "it is me");
+    let found = Discovered { space, name: "team".into() };
     let verdict = |n: u8, code: &str| Verdict { hash: [n; 32], code: code.into() };
     let open = |invite, detail| Message::Open { slot: 24, space, invite, summary: summary(detail) };
     let mut all = vec![
@@ -307,6 +423,16 @@ fn messages() -> Vec<(String, u64, Message)> {
             Message::Decline { slot: 4, reason: "newer_version".into(), retry_after_ms: 3_600_000 },
         ),
         ("close", u64::MAX, Message::Close { slot: u64::MAX }),
+        ("request to read", 2, Message::Request { number: 0, request: request(Permission::Read, "") }),
+        ("request to write", 2, Message::Request { number: 24, request: wanted.clone() }),
+        ("answer: refused", 2, Message::Answer { number: 24, answer: Answer::Refused }),
+        ("answer: allowed", 2, Message::Answer { number: 24, answer: Answer::Allowed(wanted.permission) }),
+        ("answer: queued", 2, Message::Answer { number: 24, answer: Answer::Queued(wanted.id()) }),
+        ("answer: full", 2, Message::Answer { number: 24, answer: Answer::Full }),
+        ("discover", 2, Message::Discover { number: 0, after: None }),
+        ("discover on", 3, Message::Discover { number: 1, after: Some(space) }),
+        ("found nothing", 2, Message::Found { number: 0, spaces: Vec::new(), more: false }),
+        ("found one of several", 2, Message::Found { number: 0, spaces: vec![found], more: true }),
     ]
     .into_iter()
     .map(|(name, number, message)| (name.to_owned(), number, message))
@@ -335,6 +461,9 @@ fn refused() -> Vec<RefusedBytes> {
         numbered(3, &Message::Ack { slot: 4, number: 1, refused, digest: [4; 8] })
     };
     let proofs = vec![(AuthorId([1; 32]), Signature([2; 64])); MAX_PROOFS + 1];
+    let (space, author) = (SpaceId([9; 32]), AuthorId([7; 32]));
+    let long = AccessRequest { space, author, permission: Permission::Read, note: "x".repeat(MAX_NOTE + 1) };
+    let found = vec![Discovered { space, name: String::new() }; MAX_FOUND + 1];
     let hello = |items: &[u8]| [&[0][..], items, &[0x50], &[1; 16]].concat();
     vec![
         ("nothing", Vec::new()),
@@ -358,6 +487,10 @@ fn refused() -> Vec<RefusedBytes> {
         ),
         ("a code in capitals", ack("Bad_header")),
         ("a code of 65 bytes", ack(&"x".repeat(65))),
+        ("a note of 4097 bytes", numbered(3, &Message::Request { number: 0, request: long })),
+        ("a space too many", numbered(3, &Message::Found { number: 0, spaces: found, more: true })),
+        ("an answer that does not exist", vec![3, 0x84, 0x18, 31, 0, 4, 0xf6]),
+        ("a refusal with an id", [&[3, 0x84, 0x18, 31, 0, 0, 0x58, 32][..], &[1; 32]].concat()),
         ("a frame that is text", [&[3, 0x85, 4, 4, 1, 0x48][..], &[4; 8], &[0x63], b"abc"].concat()),
     ]
     .into_iter()

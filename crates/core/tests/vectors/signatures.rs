@@ -41,7 +41,7 @@ pub(crate) struct Case {
     seed: Option<Hex>,
 }
 
-const DOMAINS: [Domain; 12] = [
+const DOMAINS: [Domain; 15] = [
     Domain::CommitId,
     Domain::Body,
     Domain::CommitSignature,
@@ -54,6 +54,9 @@ const DOMAINS: [Domain; 12] = [
     Domain::Refused,
     Domain::SessionSalt,
     Domain::Pack,
+    Domain::Request,
+    Domain::KeySeal,
+    Domain::KeyText,
 ];
 
 fn text(domain: Domain) -> String {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::layout::{self, LogKey};
 use crate::pack;
 use crate::peers::Peer;
+use crate::requests;
 use crate::user::User;
 
 impl Checker<'_> {
@@ -21,8 +22,7 @@ impl Checker<'_> {
         self.note(meta, "meta", LOST);
         let mut users = 0;
         self.each(&layout::USER, "user", LOST, |key, row| {
-            let named = matches!(key, Key::Bytes(name) if std::str::from_utf8(name).is_ok());
-            let decodes = named && User::seed(row).is_some();
+            let decodes = matches!(key, Key::Bytes(name) if User::decode(name, row).is_some());
             users += u64::from(decodes);
             decodes
         });
@@ -39,6 +39,12 @@ impl Checker<'_> {
             }
             Key::U64(_) => false,
         });
+        self.each(
+            &layout::REQUEST,
+            "request",
+            LOST,
+            |key, row| matches!(key, Key::Bytes(key) if requests::is_whole(key, row)),
+        );
         self.each(&layout::CURSOR, "cursor", DERIVED, |key, row| {
             matches!(key, Key::Bytes(key) if key.len() == 64) && row.len() == 32
         });

@@ -1,36 +1,52 @@
 //! One connection at work: moves frames between the network, the session and the host, until it ends.
 //!
-//! It decides nothing. Database work runs where it may block; the network never waits for it longer than one frame.
+//! It decides nothing. Database work runs where it may block, several answers in one go as long as they are small; the
+//! network never waits for it longer than that, or one frame.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::SpaceId;
+use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{Cursor, Event, Output, Pass, PullEnd, Session};
+use driftless_core::session::{
+    AccessRequest, Answer, Ask, Cursor, Discovered, Event, Output, Pass, PullEnd, Session,
+};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::met::{Agreed, Met};
 
-use crate::sync::host::{Host, Moved};
+use crate::sync::host::Host;
+use crate::sync::stream::Moved;
 
 /// How long a peer may take to say who it is and to prove its keys.
 const GREETING: Duration = Duration::from_secs(10);
 /// Bytes that may wait here while we wait for the peer to take ours: what an honest peer sends unasked, twice.
 const INBOX: usize = 2 * SESSION_WINDOW;
 
+/// Answers of the database in one go, and bytes to be sent that may wait for the next of them: waking another thread and
+/// being woken by it costs more than most answers do.
+const ANSWERS: usize = 16;
+const WAITING: usize = 16 * 1024;
+/// What hides how long the work for an answer took: it depends on whether a space is here, and in memory.
+const VEIL: Duration = Duration::from_millis(5);
+
 /// What the owner of a connection may ask of it.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Begin the exchange of a space.
     Open(SpaceId, Option<Pass>),
-    /// Pull what came after a cursor, in pages of so many bytes.
-    Pull(SpaceId, Option<Cursor>, u64),
+    /// Pull what came after a cursor, in pages of so many bytes, and the bodies of these commits.
+    Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
     OpenAll(Vec<SpaceId>),
+    /// Ask for access to a space.
+    Request(Box<AccessRequest>),
+    /// Ask which spaces may be read, beyond an id.
+    Discover(Option<SpaceId>),
     /// Say goodbye and end.
     End,
 }
@@ -54,6 +70,10 @@ pub(crate) enum News {
     Stalled(SpaceId, Moved, Traffic),
     /// A pull came to its end.
     Pulled(SpaceId, PullEnd, Moved, Traffic),
+    /// What becomes of a request for access.
+    Answered(SpaceId, Answer),
+    /// Spaces that may be read, and whether there are more behind them.
+    Found(Vec<Discovered>, bool),
 }
 
 /// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
@@ -76,11 +96,22 @@ pub(crate) async fn run(
     let deadline = Instant::now() + GREETING;
     let mut greeted = false;
     let mut progress = 0;
+    // Long work that goes on after everything else had its turn.
+    let mut held: Option<Ask> = None;
+    let (mut outputs, mut failed) = (VecDeque::new(), None);
     loop {
         // Whatever the last input led to goes out before the next one is taken.
         loop {
-            let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
-            let Some(output) = session.poll() else { break };
+            let Some((session, host)) = state.as_mut() else { return Err(stopped()) };
+            let output = match outputs.pop_front() {
+                Some(output) => output,
+                // Nothing is asked of a database that failed, and what it answered before has been said.
+                None => match (failed.take(), session.poll()) {
+                    (Some(error), _) => return Err(error),
+                    (None, Some(output)) => output,
+                    (None, None) => break,
+                },
+            };
             match output {
                 Output::Send(bytes) => {
                     let sent = inbox.while_sending(sender.as_mut(), bytes, receiver.as_mut());
@@ -90,16 +121,18 @@ pub(crate) async fn run(
                         tokio::time::timeout_at(deadline, sent).await.map_err(|_| silent())??;
                     }
                 }
+                Output::Ask(ask @ Ask::Go { .. }) => {
+                    held = Some(ask);
+                    break;
+                }
                 Output::Ask(ask) => {
-                    let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
-                    let work = tokio::task::spawn_blocking(move || {
-                        let answered = host.answer(&mut session, ask);
-                        (session, host, answered)
-                    });
-                    let (session, host, answered) = work.await.map_err(|_| stopped())?;
-                    let now = host.moved.progress();
-                    *state = Some((session, host));
-                    answered?;
+                    let Some(ask) = host.answer_at_once(session, ask) else { continue };
+                    let knocked = matches!(ask, Ask::Request { .. }).then(Instant::now);
+                    let now;
+                    (outputs, failed, now) = work(state, ask).await?;
+                    if let Some(knocked) = knocked {
+                        tokio::time::sleep_until(knocked + veiled(knocked.elapsed())).await;
+                    }
                     if std::mem::replace(&mut progress, now) != now {
                         let _ = news.send(News::Moved);
                     }
@@ -110,22 +143,23 @@ pub(crate) async fn run(
                         greeted = true;
                     }
                     let met = match &event {
-                        Event::Proven(authors) => Some(Met { authors: authors.clone(), agreed: Vec::new() }),
+                        Event::Proven(authors) => Some(Met { authors: authors.clone(), ..Met::default() }),
                         Event::Settled(space) => {
                             let position =
                                 state.as_ref().map(|(_, host)| host.reached(space)).unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
-                            let agreed = vec![Agreed { space: *space, position, at_ms }];
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = [(*space, Agreed { space: *space, position, at_ms })].into();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         Event::Unchanged(spaces) => {
                             let reached = state.as_ref().map(|(_, host)| host.reached_before(spaces));
                             let reached = reached.transpose()?.unwrap_or_default();
                             let at_ms = notes.read(|engine| Ok(engine.now()))?;
                             let agreed = reached.into_iter();
-                            let agreed =
-                                agreed.map(|(space, position)| Agreed { space, position, at_ms }).collect();
-                            Some(Met { authors: Vec::new(), agreed })
+                            let agreed = agreed
+                                .map(|(space, position)| (space, Agreed { space, position, at_ms }))
+                                .collect();
+                            Some(Met { agreed, ..Met::default() })
                         }
                         _ => None,
                     };
@@ -138,7 +172,13 @@ pub(crate) async fn run(
                         Event::Unchanged(spaces) => spaces,
                         _ => &[],
                     };
-                    if !same.is_empty() && peer != us {
+                    let guarded = || {
+                        let free = |engine: &mut Engine| {
+                            Some(same.iter().all(|space| !engine.guards.is_restored(space)))
+                        };
+                        ours.glance(free) != Some(true)
+                    };
+                    if !same.is_empty() && peer != us && guarded() {
                         let (database, spaces) = (ours.clone(), same.to_vec());
                         let lifted = tokio::task::spawn_blocking(move || {
                             spaces.iter().try_for_each(|space| database.caught_up(space))
@@ -156,7 +196,7 @@ pub(crate) async fn run(
             }
         }
         let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
-        let open = session.spaces().next().is_some() || session.is_pulling();
+        let open = session.spaces().next().is_some() || session.is_pulling() || session.is_asking();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();
             if changes {
@@ -169,11 +209,14 @@ pub(crate) async fn run(
                 Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
                 None => return Ok(()),
             },
-            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             command = commands.recv() => match command {
                 Some(Command::Open(space, pass)) => session.open(space, pass),
-                Some(Command::Pull(space, cursor, budget)) => session.pull(space, cursor, budget),
+                Some(Command::Pull(space, cursor, budget, wanted)) => {
+                    session.pull_with(space, cursor, budget, wanted);
+                }
                 Some(Command::OpenAll(spaces)) => session.open_all(&spaces),
+                Some(Command::Request(request)) => session.request(*request),
+                Some(Command::Discover(after)) => session.discover(after),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());
@@ -188,8 +231,71 @@ pub(crate) async fn run(
                     return Ok(());
                 }
             },
+            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
+            // One of these at a time, and a step of long work after each.
+            () = std::future::ready(()), if held.is_some() => {}
+        }
+        if let Some(ask) = held.take() {
+            (outputs, failed, _) = work(state, ask).await?;
         }
     }
+}
+
+// Does what the session asks where it may block; gives what is to be done then, why it failed, and how much moved so far.
+async fn work(
+    state: &mut Option<(Session, Host)>,
+    ask: Ask,
+) -> Result<(VecDeque<Output>, Option<Error>, u64), Error> {
+    let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
+    let work = tokio::task::spawn_blocking(move || {
+        let (outputs, answered) = answer(&mut session, &mut host, ask);
+        (session, host, outputs, answered)
+    });
+    let (session, host, outputs, answered) = work.await.map_err(|_| stopped())?;
+    let moved = host.moved.progress();
+    *state = Some((session, host));
+    Ok((outputs, answered.err(), moved))
+}
+
+// Answers a question, and those that follow from it; gives what is to be done meanwhile, in order. News end it: they are
+// told while everything is as they say.
+fn answer(session: &mut Session, host: &mut Host, mut ask: Ask) -> (VecDeque<Output>, Result<(), Error>) {
+    let (mut outputs, mut waiting) = (VecDeque::new(), 0);
+    for _ in 0..ANSWERS {
+        if let Err(error) = host.answer(session, ask) {
+            return (outputs, Err(error));
+        }
+        ask = loop {
+            match session.poll() {
+                // Others come first, and what it took to answer is hidden of each by itself.
+                Some(Output::Ask(next @ (Ask::Go { .. } | Ask::Request { .. }))) => {
+                    outputs.push_back(Output::Ask(next));
+                    return (outputs, Ok(()));
+                }
+                Some(Output::Ask(next)) => break next,
+                Some(Output::Send(bytes)) => {
+                    waiting += bytes.len();
+                    outputs.push_back(Output::Send(bytes));
+                }
+                Some(event) => {
+                    outputs.push_back(event);
+                    return (outputs, Ok(()));
+                }
+                None => return (outputs, Ok(())),
+            }
+        };
+        if waiting > WAITING {
+            break;
+        }
+    }
+    outputs.push_back(Output::Ask(ask));
+    (outputs, Ok(()))
+}
+
+// When the answer to a request for access leaves: after a multiple of `VEIL`, and never at once.
+fn veiled(work: Duration) -> Duration {
+    let veils = work.as_micros() / VEIL.as_micros() + 1;
+    VEIL.saturating_mul(u32::try_from(veils).unwrap_or(u32::MAX))
 }
 
 // Frames that came while we were sending. Two sides that only send would wait for each other for ever.
@@ -251,6 +357,8 @@ fn tell(event: Event, moved: impl Fn(&SpaceId) -> Moved, traffic: Traffic) -> Op
         Event::Closed(space) => News::Closed(space),
         Event::Declined(space, reason, _) => News::Declined(space, reason),
         Event::Stalled(space) => News::Stalled(space, moved(&space), traffic),
+        Event::Answered(space, answer) => News::Answered(space, answer),
+        Event::Found(spaces, more) => News::Found(spaces, more),
         Event::Pulled(space, end) => {
             let moved = moved(&space);
             News::Pulled(space, end, moved, traffic)

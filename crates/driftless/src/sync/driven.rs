@@ -12,7 +12,7 @@ use crate::sync::host::Host;
 /// A new session with `them`, whom the transport has proven, and its host.
 pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Session, Host), Error> {
     let (us, nonce, keys) = database
-        .read(|engine| Ok((engine.node.id(), engine.random(), engine.user.keys().cloned().collect())))?;
+        .read(|engine| Ok((engine.node.id(), engine.random(), engine.users.proving(&engine.acting))))?;
     Ok((Session::new(role, us, them, nonce, keys), Host::new(database.clone(), them)))
 }
 
@@ -23,11 +23,33 @@ pub struct DrivenSession {
     host: Host,
 }
 
+/// What one piece of the work of a session gave.
+#[derive(Debug)]
+pub enum SessionTurn {
+    /// A message for the other side.
+    Message(Vec<u8>),
+    /// Something was asked of the database, and answered.
+    Work,
+    /// News.
+    News(Event),
+}
+
 impl DrivenSession {
     /// The session of a connection whose transport has proven `them`.
     pub fn new(database: &Database, role: Role, them: PeerId) -> Result<Self, Error> {
         let (session, host) = begin(database, role, them)?;
         Ok(Self { session, host })
+    }
+
+    /// Where the other side comes from, as a transport would know it.
+    pub fn from(mut self, source: std::net::IpAddr) -> Self {
+        self.host.source = Some(source);
+        self
+    }
+
+    /// Asks for access.
+    pub fn request(&mut self, request: driftless_core::session::AccessRequest) {
+        self.session.request(request);
     }
 
     /// Begins the exchange of a space.
@@ -50,16 +72,34 @@ impl DrivenSession {
         Ok(self.session.handle_frame(message)?)
     }
 
+    /// The connection is gone.
+    pub fn end(self) -> Result<(), Error> {
+        self.host.end()
+    }
+
     /// Does what the session asks of the database; gives its messages for the other side, and its news.
     pub fn work(&mut self) -> Result<(Vec<Vec<u8>>, Vec<Event>), Error> {
         let (mut messages, mut news) = (Vec::new(), Vec::new());
-        while let Some(output) = self.session.poll() {
-            match output {
-                Output::Send(message) => messages.push(message),
-                Output::Ask(ask) => self.host.answer(&mut self.session, ask)?,
-                Output::Event(event) => news.push(event),
+        while let Some(turn) = self.turn()? {
+            match turn {
+                SessionTurn::Message(message) => messages.push(message),
+                SessionTurn::Work => {}
+                SessionTurn::News(event) => news.push(event),
             }
         }
         Ok((messages, news))
+    }
+
+    /// The same piece by piece, so that something else can be done in between; `None` if there is nothing left.
+    pub fn turn(&mut self) -> Result<Option<SessionTurn>, Error> {
+        Ok(match self.session.poll() {
+            None => None,
+            Some(Output::Send(message)) => Some(SessionTurn::Message(message)),
+            Some(Output::Event(event)) => Some(SessionTurn::News(event)),
+            Some(Output::Ask(ask)) => {
+                self.host.answer(&mut self.session, ask)?;
+                Some(SessionTurn::Work)
+            }
+        })
     }
 }

@@ -5,82 +5,40 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 
-use driftless_core::commit::Vouched;
-use driftless_core::frame::{self, FrameBuilder};
-use driftless_core::hash_graph::HashGraph;
+use driftless_core::commit::{Vouched, commit_id};
+use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::limits::{MAX_ROUNDS, MAX_WANTED, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
 };
 use driftless_core::sign::Domain;
 
-use crate::agreed;
+use crate::bootstrap::{self, Asker};
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::feed::push;
 use crate::ingest::{Tally, ingest};
-use crate::layout::{self, LogSeq, State};
+use crate::layout::LogSeq;
 use crate::log;
 use crate::refused::{self, Claims, Reason};
-use crate::replica::{self, Replica};
+use crate::replica;
+use crate::sync::discovery;
 use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
+use crate::sync::stream::{Moved, Stream, may_read, next_frame};
 use crate::view::Source;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
+// Heads that are looked through without going to a thread that may take its time.
+const FEW_HEADS: usize = 64;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
-
-/// What went over a session so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Commits sent.
-    pub sent: u64,
-    /// Commits received.
-    pub received: u64,
-    /// Received, new, and with their effect.
-    pub applied: u64,
-    /// Received, new, ahead of our clock.
-    pub held: u64,
-    /// Received, new, without effect.
-    pub void: u64,
-    /// Received, new, waiting for a body or the rest of a transaction.
-    pub wanted: u64,
-    /// Received and not taken.
-    pub refused: u64,
-    /// Received and put off.
-    pub declined: u64,
-    /// Signatures verified.
-    pub signatures: u64,
-    /// Frames received.
-    pub rounds: u64,
-}
-
-impl Moved {
-    /// Grows whenever something went over that was new to its receiver, as far as can be known.
-    pub(crate) fn progress(&self) -> u64 {
-        self.sent + self.applied + self.held + self.void + self.wanted
-    }
-
-    fn add_since(&mut self, before: &Self, now: &Self) {
-        self.sent += now.sent - before.sent;
-        self.received += now.received - before.received;
-        self.applied += now.applied - before.applied;
-        self.held += now.held - before.held;
-        self.void += now.void - before.void;
-        self.wanted += now.wanted - before.wanted;
-        self.refused += now.refused - before.refused;
-        self.declined += now.declined - before.declined;
-        self.signatures += now.signatures - before.signatures;
-        self.rounds += now.rounds - before.rounds;
-    }
-}
 
 /// Answers the questions of one session.
 #[derive(Debug)]
@@ -94,29 +52,11 @@ pub(crate) struct Host {
     forged: u64,
     /// Commits that were pulled and were here already.
     pulled: HashMap<SpaceId, u64>,
+    /// How many commits were looked at for summaries of the peer, in slots that are closed.
+    looked: HashMap<SpaceId, u64>,
+    /// Where the peer came from, where the transport knows it.
+    pub(crate) source: Option<IpAddr>,
     failure: Option<Error>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    space: SpaceId,
-    keys: Vec<AuthorId>,
-    pass: Option<Box<Pass>>,
-    /// Whether what the pass shows lets the peer in, as of so many rule commits: proofs are long.
-    let_in: Cell<Option<(u32, bool)>>,
-    by_peer: bool,
-    /// What the peer lacks, and where both sides met.
-    reconciler: Reconciler,
-    /// Where they had met when that was last noted.
-    noted: LogSeq,
-    /// Asked for by id.
-    wanted: VecDeque<LogSeq>,
-    /// How many were, in all.
-    given: u64,
-    /// Up to where we asked for bodies: each is asked for once.
-    asked: LogSeq,
-    /// Commits that came and were here already.
-    known: u64,
 }
 
 impl Host {
@@ -129,6 +69,8 @@ impl Host {
             moved_in: HashMap::new(),
             forged: 0,
             pulled: HashMap::new(),
+            looked: HashMap::new(),
+            source: None,
             failure: None,
         }
     }
@@ -137,15 +79,23 @@ impl Host {
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
-                let by_peer = theirs.is_some();
-                let stream = self.stream(space, keys, pass, by_peer, salt)?;
-                let opened = self.open(slot, stream, theirs.as_ref())?;
-                session.handle_opened(slot, opened);
+                let stream = self.stream(space, keys, pass, theirs.is_some(), salt)?;
+                match theirs {
+                    Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
+                    None => {
+                        let opened = self.open(slot, stream)?;
+                        session.handle_opened(slot, Some(opened));
+                    }
+                }
             }
             Ask::Hear { slot, theirs } => {
-                let heard = self.hear(slot, &theirs, Vec::new())?;
-                session.handle_heard(slot, heard);
+                self.meet(slot, &theirs.digest)?;
+                if let Some(stream) = self.streams.get_mut(&slot) {
+                    stream.reconciler.begin(theirs, false);
+                }
+                self.go(session, slot)?;
             }
+            Ask::Go { slot } => self.go(session, slot)?,
             Ask::Read { slot } => {
                 let before = self.moved;
                 let read = self.read(slot)?;
@@ -167,13 +117,15 @@ impl Host {
             }
             Ask::Want { slot, ids, again } => match again {
                 Some(theirs) => {
-                    let wanted = ids.iter().map(|id| id.0).collect();
-                    self.hear(slot, &theirs, wanted)?;
+                    if let Some(stream) = self.streams.get_mut(&slot) {
+                        stream.reconciler.begin_again(theirs, ids.iter().map(|id| id.0).collect());
+                    }
+                    self.go(session, slot)?;
                 }
                 None => self.want(slot, &ids)?,
             },
-            Ask::Feed { request, space, keys, cursor, budget } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget)?;
+            Ask::Feed { request, space, keys, cursor, budget, wanted } => {
+                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -182,16 +134,57 @@ impl Host {
                 self.moved_in.entry(space).or_default().add_since(&before, &self.moved);
                 session.handle_taken(request, whole);
             }
+            Ask::Request { number, request } => {
+                let asker = Asker { peer: self.peer, source: self.source };
+                let answer = bootstrap::decide(&self.database, &request, asker)?;
+                session.handle_answer(number, answer);
+            }
+            Ask::Discover { number, keys, after } => {
+                let (found, more) = discovery::page(&self.database, &keys, after)?;
+                session.handle_found(number, found, more);
+            }
             Ask::Survey { keys } => {
                 let found = self.survey(&keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
                 self.note_agreed(slot, 1)?;
-                self.streams.remove(&slot);
+                self.forget(slot);
             }
         }
         self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Answers what memory alone can answer, if nobody else holds the database; else gives the question back. Never
+    /// waits, so that the end of an exchange in which nothing moves need not wake another thread.
+    pub(crate) fn answer_at_once(&mut self, session: &mut Session, ask: Ask) -> Option<Ask> {
+        let (slot, theirs) = match &ask {
+            Ask::Acknowledged { slot, digest } | Ask::Check { slot, digest, .. } => (*slot, Some(digest)),
+            Ask::Forget { slot } => (*slot, None),
+            _ => return Some(ask),
+        };
+        let Some(stream) = self.streams.get_mut(&slot) else { return Some(ask) };
+        let done = self.database.glance(|engine| {
+            let Some(theirs) = theirs else {
+                return (!engine.agreed.is_full()).then(|| stream.note(engine, &self.peer, 1));
+            };
+            let replica = engine.replicas.get(&stream.space)?;
+            let small = replica.heads.len() <= FEW_HEADS && replica.counts.wanted == 0;
+            if !small || engine.agreed.is_full() || frontier_digest(replica) != *theirs {
+                return None;
+            }
+            stream.reconciler.agree(*theirs, replica.next - 1);
+            stream.note(engine, &self.peer, NOTE_EVERY);
+            Some(())
+        });
+        match (done, ask) {
+            (None, ask) => return Some(ask),
+            // They have our heads: nothing is missing here, and no body.
+            (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
+            (Some(()), Ask::Forget { .. }) => self.forget(slot),
+            (Some(()), _) => {}
+        }
+        None
     }
 
     // Takes a page that was pulled; whether nothing of it has to come again.
@@ -257,7 +250,8 @@ impl Host {
     /// The same for spaces that were not opened, in the order of their ids.
     pub(crate) fn reached_before(&self, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, LogSeq)>, Error> {
         let spaces: BTreeSet<&SpaceId> = spaces.iter().collect();
-        let agreed = self.database.read(|engine| agreed::newest(engine.storage.as_ref(), &self.peer))?;
+        let agreed =
+            self.database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &self.peer))?;
         let reached = agreed.into_iter().filter(|(space, _)| spaces.contains(space));
         Ok(reached.map(|(space, agreed)| (space, agreed.len)).collect())
     }
@@ -266,7 +260,7 @@ impl Host {
     /// others the rules are those under which both met.
     fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
         let (agreed, here) = self.database.read(|engine| {
-            let agreed = agreed::newest(engine.storage.as_ref(), &self.peer)?;
+            let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             Ok((agreed, here))
         })?;
@@ -288,10 +282,25 @@ impl Host {
         Ok(found)
     }
 
+    /// As `end`, if that can be done at once; else gives itself back.
+    pub(crate) fn end_at_once(mut self) -> Option<Self> {
+        let noted = self.database.glance(|engine| {
+            let full = engine.agreed.is_full();
+            (!full).then(|| self.streams.values_mut().for_each(|stream| stream.note(engine, &self.peer, 1)))
+        });
+        if noted.is_some() { None } else { Some(self) }
+    }
+
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
         slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        if let Some(stream) = self.streams.remove(&slot) {
+            self.looked.insert(stream.space, stream.reconciler.looked());
+        }
     }
 
     fn stream(
@@ -299,81 +308,104 @@ impl Host {
         space: SpaceId,
         keys: Vec<AuthorId>,
         pass: Option<Box<Pass>>,
-        by_peer: bool,
+        opening: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
         let agreed =
-            self.database.read(|engine| agreed::read(engine.storage.as_ref(), &self.peer, &space))?;
+            self.database.read(|engine| engine.agreed.read(engine.storage.as_ref(), &self.peer, &space))?;
         let noted = agreed.last().map_or(0, |agreed| agreed.len);
-        let reconciler = Reconciler::new(salt, agreed);
-        let wanted = VecDeque::new();
+        let mut reconciler = Reconciler::new(salt, agreed);
+        reconciler.count_from(self.looked.get(&space).copied().unwrap_or(0));
+        let (wanted, unmet) = (VecDeque::new(), BTreeSet::new());
         Ok(Stream {
             space,
             keys,
             pass,
             let_in: Cell::new(None),
-            by_peer,
+            opening,
             reconciler,
             noted,
             wanted,
+            unmet,
+            late: 0,
             given: 0,
             asked: 0,
+            wanting: 0,
             known: 0,
         })
     }
 
-    // `theirs`: what the peer said that it has, if it asked.
-    fn open(
-        &mut self,
-        slot: Slot,
-        mut stream: Stream,
-        theirs: Option<&Summary>,
-    ) -> Result<Option<Opened>, Error> {
+    // Ours: what we say that we have.
+    fn open(&mut self, slot: Slot, mut stream: Stream) -> Result<Opened, Error> {
         let opened = match SpaceGraph::of(&self.database, stream.space)? {
             // A space that we want and do not have yet; a peer may not know that we do not have it.
-            None if theirs.is_none() => Opened { summary: Summary::default(), readable: false, ready: false },
-            None => return Ok(None),
+            None => Opened { summary: Summary::default(), readable: false, ready: false },
             Some(graph) => {
                 let readable = self.database.read(|engine| may_read(engine, &stream))?;
-                match theirs {
-                    Some(_) if !readable => return Ok(None),
-                    Some(theirs) => {
-                        let heard = stream.reconciler.hear(&graph, graph.digest, theirs, true)?;
-                        if theirs.digest == graph.digest {
-                            stream.reconciler.agree(graph.digest, graph.len());
-                        }
-                        let summary = heard.answer.unwrap_or_default();
-                        Opened { summary, readable, ready: heard.ready }
-                    }
-                    None => {
-                        let summary = stream.reconciler.offer(&graph, graph.digest)?;
-                        Opened { summary, readable, ready: false }
-                    }
-                }
+                let summary = stream.reconciler.offer(&graph, graph.digest)?;
+                Opened { summary, readable, ready: false }
             }
         };
         self.streams.insert(slot, stream);
-        Ok(Some(opened))
+        Ok(opened)
     }
 
-    // What the peer lacks, now that it said what it has; `wanted` are heads that it lacks for certain.
-    fn hear(&mut self, slot: Slot, theirs: &Summary, wanted: Vec<[u8; 32]>) -> Result<Heard, Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Heard::default()) };
-        let ready = Heard { answer: None, ready: true };
-        let Some(graph) = SpaceGraph::of(&self.database, stream.space)? else { return Ok(ready) };
-        if !self.database.read(|engine| may_read(engine, stream))? {
-            // It gives and gets nothing: `read` sees to that. It is not even told what is here.
-            return Ok(ready);
+    // The peer's, which is answered once it is known what it lacks.
+    fn open_for_peer(
+        &mut self,
+        session: &mut Session,
+        slot: Slot,
+        mut stream: Stream,
+        theirs: Summary,
+    ) -> Result<(), Error> {
+        let readable =
+            self.database.read(|engine| Ok(engine.load(&stream.space)? && may_read(engine, &stream)?))?;
+        if !readable {
+            session.handle_opened(slot, None);
+            return Ok(());
         }
-        let heard = match wanted.is_empty() {
-            true => stream.reconciler.hear(&graph, graph.digest, theirs, false)?,
-            false => {
-                stream.reconciler.hear_again(&graph, graph.digest, theirs, wanted)?;
-                ready
-            }
+        let digest = theirs.digest;
+        stream.reconciler.begin(theirs, true);
+        self.streams.insert(slot, stream);
+        self.meet(slot, &digest)?;
+        self.go(session, slot)
+    }
+
+    // Goes on with what the peer said that it has, as far as one step reaches: other connections have the database
+    // meanwhile, and the other spaces of this one their turn.
+    fn go(&mut self, session: &mut Session, slot: Slot) -> Result<(), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else {
+            session.handle_heard(slot, Heard::default());
+            return Ok(());
         };
-        self.meet(slot, &theirs.digest)?;
-        Ok(heard)
+        let opening = stream.opening;
+        let graph = SpaceGraph::of(&self.database, stream.space)?;
+        let readable = graph.is_some() && self.database.read(|engine| may_read(engine, stream))?;
+        let Some(graph) = graph.filter(|_| readable) else {
+            stream.reconciler.stop();
+            if opening {
+                self.streams.remove(&slot);
+                session.handle_opened(slot, None);
+            } else {
+                // It gives and gets nothing: `read` sees to that. It is not even told what is here.
+                session.handle_heard(slot, Heard { answer: None, ready: true });
+            }
+            return Ok(());
+        };
+        let heard = stream.reconciler.go(&graph, graph.digest, WALK_STEP)?;
+        stream.opening &= heard.is_none();
+        if stream.reconciler.is_busy() {
+            session.handle_pending(slot);
+        }
+        match heard {
+            Some(Heard { answer, ready }) if opening => {
+                let summary = answer.unwrap_or_default();
+                session.handle_opened(slot, Some(Opened { summary, readable: true, ready }));
+            }
+            Some(heard) => session.handle_heard(slot, heard),
+            None => {}
+        }
+        Ok(())
     }
 
     // The peer has these heads. If they are ours, that is where both sides met last.
@@ -393,21 +425,17 @@ impl Host {
         Ok(())
     }
 
-    // Writes down where both sides met, if that is at least so many commits after what is noted.
+    // Notes where both sides met, if that is at least so many commits after what is noted.
     fn note_agreed(&mut self, slot: Slot, every: u64) -> Result<(), Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
-        let agreed = stream.reconciler.agreed();
-        let len = agreed.last().map_or(0, |agreed| agreed.len);
-        if len < stream.noted.saturating_add(every) {
+        let Some(stream) = self.streams.get_mut(&slot).filter(|stream| stream.to_note(every).is_some())
+        else {
             return Ok(());
-        }
-        self.database.write(|engine| {
-            agreed::write(engine.storage.as_mut(), &self.peer, &stream.space, agreed)?;
-            engine.staged();
-            Ok(())
+        };
+        let full = self.database.read(|engine| {
+            stream.note(engine, &self.peer, every);
+            Ok(engine.agreed.is_full())
         })?;
-        stream.noted = len;
-        Ok(())
+        if full { self.database.flush() } else { Ok(()) }
     }
 
     // The next frame of what the peer lacks.
@@ -415,17 +443,24 @@ impl Host {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
         // Nothing is sent before it is durable here.
         self.database.flush_if_staged()?;
+        let nothing = self.database.read(|engine| {
+            let replica = engine.replicas.get(&stream.space);
+            let last = replica.map(|replica| replica.next - 1);
+            Ok(stream.wanted.is_empty()
+                && last.is_some_and(|last| stream.reconciler.plan().peek(last).is_none()))
+        })?;
         let moved = &mut self.moved;
-        self.database.read_many(|engine| {
+        let look = |engine: &mut Engine| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }
             if !may_read(engine, stream)? {
-                // It gives and gets nothing, not even what our heads are.
-                return Ok((!stream.by_peer).then(ReadFrame::default));
+                // It gets nothing, not even what our heads are.
+                return Ok(None);
             }
             next_frame(engine, stream, moved).map(Some)
-        })
+        };
+        if nothing { self.database.read(look) } else { self.database.read_many(look) }
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
@@ -449,8 +484,14 @@ impl Host {
             }
         };
         moved.received += received.len() as u64;
+        let bodiless: HashSet<CommitId> = received
+            .iter()
+            .filter(|commit| commit.body.is_none())
+            .map(|commit| commit_id(&commit.header))
+            .collect();
         let forged = &mut self.forged;
-        let ingested = self.database.write(|engine| {
+        // The peer is told that it is durable.
+        let ingested = self.database.write_durably(|engine| {
             engine.source(Source::Peer);
             let taken = ingest(engine, received)?;
             let Tally { known, applied, held, void, wanted, refused, declined, signatures } = taken.tally;
@@ -474,7 +515,7 @@ impl Host {
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
             for (_, id) in &taken.here {
-                stream.has(engine, id)?;
+                stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
             let declined =
@@ -524,21 +565,21 @@ impl Host {
                 }
             }
             let mut bodies = Vec::new();
+            if replica.counts.wanted > stream.wanting {
+                // Also what counts again, though it came long ago.
+                stream.asked = 0;
+            }
+            stream.wanting = replica.counts.wanted;
             if replica.counts.wanted > 0 && missing.is_empty() {
-                for (key, state) in
-                    replica::range_after(storage, &layout::STATE, replica.number, stream.asked)?
-                {
-                    if State::decode(&state)? != State::Wanted {
-                        continue;
-                    }
-                    let row = log::row(storage, key)?;
-                    stream.asked = key.seq();
-                    // What waits for the rest of a transaction has its body.
-                    if log::body(storage, key)?.is_none() {
-                        bodies.push(row.id);
-                    }
-                    if bodies.len() == MAX_WANTED {
-                        break;
+                while bodies.is_empty() {
+                    let page = replica::wanted_after(storage, replica.number, stream.asked, MAX_WANTED)?;
+                    let Some(last) = page.last() else { break };
+                    stream.asked = last.seq();
+                    for key in page {
+                        // What waits for the rest of a transaction has its body.
+                        if log::body(storage, key)?.is_none() {
+                            bodies.push(log::row(storage, key)?.id);
+                        }
                     }
                 }
             }
@@ -566,8 +607,8 @@ impl Host {
                 if stream.given >= replica.next {
                     break;
                 }
-                let Some(facts) = replica.facts(storage, id)? else { continue };
-                if log::body(storage, replica.key(facts.at))?.is_some() {
+                // Whether its body is here is seen when it is its turn: a thousand of them may be a GiB.
+                if let Some(facts) = replica.facts(storage, id)? {
                     stream.given += 1;
                     stream.wanted.push_back(facts.at);
                 }
@@ -577,25 +618,15 @@ impl Host {
     }
 }
 
-impl Stream {
-    // The peer has this commit: it sent it.
-    fn has(&mut self, engine: &mut Engine, id: &CommitId) -> Result<(), Error> {
-        let (storage, replica) = engine.parts(&self.space)?;
-        if let Some(facts) = replica.facts(storage, id)? {
-            self.reconciler.plan().has(facts.at);
-        }
-        Ok(())
-    }
-}
-
-// Parents that are neither here nor among the commits that wait for them.
+// What waits for its parents, and those parents that are neither here nor waiting. A parent may come from elsewhere:
+// then what waits for it is missing all the same.
 fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
     if early.is_empty() || !engine.load(space)? {
         return Ok(Vec::new());
     }
     let (storage, replica) = engine.parts(space)?;
     let waiting: HashSet<CommitId> = early.iter().map(Vouched::id).collect();
-    let mut missing = BTreeSet::new();
+    let mut missing: BTreeSet<CommitId> = waiting.iter().take(MAX_WANTED / 2).copied().collect();
     for header in early.iter().map(Vouched::header) {
         for parent in header.previous.iter().chain(&header.parents) {
             if missing.len() < MAX_WANTED
@@ -621,75 +652,6 @@ fn note(engine: &mut Engine, hash: [u8; 32], reason: &Reason, claims: &Claims) -
     refused::note(engine.storage.as_mut(), &mut engine.room, hash, reason, claims, now)?;
     engine.staged();
     Ok(())
-}
-
-// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in.
-fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
-    // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
-    if !engine.load(&stream.space)? {
-        return Ok(false);
-    }
-    if pull::may_read(engine, &stream.space, &stream.keys)? {
-        return Ok(true);
-    }
-    let now = engine.now();
-    let Some(pass) = &stream.pass else { return Ok(false) };
-    let (_, replica) = engine.parts(&stream.space)?;
-    let rules = &mut replica.rules;
-    match &**pass {
-        Pass::Invite(invite) => {
-            Ok(rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
-        }
-        Pass::Space(shown) => {
-            let count = rules.rule_count();
-            if let Some((_, let_in)) = stream.let_in.get().filter(|(before, _)| *before == count) {
-                return Ok(let_in);
-            }
-            let doors = rules.delegations().into_iter().filter(|door| door.space == shown.space);
-            let doors: Vec<_> = doors.map(|door| (door.commit, door.index)).collect();
-            let let_in =
-                doors.into_iter().any(|door| rules.lets_in(&shown.joiner, door, &shown.proof).is_ok());
-            stream.let_in.set(Some((count, let_in)));
-            Ok(let_in)
-        }
-    }
-}
-
-fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
-    let unknown = replica.sync_heads().filter(|head| !stream.reconciler.knows(head.at));
-    let mut heads: Vec<CommitId> = unknown.map(|head| head.id).collect();
-    heads.sort_unstable();
-    heads.truncate(MAX_SUMMARY_HEADS);
-    ReadFrame { frame: None, digest: frontier_digest(replica), heads }
-}
-
-fn next_frame(engine: &mut Engine, stream: &mut Stream, moved: &mut Moved) -> Result<ReadFrame, Error> {
-    let space = stream.space;
-    let (storage, replica) = engine.parts(&space)?;
-    let mut builder = FrameBuilder::new(space);
-    let mut count = 0;
-    while let Some(at) = stream.wanted.front().copied().filter(|_| builder.size() < FRAME_TARGET) {
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
-        }
-        stream.wanted.pop_front();
-        count += 1;
-    }
-    let plan = stream.reconciler.plan();
-    // A frame ends only where every commit in it is vouched for.
-    while builder.unvouched() || builder.size() < FRAME_TARGET {
-        let Some(at) = plan.peek(replica.next - 1) else { break };
-        if push(storage, replica, at, &mut builder)?.is_none() {
-            break;
-        }
-        plan.sent();
-        count += 1;
-    }
-    if count == 0 {
-        return Ok(nothing_more(replica, stream));
-    }
-    moved.sent += count;
-    Ok(ReadFrame { frame: Some(builder.finish()), digest: frontier_digest(replica), heads: Vec::new() })
 }
 
 #[cfg(test)]

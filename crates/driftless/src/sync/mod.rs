@@ -1,9 +1,14 @@
 //! Sync over a network: hosts, connections, and the network they make. Modules low to high.
 
+pub mod plan;
 pub(crate) mod space_graph;
 pub(crate) mod pull;
+pub(crate) mod stream;
+pub(crate) mod discovery;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
+pub(crate) mod joining;
 pub(crate) mod puller;
+pub(crate) mod asking;

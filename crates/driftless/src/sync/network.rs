@@ -3,11 +3,11 @@
 //! It makes connections and hears of their news; what is said on them is decided by the session.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
-use driftless_core::rules::Subject;
 use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -15,11 +15,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::changes::Event;
 use crate::database::Database;
 use crate::error::Error;
-use crate::space::Space;
+use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
-use crate::sync::host::Moved;
-use crate::ticket::Ticket;
+use crate::sync::stream::Moved;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
 const CHANGES: usize = 256;
@@ -57,6 +56,8 @@ pub struct Synced {
 #[derive(Debug, Clone)]
 pub struct Network {
     shared: Arc<Shared>,
+    // Whose keys join, and come first among those that are proven.
+    database: Database,
     // What works for the network has none of these: so it does not keep the network alive.
     _alive: Option<Arc<Alive>>,
 }
@@ -72,11 +73,12 @@ impl Drop for Alive {
 }
 
 struct Shared {
-    database: Database,
     transport: Arc<dyn Transport>,
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     kept: Mutex<BTreeSet<PeerId>>,
+    /// Counts the connections that peers made.
+    arrivals: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     next: Mutex<u64>,
 }
@@ -87,6 +89,8 @@ struct Connected {
     /// Since when no space is open on it, if none is.
     idle: watch::Sender<Option<tokio::time::Instant>>,
     leave: watch::Sender<bool>,
+    /// Of a connection that the peer made: what it may be told, and whether it knows of the spaces that we keep with the peer.
+    inbound: Option<(mpsc::Sender<Command>, AtomicBool)>,
 }
 
 // A connection among those that are counted.
@@ -105,7 +109,7 @@ impl Drop for Place {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Network").field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("Network").finish_non_exhaustive()
     }
 }
 
@@ -139,25 +143,34 @@ impl Network {
         let database = database.clone();
         let connected = Mutex::default();
         let shared = Shared {
-            database,
             transport,
             changed,
             connected,
             kept: Mutex::default(),
+            arrivals: watch::Sender::new(0),
             stop,
             next: Mutex::new(0),
         };
         let _alive = Some(Arc::new(Alive(shared.stop.clone())));
-        Ok(Self { shared: Arc::new(shared), _alive })
+        Ok(Self { shared: Arc::new(shared), database, _alive })
+    }
+
+    /// The same network, for the user of another handle to the same database: what is joined and dialed through it is so
+    /// as that user. Connections prove the keys of all users who are logged in when they begin.
+    pub fn acting_as(&self, database: &Database) -> Result<Self, Error> {
+        if !database.is_same(&self.database) {
+            return Err(Error::Invalid("a network serves one database".into()));
+        }
+        Ok(Self { database: database.clone(), ..self.clone() })
     }
 
     fn worker(&self) -> Self {
-        Self { shared: self.shared.clone(), _alive: None }
+        Self { shared: self.shared.clone(), database: self.database.clone(), _alive: None }
     }
 
     // While the database is served, what is due takes its effect though nobody asks.
     fn release_due(&self) {
-        let (database, mut stop) = (self.shared.database.clone(), self.shared.stop.subscribe());
+        let (database, mut stop) = (self.database.clone(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let database = database.clone();
@@ -186,14 +199,16 @@ impl Network {
                     () = closed(&mut stop) => break,
                 };
                 let Ok(connection) = connection else { break };
-                let (_commands, receiver) = mpsc::channel(8);
+                let (commands, receiver) = mpsc::channel(8);
                 let (news, _) = mpsc::unbounded_channel();
-                let Some(place) = this.place(connection.peer, CONNECTIONS_OF_PEER) else { continue };
+                let place = this.place(connection.peer, CONNECTIONS_OF_PEER, Some(commands.clone()));
+                let Some(place) = place else { continue };
+                this.shared.arrivals.send_modify(|arrivals| *arrivals += 1);
                 let this = this.worker();
                 tokio::spawn(async move {
                     // What went wrong with one connection concerns nobody else; the peer dials again.
                     let _ = this.run(connection, place, Role::Listener, receiver, news).await;
-                    drop(_commands);
+                    drop(commands);
                 });
             }
             listener.close().await;
@@ -205,7 +220,7 @@ impl Network {
     pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
         let mut exchange = self.dial_or_note(address).await?;
         // Who is let in by another space shows it, as long as it has not entered by itself.
-        let pass = self.shared.database.read(|engine| engine.pass(space))?;
+        let pass = self.database.read(|engine| engine.pass(space))?;
         let synced = match exchange.open(*space, pass).await {
             Ok(synced) => self.enrol_over(&mut exchange, synced).await,
             Err(error) => Err(error),
@@ -254,102 +269,9 @@ impl Network {
         Ok(done)
     }
 
-    /// Joins a space by a ticket, or goes on with a join that was cut.
-    pub async fn join(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
-        let database = &self.shared.database;
-        let author = database.author()?;
-        let mut failed = Error::Invalid("the ticket has no address".into());
-        for address in &ticket.addresses {
-            let address: Address = address.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
-            let mut exchange = match self.dial(&address.clone().with_peer(ticket.peer)).await {
-                Ok(exchange) => exchange,
-                Err(error) => {
-                    failed = error;
-                    continue;
-                }
-            };
-            let synced = self.join_over(&mut exchange, ticket, author).await;
-            exchange.end().await;
-            let synced = synced?;
-            self.note(exchange.peer, &address, ticket.space, None)?;
-            return Ok((database.space(&ticket.space.to_string())?, synced));
-        }
-        Err(failed)
-    }
-
-    /// Joins a space of which only the id is known, by the space `by`, which is here and lets in this database's key: the
-    /// peer at the address serves it if that space grants something to those of `by`. Then enrols.
-    pub async fn join_through(
-        &self,
-        address: &Address,
-        space: &SpaceId,
-        by: &SpaceId,
-    ) -> Result<(Space, Synced), Error> {
-        let database = &self.shared.database;
-        let pass = database.read(|engine| engine.pass_by(by))?;
-        let mut exchange = self.dial_or_note(address).await?;
-        let synced = match exchange.open(*space, Some(pass)).await {
-            Ok(synced) => self.enrol_over(&mut exchange, synced).await,
-            Err(Error::NotOpen(_)) => Err(Error::NotPermitted(format!(
-                "the peer lets in no key of space {by} there: ask an admin to grant that space something, or synchronise it"
-            ))),
-            Err(error) => Err(error),
-        };
-        exchange.end().await;
-        self.note(exchange.peer, address, *space, synced.as_ref().err())?;
-        let synced = synced?;
-        Ok((database.space(&space.to_string())?, synced))
-    }
-
-    // A key that another space lets in enters this one, as soon as it has the rules.
-    async fn enrol_over(&self, exchange: &mut Exchange, synced: Synced) -> Result<Synced, Error> {
-        let (database, space) = (self.shared.database.clone(), synced.space);
-        let enrolled = tokio::task::spawn_blocking(move || {
-            if !database.read(|engine| engine.could_enrol(&space))? {
-                return Ok(false);
-            }
-            database.write(|engine| engine.enrol_where_let_in(&space))
-        });
-        if !enrolled.await.map_err(|_| Error::Poisoned("enrolling stopped".into()))?? {
-            return Ok(synced);
-        }
-        exchange.sent_more(synced).await
-    }
-
-    async fn join_over(
-        &self,
-        exchange: &mut Exchange,
-        ticket: &Ticket,
-        author: driftless_core::id::AuthorId,
-    ) -> Result<Synced, Error> {
-        let database = self.shared.database.clone();
-        let synced = exchange.open(ticket.space, Some(Pass::Invite(ticket.proof(&author)))).await;
-        let synced = synced.map_err(|error| match error {
-            Error::NotOpen(_) => Error::NotPermitted(
-                "the peer does not let this ticket in: it is wrong, used up, expired or ended".into(),
-            ),
-            other => other,
-        })?;
-        let (space, redeem) = (ticket.space, ticket.redeem(&author));
-        let redeemed = tokio::task::spawn_blocking(move || {
-            let stated = database.read(|engine| {
-                let members = engine.present(&space)?.rules.members();
-                Ok(members.contains_key(&Subject::Key(author)))
-            })?;
-            if !stated {
-                database.write(|engine| engine.write_rules(&space, vec![redeem]))?;
-            }
-            Ok::<_, Error>(!stated)
-        });
-        if !redeemed.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
-            return Ok(synced);
-        }
-        exchange.sent_more(synced).await
-    }
-
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
     pub fn keep_connected(&self) -> Result<(), Error> {
-        for peer in self.shared.database.peers()? {
+        for peer in self.database.peers()? {
             // One that is kept already is left alone: a second loop would only get in the way of the first.
             if !self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.id) {
                 continue;
@@ -385,7 +307,7 @@ impl Network {
     }
 
     // Counts a connection until what this gives is dropped; `None` where there are too many.
-    fn place(&self, peer: PeerId, most: usize) -> Option<Place> {
+    fn place(&self, peer: PeerId, most: usize, inbound: Option<mpsc::Sender<Command>>) -> Option<Place> {
         let mut connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if connected.values().filter(|other| other.peer == peer).count() >= most {
             return None;
@@ -402,7 +324,8 @@ impl Network {
         let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
         let idle = watch::Sender::new(Some(tokio::time::Instant::now()));
-        let place = Arc::new(Connected { peer, idle, leave: watch::Sender::new(false) });
+        let inbound = inbound.map(|commands| (commands, AtomicBool::new(false)));
+        let place = Arc::new(Connected { peer, idle, leave: watch::Sender::new(false), inbound });
         connected.insert(*next, place.clone());
         Some(Place { shared: self.shared.clone(), connected: place, number: *next })
     }
@@ -414,15 +337,22 @@ impl Network {
 
     // One live connection to a peer, until it ends. Where the peer has connected to us, that one serves both.
     async fn live(&self, id: PeerId) -> Result<(), Error> {
-        if self.connected().contains(&id) {
+        let peer = self.database.find_peer(&id.to_string())?;
+        let spaces = self.spaces_with(&peer)?;
+        if self.follows(&id, &spaces) || self.connected().contains(&id) {
             return Ok(());
         }
-        let peer = self.shared.database.find_peer(&id.to_string())?;
         let mut failed = Error::Unreachable(format!("peer {id} has no address"));
         for address in &peer.addresses {
             let Ok(address) = address.parse::<Address>() else { continue };
             match self.dial(&address.with_peer(id)).await {
-                Ok(exchange) => return exchange.keep(&peer.spaces, self.shared.stop.subscribe()).await,
+                Ok(exchange) => {
+                    let kept = exchange.keep(self, &spaces).await;
+                    if let Err(error @ Error::NotOpen(_)) = &kept {
+                        self.failed(Some(id), error)?;
+                    }
+                    return kept;
+                }
                 Err(error) => failed = error,
             }
         }
@@ -430,9 +360,33 @@ impl Network {
         Err(failed)
     }
 
+    // What is kept in sync with a peer: also what was only ever exchanged over connections that the peer made.
+    fn spaces_with(&self, peer: &Peer) -> Result<Vec<SpaceId>, Error> {
+        let database = &self.database;
+        let met = database.read(|engine| engine.agreed.newest(engine.storage.as_ref(), &peer.id))?;
+        let known: BTreeSet<SpaceId> = peer.spaces.iter().copied().collect();
+        let met = met.into_iter().map(|(space, _)| space).filter(|space| !known.contains(space));
+        Ok(peer.spaces.iter().copied().chain(met).collect())
+    }
+
+    // Whether a connection that the peer made is there to follow these spaces, of which it is told once.
+    fn follows(&self, peer: &PeerId, spaces: &[SpaceId]) -> bool {
+        let connected = self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inbound = connected.values().filter(|connected| connected.peer == *peer);
+        let Some((commands, told)) = inbound.find_map(|connected| connected.inbound.as_ref()) else {
+            return false;
+        };
+        if !told.load(Ordering::Relaxed) {
+            // One that has too much to do is told the next time.
+            let sent = commands.try_send(Command::OpenAll(spaces.to_vec())).is_ok();
+            told.store(sent, Ordering::Relaxed);
+        }
+        true
+    }
+
     // Notes that a peer could not be reached, if it is one that is known: whoever looks at the peers sees it.
     fn failed(&self, peer: Option<PeerId>, error: &Error) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let Some(id) = peer.filter(|id| database.find_peer(&id.to_string()).is_ok()) else { return Ok(()) };
         database.change_peer(id, |known| {
             known.failures += 1;
@@ -443,7 +397,7 @@ impl Network {
 
     /// Whose network it is.
     pub(crate) fn database(&self) -> &Database {
-        &self.shared.database
+        &self.database
     }
 
     /// Connects to the peer at an address; that it is not there is noted.
@@ -455,13 +409,13 @@ impl Network {
         dialed
     }
 
-    async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
+    pub(super) async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
         let connection = self.shared.transport.dial(address).await?;
         let peer = connection.peer;
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
         let this = self.worker();
-        let place = this.place(peer, usize::MAX);
+        let place = this.place(peer, usize::MAX, None);
         let place =
             place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
         let task =
@@ -478,7 +432,9 @@ impl Network {
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
-        let mut state = Some(begin(&self.shared.database, role, connection.peer)?);
+        let (session, mut host) = begin(&self.database, role, connection.peer)?;
+        host.source = connection.source;
+        let mut state = Some((session, host));
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
@@ -487,7 +443,9 @@ impl Network {
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
-        if let Some((_, host)) = state {
+        if let Some((_, host)) = state
+            && let Some(host) = host.end_at_once()
+        {
             // What is noted is a hint: that it could not be written is no reason to say that the exchange failed.
             let _ = tokio::task::spawn_blocking(move || host.end()).await;
         }
@@ -496,7 +454,7 @@ impl Network {
 
     // Writes down what connections with a peer came to, if that is news.
     fn remember(&self, peer: &PeerId) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let met = database.met(peer)?;
         let known = database.peers()?.into_iter().find(|known| known.id == *peer);
         let news = known.is_some_and(|known| {
@@ -518,13 +476,14 @@ impl Network {
         self.note_all(peer, address, &[(space, error)])
     }
 
-    fn note_all(
+    /// The same of several spaces.
+    pub(crate) fn note_all(
         &self,
         peer: PeerId,
         address: &Address,
         outcomes: &[(SpaceId, Option<&Error>)],
     ) -> Result<(), Error> {
-        let database = &self.shared.database;
+        let database = &self.database;
         let now = database.read(|engine| Ok(engine.now()))?;
         let address =
             address.to_string().split('#').next().unwrap_or_default().trim_end_matches('/').to_owned();
@@ -579,14 +538,29 @@ impl Exchange {
         command: Command,
         space: SpaceId,
     ) -> Result<(PullEnd, Moved, Traffic), Error> {
+        self.ask(command, |news| match news {
+            News::Pulled(of, end, moved, traffic) if of == space => Some((end, moved, traffic)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Does what a command says, and waits for the news that answer it.
+    pub(crate) async fn ask<T>(
+        &mut self,
+        command: Command,
+        answer: impl Fn(News) -> Option<T>,
+    ) -> Result<T, Error> {
+        // If the connection has ended, its news say why.
         let _ = self.commands.send(command).await;
         loop {
             match tokio::time::timeout(PATIENCE, self.news.recv()).await {
                 Err(_) => return Err(Error::Unreachable("the peer does not answer any more".into())),
-                Ok(Some(News::Pulled(of, end, moved, traffic))) if of == space => {
-                    return Ok((end, moved, traffic));
+                Ok(Some(news)) => {
+                    if let Some(answer) = answer(news) {
+                        return Ok(answer);
+                    }
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => return Err(self.failure().await),
             }
         }
@@ -594,7 +568,7 @@ impl Exchange {
 
     // The peer must have what was just written before the connection ends: only then others will let this key in. What
     // others write meanwhile may settle first.
-    async fn sent_more(&mut self, before: Synced) -> Result<Synced, Error> {
+    pub(super) async fn sent_more(&mut self, before: Synced) -> Result<Synced, Error> {
         loop {
             let now = self.settled(before.space).await?;
             if now.moved.sent > before.moved.sent {
@@ -671,22 +645,70 @@ impl Exchange {
                 let why = format!("the peer does not take more of this space for now: {why}");
                 vec![(space, Some(Err(Error::Peer(why))))]
             }
-            Some(News::Moved | News::Pulled(..)) => Vec::new(),
+            Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => Vec::new(),
             None => return Err(self.failure().await),
         })
     }
 
-    async fn keep(mut self, spaces: &[SpaceId], mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    // Until the connection has had its time: it is to be made anew at once. A space that the peer closed is asked for
+    // again now and then: it may be opened again. When all are closed, so is the connection.
+    async fn keep(mut self, network: &Network, spaces: &[SpaceId]) -> Result<(), Error> {
+        let (mut stop, mut arrivals) = (network.shared.stop.subscribe(), network.shared.arrivals.subscribe());
         let _ = self.commands.send(Command::OpenAll(spaces.to_vec())).await;
-        loop {
+        let mut opening: BTreeSet<SpaceId> = spaces.iter().copied().collect();
+        let (mut open, mut withheld) = (opening.clone(), BTreeSet::new());
+        let mut more = false;
+        let us = network.database().peer()?;
+        let mut again = tokio::time::interval(Duration::from_secs(LONGEST_PAUSE));
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        again.reset();
+        // Of two that dial each other at once, the dial of the lower one stays.
+        while us <= self.peer || !network.follows(&self.peer, spaces) {
+            // What does not fit into one session goes into the next.
+            if more && opening.is_empty() {
+                break;
+            }
             tokio::select! {
-                news = self.news.recv() => if news.is_none() { return Err(self.failure().await) },
-                () = closed(&mut stop) => {
-                    self.end().await;
-                    return Ok(());
+                news = self.news.recv() => match news {
+                    None => return Err(self.failure().await),
+                    Some(News::Unchanged(spaces, _)) => {
+                        for space in spaces {
+                            opening.remove(&space);
+                        }
+                    }
+                    Some(News::Closed(space)) => {
+                        opening.remove(&space);
+                        withheld.insert(space);
+                        if open.remove(&space) && open.is_empty() {
+                            self.end().await;
+                            return Err(Error::NotOpen(space));
+                        }
+                    }
+                    Some(News::Settled(space, ..)) => {
+                        opening.remove(&space);
+                        withheld.remove(&space);
+                        open.insert(space);
+                    }
+                    Some(News::Stalled(space, ..) | News::Declined(space, _)) => {
+                        opening.remove(&space);
+                    }
+                    Some(News::Later(space)) => {
+                        opening.remove(&space);
+                        more = true;
+                    }
+                    Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => {}
+                },
+                _ = again.tick(), if !withheld.is_empty() => {
+                    for space in &withheld {
+                        let _ = self.commands.send(Command::Open(*space, None)).await;
+                    }
                 }
+                arrived = arrivals.changed() => if arrived.is_err() { break },
+                () = closed(&mut stop) => break,
             }
         }
+        self.end().await;
+        Ok(())
     }
 
     async fn failure(&mut self) -> Error {
@@ -729,15 +751,15 @@ mod tests {
         let transport = MemoryNetwork::new().transport(database.peer().unwrap());
         let network = Network::over(&database, Arc::new(transport)).unwrap();
         let places: Vec<Option<Place>> =
-            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER)).collect();
+            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER, None)).collect();
         assert_eq!(places.iter().flatten().count(), CONNECTIONS);
         let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
         // The first has a space open, the second has had none for as long as the others, and is older.
         places[0].as_ref().unwrap().connected.idle.send_replace(None);
         tokio::time::advance(IDLE - Duration::from_millis(1)).await;
-        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER).is_none());
+        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER, None).is_none());
         tokio::time::advance(Duration::from_millis(1)).await;
-        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER);
+        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER, None);
         assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
         assert_eq!(network.connected().len(), CONNECTIONS);
         drop((places, newcomer));

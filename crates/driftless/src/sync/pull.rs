@@ -1,7 +1,6 @@
 //! Pages for peers that pull, and pages that were pulled. It must not know of connections.
 
-use driftless_core::id::{AuthorId, PeerId, SpaceId};
-use driftless_core::rules::Subject;
+use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::session::{Cursor, Fed};
 
 use crate::cursor;
@@ -13,9 +12,7 @@ use crate::layout::LogSeq;
 
 /// Whether one of these keys, which the peer has proven, may read a space that is here.
 pub(crate) fn may_read(engine: &mut Engine, space: &SpaceId, keys: &[AuthorId]) -> Result<bool, Error> {
-    let (_, replica) = engine.parts(space)?;
-    let rules = &replica.rules;
-    Ok(rules.members().contains_key(&Subject::Anyone) || keys.iter().any(|key| rules.member(key).is_some()))
+    Ok(engine.parts(space)?.1.rules.may_read(keys))
 }
 
 /// What a peer that has proven these keys gets.
@@ -25,13 +22,14 @@ pub(crate) fn feed(
     keys: &[AuthorId],
     cursor: Option<&Cursor>,
     budget: u64,
+    wanted: &[CommitId],
 ) -> Result<Fed, Error> {
     database.flush_if_staged()?;
     database.read_many(|engine| {
         if !engine.load(space)? || !may_read(engine, space, keys)? {
             return Ok(Fed::Withheld);
         }
-        Ok(match feed::page(engine, space, cursor, budget)? {
+        Ok(match feed::page(engine, space, cursor, budget, wanted)? {
             Ok(Page { frames, cursor, more, .. }) => Fed::Page { frames, cursor, more },
             Err(now) => Fed::Stale(now),
         })

@@ -2,7 +2,7 @@
 
 use driftless::{Permission, Strength};
 use driftless_core::id::CommitId;
-use driftless_core::limits::{MAX_OPENS, MAX_ROUNDS, MAX_WANTED};
+use driftless_core::limits::{MAX_REOPENS, MAX_ROUNDS, MAX_WANTED};
 use driftless_core::reconcile::Summary;
 use driftless_core::session::{Message, take_number};
 
@@ -99,7 +99,7 @@ async fn opening_and_closing_comes_to_an_end() {
         opened += 1;
         talk.say(Message::Close { slot }).await;
     }
-    assert_eq!(opened, MAX_OPENS);
+    assert_eq!(opened, MAX_REOPENS);
     trio.holds("openings").await;
 }
 
@@ -118,19 +118,21 @@ async fn orphans_after_the_end_are_asked_for_three_times_and_their_parents_let_t
         assert!(talk.push(frame(trio.id, &commits[10..])).await);
         let asked = talk.until(|message| matches!(message, Message::Want { .. })).await.unwrap();
         assert!(
-            matches!(asked, Message::Want { ids, again: Some(_), .. } if ids == [commits[9].id()]),
+            matches!(asked, Message::Want { ids, again: Some(_), .. } if ids.contains(&commits[9].id())),
             "{name}"
         );
         assert_eq!(talk.offer(frame(trio.id, &commits)).await, Some(Vec::new()), "{name}");
         assert_eq!(trio.ann.commits(), before + 20, "{name}");
         talk.say(Message::End { slot: 0, digest: [1; 8], heads: Vec::new() }).await;
-        // Orphans without parents for ever: the questions come to an end.
+        // Orphans without parents for ever: each is asked about a few times, and no more.
+        let mut frames = 2;
         for n in 0..50_u8 {
             let orphan = header(mallory.author(), trio.id, &[CommitId([n; 32])], now());
             let orphan = sign(orphan, 1, &mallory.key);
             if !talk.push(frame(trio.id, [&orphan])).await {
                 break;
             }
+            frames += 1;
             // What is asked for is said to be all there.
             loop {
                 match talk.hear().await.unwrap() {
@@ -145,7 +147,7 @@ async fn orphans_after_the_end_are_asked_for_three_times_and_their_parents_let_t
         let wishes = talk.heard.iter().filter(|bytes| {
             matches!(Message::decode(take_number(bytes).unwrap().1), Ok(Message::Want { .. }))
         });
-        assert!(wishes.count() <= MAX_ROUNDS as usize, "{name}");
+        assert!(wishes.count() <= frames * MAX_ROUNDS as usize, "{name}");
         trio.holds(name).await;
     }
 }

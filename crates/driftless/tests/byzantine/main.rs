@@ -9,5 +9,6 @@ mod lying;
 mod peer;
 mod pen;
 mod pulling;
+mod revoked;
 mod slow;
 mod trio;

@@ -79,7 +79,7 @@ async fn whoever_pulls_from_a_liar_ends_soon_and_goes_on_with_the_others() {
 
 // What is said to a pull.
 async fn pull(talk: &mut Talk, request: u64, space: SpaceId, cursor: Option<Cursor>) -> Option<Message> {
-    talk.say(Message::Pull { request, space, cursor, budget: u64::MAX }).await;
+    talk.say(Message::Pull { request, space, cursor, budget: u64::MAX, wanted: Vec::new() }).await;
     talk.hear().await
 }
 

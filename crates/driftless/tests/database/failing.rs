@@ -8,11 +8,11 @@ use driftless_store::{Document, DocumentVisitor, Key, Order, RowVisitor, Storage
 
 /// When the disk fails: after so many more writes. Below zero, never.
 #[derive(Debug, Clone)]
-pub(crate) struct Fuse(Arc<AtomicI64>, Arc<AtomicU64>);
+pub(crate) struct Fuse(Arc<AtomicI64>, Arc<AtomicU64>, Arc<AtomicU64>);
 
 impl Fuse {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(-1)), Arc::default())
+        Self(Arc::new(AtomicI64::new(-1)), Arc::default(), Arc::default())
     }
 
     /// The write after the next `writes` fails.
@@ -23,6 +23,15 @@ impl Fuse {
     /// How many rows were read since somebody asked last.
     pub(crate) fn reads(&self) -> u64 {
         self.1.swap(0, Ordering::SeqCst)
+    }
+
+    /// How many transactions were committed since somebody asked last.
+    pub(crate) fn commits(&self) -> u64 {
+        self.2.swap(0, Ordering::SeqCst)
+    }
+
+    fn read(&self) {
+        self.1.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Whether a write has failed.
@@ -57,7 +66,7 @@ impl Failing {
 
 impl Storage for Failing {
     fn get(&self, table: &Table, key: Key<'_>) -> Result<Option<Vec<u8>>, StorageError> {
-        self.fuse.1.fetch_add(1, Ordering::SeqCst);
+        self.fuse.read();
         self.inner.get(table, key)
     }
 
@@ -79,7 +88,10 @@ impl Storage for Failing {
         order: Order,
         visit: &mut RowVisitor<'_>,
     ) -> Result<(), StorageError> {
-        self.inner.range(table, from, to, order, visit)
+        self.inner.range(table, from, to, order, &mut |key, value| {
+            self.fuse.read();
+            visit(key, value)
+        })
     }
 
     fn declare_collection(&mut self, number: u64, space: &str, name: &str) -> Result<(), StorageError> {
@@ -98,6 +110,7 @@ impl Storage for Failing {
     }
 
     fn document(&self, number: u64, visit: &mut dyn FnMut(&Document<'_>)) -> Result<bool, StorageError> {
+        self.fuse.read();
         self.inner.document(number, visit)
     }
 
@@ -107,6 +120,7 @@ impl Storage for Failing {
         id: &str,
         visit: &mut dyn FnMut(&Document<'_>),
     ) -> Result<bool, StorageError> {
+        self.fuse.read();
         self.inner.document_by_id(collection, id, visit)
     }
 
@@ -116,10 +130,14 @@ impl Storage for Failing {
         after: Option<u64>,
         visit: &mut DocumentVisitor<'_>,
     ) -> Result<(), StorageError> {
-        self.inner.scan(collection, after, visit)
+        self.inner.scan(collection, after, &mut |document| {
+            self.fuse.read();
+            visit(document)
+        })
     }
 
     fn commit(&mut self) -> Result<(), StorageError> {
+        self.fuse.2.fetch_add(1, Ordering::SeqCst);
         self.burn().or_else(|error| {
             if self.keeps_failed_commit {
                 self.inner.commit()?;

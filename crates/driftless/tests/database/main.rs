@@ -12,6 +12,7 @@ mod laws;
 mod past;
 mod pen;
 mod recovery;
+mod sessions;
 mod signed;
 mod simulated;
 mod states;

@@ -13,6 +13,7 @@ use driftless_core::session::{InviteProof, Message, Pass, numbered, take_number}
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 use driftless_net::{Address, Connection, MAX_FRAME, MemoryNetwork, Transport};
 
+use crate::live::until;
 use crate::{fill, memory, on, write};
 
 const US: PeerId = PeerId([66; 32]);
@@ -217,7 +218,7 @@ async fn a_body_that_a_peer_has_is_fetched_and_held_commits_travel() {
     let there = bob.space("team").unwrap();
 
     // Ann gets only the header, Bob gets it from her, and neither waits for what nobody has.
-    let made = commit(&pen, id, grant, now());
+    let made = commit(&pen, id, grant, now() + 1);
     let mut raw = Raw::greet(&scene.net, &scene.address, &pen).await;
     raw.open(0, id).await;
     assert!(raw.offer(frame(id, &made, |received| received.body = None)).await.is_empty());
@@ -267,4 +268,104 @@ async fn a_copied_device_forks_and_sync_brings_both_branches_to_everyone() {
     }
     assert_eq!(here.digest().unwrap().documents, 14);
     assert_eq!(ann.status().unwrap().spaces[0].forked.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_late_goes_on_at_once_to_all_who_wait_for_it() {
+    let scene = scene().await;
+    let pen = AuthorKey::from_seed(&[1; 32]);
+    let id = scene.space.id();
+    let grant = scene.space.grant(Subject::Key(pen.id()), Permission::Write(Strength(10))).unwrap();
+    let (bob, cem) = (memory(), memory());
+    for db in [&bob, &cem] {
+        scene.space.grant(Subject::Key(db.author().unwrap()), write()).unwrap();
+    }
+    let (at_bob, at_cem) = (on(&scene.net, &bob), on(&scene.net, &cem));
+    at_bob.sync_with_peer(&scene.address, &id).await.unwrap();
+    let address = at_bob.serve(&"memory:bob".parse().unwrap()).await.unwrap();
+    at_cem.sync_with_peer(&address, &id).await.unwrap();
+    at_bob.keep_connected().unwrap();
+    at_cem.keep_connected().unwrap();
+    let there = cem.space("team").unwrap();
+    let is = |db: &Database, wanted: u64, documents: u64| {
+        let db = db.clone();
+        move || {
+            let space = db.status().unwrap().spaces[0].clone();
+            (space.counts.wanted, space.documents) == (wanted, documents)
+        }
+    };
+
+    // The header goes down the line by itself, and so does the body when it comes.
+    let made = commit(&pen, id, grant, now() + 1);
+    let mut raw = Raw::greet(&scene.net, &scene.address, &pen).await;
+    raw.open(0, id).await;
+    assert!(raw.offer(frame(id, &made, |received| received.body = None)).await.is_empty());
+    until(&cem, is(&cem, 1, 3)).await;
+    assert!(raw.offer(frame(id, &made, |_| {})).await.is_empty());
+    until(&cem, is(&cem, 0, 4)).await;
+    assert!(is(&bob, 0, 4)());
+    assert_eq!(there.digest().unwrap(), scene.space.digest().unwrap());
+}
+
+// Three commits of one author, of which the last vouches for the others.
+fn run_of_three(key: &AuthorKey, space: SpaceId, parent: CommitId) -> Vec<Vouched> {
+    let first = commit(key, space, parent, now() + 1);
+    let mut run = vec![first];
+    for seq in 2..4 {
+        let last = run.last().unwrap();
+        let mut header = Header::decode(&last.to_received().header).unwrap();
+        let time = driftless::Timestamp::from_ms(now() + 1 + seq);
+        (header.seq, header.previous, header.time) = (seq, Some(last.id()), time);
+        header.parents = Vec::new();
+        let body = last.to_received().body.unwrap();
+        run.push(Vouched::sign(header, body, key).unwrap());
+    }
+    run
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_brings_a_body_that_came_late_with_what_vouches_for_it() {
+    let scene = scene().await;
+    let pen = AuthorKey::from_seed(&[1; 32]);
+    let id = scene.space.id();
+    let grant = scene.space.grant(Subject::Key(pen.id()), Permission::Write(Strength(10))).unwrap();
+    let (bob, cem) = (memory(), memory());
+    scene.space.grant(Subject::Anyone, Permission::Read).unwrap();
+    let (at_bob, at_cem) = (on(&scene.net, &bob), on(&scene.net, &cem));
+    let run = run_of_three(&pen, id, grant);
+    let frame = |bodies: bool| {
+        let mut builder = FrameBuilder::new(id);
+        for (at, commit) in run.iter().enumerate() {
+            let received = commit.to_received();
+            let header = Header::decode(&received.header).unwrap();
+            let body = received.body.as_deref().filter(|_| bodies || at > 0);
+            let signature = received.signature.filter(|_| at == 2);
+            builder.push(FrameCommit { header: &header, id: commit.id(), signature, body }).unwrap();
+        }
+        builder.finish()
+    };
+    let mut raw = Raw::greet(&scene.net, &scene.address, &pen).await;
+    raw.open(0, id).await;
+    assert!(raw.offer(frame(false)).await.is_empty());
+    let pulled = at_bob.pull(&scene.address, &id).await.unwrap();
+    assert_eq!((pulled.moved.wanted, pulled.wanted, pulled.moved.refused), (1, 1, 0));
+    assert!(at_cem.sync_with_peer(&scene.address, &id).await.unwrap().settled);
+    assert_eq!(cem.status().unwrap().spaces[0].counts.wanted, 1);
+    // Nobody has it yet: nothing comes.
+    let pulled = at_bob.pull(&scene.address, &id).await.unwrap();
+    assert_eq!((pulled.moved.received, pulled.wanted), (0, 1));
+    assert!(raw.offer(frame(true)).await.is_empty());
+    fill(&scene.space, 10, 1);
+    let pulled = at_bob.pull(&scene.address, &id).await.unwrap();
+    assert_eq!((pulled.reconciled, pulled.wanted, pulled.moved.refused), (false, 0, 0), "{pulled:?}");
+    assert_eq!((pulled.moved.applied, pulled.moved.received), (2, 4));
+    // A session gets it as well.
+    let synced = at_cem.sync_with_peer(&scene.address, &id).await.unwrap();
+    assert_eq!((synced.moved.applied, synced.moved.refused), (2, 0), "{synced:?}");
+    for db in [&bob, &cem] {
+        let there = db.space("team").unwrap();
+        assert_eq!(there.digest().unwrap(), scene.space.digest().unwrap());
+    }
+    let pulled = at_bob.pull(&scene.address, &id).await.unwrap();
+    assert_eq!(pulled.moved.received, 0);
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use driftless::{Changes, Database, Event, Permission, Space, Subject};
+use driftless::{Changes, Database, Event, Network, Permission, Space, Subject};
 use driftless_net::MemoryNetwork;
 
+use crate::counted::Counted;
 use crate::{fill, invite, memory, on, write};
 
 // Waits, change by change, until something holds in a database that is connected.
@@ -98,6 +99,40 @@ async fn a_reader_who_is_revoked_while_connected_gets_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kept_connection_ends_with_its_last_space_and_goes_on_when_one_is_opened_again() {
+    let net = MemoryNetwork::new();
+    let (ann, eve) = (memory(), memory());
+    let (at_ann, at_eve) = (on(&net, &ann), on(&net, &eve));
+    let key = Subject::Key(eve.author().unwrap());
+    let address = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    let spaces = ["one", "two"].map(|name| ann.create_space(name).unwrap());
+    for space in &spaces {
+        space.grant(key, Permission::Read).unwrap();
+        fill(space, 0, 3);
+        at_eve.sync_with_peer(&address, &space.id()).await.unwrap();
+    }
+    // Both know what they have, so nothing is open: the spaces sleep until they change.
+    at_eve.keep_connected().unwrap();
+    let there = eve.space("one").unwrap();
+    fill(&spaces[0], 10, 1);
+    until_same(&eve, &spaces[0], &there).await;
+    let before = eve.space("two").unwrap().digest().unwrap();
+    for space in &spaces {
+        space.revoke(key).unwrap();
+        fill(space, 20, 1);
+    }
+    let known = eve.clone();
+    let told = move || known.peers().unwrap()[0].last_error.contains("does not open");
+    until(&eve, told).await;
+    assert_eq!(eve.space("two").unwrap().digest().unwrap(), before);
+    assert_eq!(there.digest().unwrap().documents, 4);
+    // It is asked for again by itself.
+    spaces[0].grant(key, Permission::Read).unwrap();
+    until_same(&eve, &spaces[0], &there).await;
+    assert_eq!(eve.space("two").unwrap().digest().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_may_send_much_at_once_in_many_spaces() {
     let net = MemoryNetwork::new();
     let (ann, bob) = (memory(), memory());
@@ -171,6 +206,49 @@ async fn what_is_due_takes_its_effect_in_a_served_database_that_nobody_uses() {
     });
     assert_eq!(heard.await.unwrap(), 3);
     assert_eq!(served.release_due().unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_dial_each_other_at_once_keep_one_connection_for_the_spaces_of_both() {
+    for _ in 0..8 {
+        let net = MemoryNetwork::new();
+        let databases = [memory(), memory()];
+        let counted = databases.each_ref().map(|db| Counted::new(&net, db.peer().unwrap()));
+        let networks = [0, 1].map(|at| Network::over(&databases[at], Arc::new(counted[at].clone())).unwrap());
+        let (mut addresses, mut pairs) = (Vec::new(), Vec::new());
+        for (at, network) in networks.iter().enumerate() {
+            addresses.push(network.serve(&format!("memory:{at}").parse().unwrap()).await.unwrap());
+        }
+        // Each knows the other for the sake of another space.
+        for at in [0, 1] {
+            let here = databases[at].create_space(&format!("of {at}")).unwrap();
+            let ticket = here.invite(invite(&addresses[at])).unwrap();
+            let (there, _) = networks[1 - at].join(&ticket).await.unwrap();
+            pairs.push(if at == 0 { [here, there] } else { [there, here] });
+        }
+        networks.iter().for_each(|network| network.keep_connected().unwrap());
+        // Once both hear of both spaces, each holds one end of the one connection.
+        for (at, spaces) in pairs.iter().enumerate() {
+            for side in [0, 1] {
+                fill(&spaces[side], side as i64 * 100, 1);
+                until_same(&databases[1 - side], &spaces[side], &spaces[1 - side]).await;
+            }
+            assert_eq!(spaces[0].digest().unwrap().documents, 2, "space {at}");
+        }
+        let end = Instant::now() + Duration::from_secs(20);
+        while networks.iter().any(|network| network.connected().len() != 1) {
+            assert!(Instant::now() < end, "two connections are kept");
+            tokio::task::yield_now().await;
+        }
+        for spaces in &pairs {
+            for side in [0, 1] {
+                let before = counted[1 - side].commits();
+                fill(&spaces[side], 1000 + side as i64 * 100, 20);
+                until_same(&databases[1 - side], &spaces[side], &spaces[1 - side]).await;
+                assert_eq!(counted[1 - side].commits() - before, 20);
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

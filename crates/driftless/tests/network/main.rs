@@ -1,5 +1,6 @@
 //! Databases that talk to each other, over a network in memory.
 
+mod counted;
 mod delegation;
 mod hostile;
 mod live;

@@ -48,7 +48,7 @@ const DERIVED: [Damage; 27] = [
     ("cursor", "cursor", |at| sql(at, "INSERT INTO cursor VALUES (zeroblob(64), x'ff')")),
 ];
 
-const LOCAL: [Damage; 8] = [
+const LOCAL: [Damage; 9] = [
     ("collection", "collection", |at| sql(at, "UPDATE collection_id SET value = x'ffffffffffffffff'")),
     ("number", "space", |at| sql(at, "UPDATE space_id SET value = x'ffffffff'")),
     ("node key", "meta", |at| sql(at, "DELETE FROM meta WHERE key = CAST('node_key' AS BLOB)")),
@@ -58,6 +58,7 @@ const LOCAL: [Damage; 8] = [
     }),
     ("peer", "peer", |at| sql(at, "INSERT INTO peer VALUES (zeroblob(32), x'ff')")),
     ("refused", "refused", |at| sql(at, "INSERT INTO refused VALUES (zeroblob(32), x'ff')")),
+    ("request", "request", |at| sql(at, "INSERT INTO request VALUES (zeroblob(64), x'ff')")),
     ("user", "user", |at| sql(at, "INSERT INTO user VALUES (CAST('zoe' AS BLOB), x'01')")),
 ];
 

@@ -2,7 +2,7 @@
 //! when the last part of the connection is dropped. Strangers who only wait make room for others.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::HttpOptions;
+use crate::source::Source;
 
 /// How many places more than a newcomer's a source has that gives one up at once.
 const MANY_MORE: usize = 4;
@@ -37,25 +38,6 @@ struct Stranger {
     source: Source,
     since: Instant,
     leave: watch::Sender<bool>,
-}
-
-/// What one stranger has: an IPv4 address, or the 64 bits of IPv6 that a household gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
-    V4(Ipv4Addr),
-    V6([u16; 4]),
-}
-
-impl Source {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Self::V6([a, b, c, d])
-            }
-        }
-    }
 }
 
 impl Gate {
@@ -232,13 +214,5 @@ mod tests {
         assert!(gate.enter(ip("10.0.0.20")).is_some());
         let one = others[0].as_ref().unwrap();
         assert!(tokio::time::timeout(GRACE, one.has_to_leave()).await.is_err(), "who has one place keeps it");
-    }
-
-    #[test]
-    fn a_household_is_one_source() {
-        assert_eq!(Source::of(ip("2001:db8::1")), Source::of(ip("2001:db8::ffff:0:0:1")));
-        assert_ne!(Source::of(ip("2001:db8::1")), Source::of(ip("2001:db8:0:1::1")));
-        assert_eq!(Source::of(ip("::ffff:10.0.0.1")), Source::of(ip("10.0.0.1")));
-        assert_ne!(Source::of(ip("10.0.0.1")), Source::of(ip("10.0.0.2")));
     }
 }

@@ -157,6 +157,8 @@ fn connect(path: &Path, disk: &Disk) -> Result<Connection, StorageError> {
     set(&connection, "fullfsync", 1)?;
     set(&connection, "checkpoint_fullfsync", 1)?;
     set(&connection, "cell_size_check", 1)?;
+    // What is deleted, such as a key that a password seals from now on, leaves its page, as far as that costs no writes.
+    set(&connection, "secure_delete", "FAST")?;
     set(&connection, "temp_store", "MEMORY")?;
     set(&connection, "cache_size", CACHE)?;
     set(&connection, "mmap_size", 0)?;
