@@ -156,6 +156,16 @@ impl From<driftless::Digest> for Digest {
     }
 }
 
+/// After `withdraw`: what the key still may do in `space`, or null.
+#[derive(Serialize)]
+pub(crate) struct Withdrawn {
+    pub(crate) space: SpaceId,
+    pub(crate) of: SpaceId,
+    pub(crate) key: AuthorId,
+    pub(crate) permission: Option<String>,
+    pub(crate) commit: CommitId,
+}
+
 /// After `grant` and `revoke`; a permission is null where there is none. `commit` is null after `--dry-run`. `kept` is null
 /// where nothing was taken away; `lost` counts commits that do not count any more. `exchanged` is null where this space was
 /// never exchanged with anybody.

@@ -25,6 +25,11 @@ impl Engine {
         std::iter::once(author).chain(others).collect()
     }
 
+    /// The space that stands for the acting user, if there is one. It need not be here.
+    pub(crate) fn own_identity(&self) -> Option<SpaceId> {
+        self.users.get(&self.acting.name)?.identity
+    }
+
     /// The key that signs in a space that is loaded: of the active keys of the acting user the one that may do most
     /// there, the strongest of these; the default key where no other is better.
     pub(crate) fn author_in(&mut self, space: &SpaceId) -> Result<AuthorId, Error> {

@@ -79,9 +79,20 @@ impl Engine {
 
     /// What to show a peer to be served a space that the user has not entered yet.
     pub(crate) fn pass(&mut self, space: &SpaceId) -> Result<Option<Pass>, Error> {
-        match self.doors(space)?.first() {
-            Some(by) => self.pass_by(by).map(Some),
-            None => Ok(None),
+        let by = match self.doors(space)?.first() {
+            Some(by) => Some(*by),
+            // Nothing is known of a space that is not here; whoever grants it to a person grants it to the identity.
+            None if !self.load(space)? => self.own_identity().filter(|identity| identity != space),
+            None => None,
+        };
+        let Some(by) = by else { return Ok(None) };
+        if !self.load(&by)? {
+            return Ok(None);
+        }
+        match self.pass_by(&by) {
+            // The peer may know the key all the same.
+            Err(Error::Invalid(_)) => Ok(None),
+            pass => pass.map(Some),
         }
     }
 
@@ -99,11 +110,11 @@ impl Engine {
         }
         let keys = self.own_keys();
         let rules = &self.present(space)?.rules;
-        let delegations = rules.delegations();
         // Whoever was removed by one key does not come back by another without being asked to.
-        if delegations.is_empty() || keys.iter().any(|key| rules.was_named(key)) {
+        if keys.iter().any(|key| rules.was_named(key)) {
             return Ok(Vec::new());
         }
+        let delegations = rules.delegations();
         let mut doors = BTreeSet::new();
         for Delegation { space: by, .. } in delegations {
             if self.load(&by)? {

@@ -62,17 +62,23 @@ impl Network {
 
     /// A key that another space lets in enters this one, as soon as it has the rules.
     pub(super) async fn enrol_over(&self, exchange: &mut Exchange, synced: Synced) -> Result<Synced, Error> {
-        let (database, space) = (self.database().clone(), synced.space);
+        if self.enrol_where_let_in(synced.space).await? {
+            exchange.sent_more(synced).await
+        } else {
+            Ok(synced)
+        }
+    }
+
+    /// Enters a space by whichever other one lets a key of the user in; says whether it did.
+    pub(super) async fn enrol_where_let_in(&self, space: SpaceId) -> Result<bool, Error> {
+        let database = self.database().clone();
         let enrolled = tokio::task::spawn_blocking(move || {
             if !database.read(|engine| engine.could_enrol(&space))? {
                 return Ok(false);
             }
             database.write(|engine| engine.enrol_where_let_in(&space))
         });
-        if !enrolled.await.map_err(|_| Error::Poisoned("enrolling stopped".into()))?? {
-            return Ok(synced);
-        }
-        exchange.sent_more(synced).await
+        enrolled.await.map_err(|_| Error::Poisoned("enrolling stopped".into()))?
     }
 
     /// Joins the identity that another device of the user lives in, by a ticket of that device: from then on this

@@ -674,6 +674,7 @@ impl Exchange {
                     Some(News::Unchanged(spaces, _)) => {
                         for space in spaces {
                             opening.remove(&space);
+                            network.enrol_where_let_in(space).await?;
                         }
                     }
                     Some(News::Closed(space)) => {
@@ -688,6 +689,8 @@ impl Exchange {
                         opening.remove(&space);
                         withheld.remove(&space);
                         open.insert(space);
+                        // Now that its rules are here. What is written goes over this connection.
+                        network.enrol_where_let_in(space).await?;
                     }
                     Some(News::Stalled(space, ..) | News::Declined(space, _)) => {
                         opening.remove(&space);
@@ -700,7 +703,8 @@ impl Exchange {
                 },
                 _ = again.tick(), if !withheld.is_empty() => {
                     for space in &withheld {
-                        let _ = self.commands.send(Command::Open(*space, None)).await;
+                        let pass = network.database.read(|engine| engine.pass(space))?;
+                        let _ = self.commands.send(Command::Open(*space, pass)).await;
                     }
                 }
                 arrived = arrivals.changed() => if arrived.is_err() { break },

@@ -2,6 +2,7 @@
 
 use driftless::{CommitId, Member, SpaceId};
 
+use super::live::until;
 use super::*;
 
 struct Scene {
@@ -154,6 +155,56 @@ async fn a_device_enrols_by_itself_where_it_can_read_already() {
         on_two.collection("items").unwrap().insert(Map::default()),
         Err(Error::NotPermitted(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_stays_connected_enrols_as_soon_as_its_space_is_granted_something() {
+    let scene = scene().await;
+    let Scene { ann, two, me, notes, .. } = &scene;
+    notes.grant(Subject::Space(me.id()), Permission::Read).unwrap();
+    notes.revoke(Subject::Space(me.id())).unwrap();
+    notes.grant(Subject::Anyone, Permission::Read).unwrap();
+    scene.sync(two).await.unwrap();
+    let key = Subject::Key(two.author().unwrap());
+    let has = |notes: &Space| notes.members().unwrap().iter().any(|member| member.subject == key);
+    assert!(!has(notes));
+    let live = on(&scene.net, two);
+    live.keep_connected().unwrap();
+    notes.grant(Subject::Space(me.id()), Permission::Write(Strength(5))).unwrap();
+    let there = notes.clone();
+    until(ann, move || there.members().unwrap().iter().any(|member| member.subject == key)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_granted_something_as_a_person_comes_with_every_device() {
+    let net = MemoryNetwork::new();
+    let (ann, laptop, phone) = (memory(), memory(), memory());
+    let (at_ann, at_laptop, at_phone) = (on(&net, &ann), on(&net, &laptop), on(&net, &phone));
+    let at = at_ann.serve(&"memory:ann".parse().unwrap()).await.unwrap();
+    let home = at_laptop.serve(&"memory:laptop".parse().unwrap()).await.unwrap();
+    let ticket = laptop.invite_device(vec![home.to_string()], None).unwrap();
+    at_phone.join_identity(&ticket).await.unwrap();
+    let me = laptop.identity().unwrap().unwrap();
+    let notes = ann.create_space("notes").unwrap();
+    fill(&notes, 0, 3);
+    notes.grant(Subject::Space(me), Permission::Write(Strength(5))).unwrap();
+    // Nobody told either device of anything but the id of the space.
+    for (network, device) in [(&at_phone, &phone), (&at_laptop, &laptop)] {
+        network.sync_with_peer(&at, &notes.id()).await.unwrap();
+        let key = device.author().unwrap();
+        let effective = notes.effective(Some(key)).unwrap().remove(0);
+        assert_eq!(effective.permission, Some(Permission::Write(Strength(5))));
+        let by = &effective.decided_by[0];
+        assert_eq!((by.kind, by.through, by.author), ("enrolment", Some(me), key));
+        assert!(by.text().contains(&format!("enrolled by space {me}")), "{}", by.text());
+    }
+    assert_eq!(documents(&phone.space("notes").unwrap()), 3);
+    // On a database of the person the name of the user is the person, not one key.
+    let own = laptop.create_space("own").unwrap();
+    assert_eq!(own.find_subject(&laptop.user().unwrap()).unwrap(), Subject::Key(laptop.author().unwrap()));
+    let theirs = laptop.space("notes").unwrap();
+    assert_eq!(theirs.find_subject(&laptop.user().unwrap()).unwrap(), Subject::Space(me));
+    assert_eq!(theirs.find_key(&laptop.user().unwrap()).unwrap(), laptop.author().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
