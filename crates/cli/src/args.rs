@@ -398,14 +398,6 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
     #[command(flatten)]
     Member(MemberCommand),
 
-    /// Try the rules of a space
-    #[command(
-        subcommand,
-        after_help = "EXAMPLES
-  driftless policy test notes cases.json"
-    )]
-    Policy(PolicyCommand),
-
     /// Print what is applied, waiting, without effect or refused, and why
     #[command(after_help = "EXAMPLES
   driftless status
@@ -527,6 +519,8 @@ folder under the name driftless.sqlite.")]
   driftless serve --http 0.0.0.0:7477
   driftless serve --http 127.0.0.1:0 --json
   driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
+  driftless serve --iroh
+  driftless serve --iroh 127.0.0.1:0 --relay none
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
@@ -534,6 +528,16 @@ the same folder work meanwhile, through it.")]
         /// Where to listen; port 0 takes any free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7477")]
         http: String,
+        /// Serve over iroh as well, at any free port of all interfaces unless a place is named: peers behind routers find
+        /// a way to each other
+        #[cfg(feature = "iroh")]
+        #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "any")]
+        iroh: Option<String>,
+        /// Who passes on what finds no direct way over iroh: `default` (servers of the makers of iroh, which see who talks
+        /// to whom and nothing else), `none`, or the URL of a relay
+        #[cfg(feature = "iroh")]
+        #[arg(long, value_name = "RELAY", default_value = "default", requires = "iroh")]
+        relay: String,
         /// Where others can reach it, if that is somewhere else; may be given several times
         #[arg(long, value_name = "ADDR")]
         address: Vec<String>,

@@ -1,7 +1,11 @@
 //! Reads what users type: JSON arguments (or `-`, or `@file`), ids, subjects, permissions, addresses, tickets.
 
+#[cfg(feature = "iroh")]
+use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "iroh")]
+use driftless::Relay;
 use driftless::{
     Address, At, AuthorId, Bootstrap, DocumentId, Filter, Map, Operator, Permission, RequestId, Space,
     Strength, Subject, Ticket, Value,
@@ -201,10 +205,34 @@ pub(crate) fn duration(word: &str) -> Result<Duration, Failure> {
 
 /// Where a peer may be found: `http://host:port`, with `/#p_..` behind it only that peer; `http://` may be left out.
 pub(crate) fn address(word: &str) -> Result<Address, Failure> {
-    let whole = if word.contains("://") { word.to_owned() } else { format!("http://{word}") };
+    let has_scheme = word.contains("://") || word.starts_with("iroh:");
+    let whole = if has_scheme { word.to_owned() } else { format!("http://{word}") };
     whole.parse().map_err(|error| {
         let hint = "addresses look like http://192.0.2.7:7477; `driftless serve` prints those of its folder";
         Failure::invalid("invalid_address", error, hint)
+    })
+}
+
+/// The sockets for iroh: `any`, or IP:PORT.
+#[cfg(feature = "iroh")]
+pub(crate) fn iroh_socket(word: &str) -> Result<Address, Failure> {
+    let sockets: Vec<SocketAddr> = match word {
+        "any" => Vec::new(),
+        word => vec![word.parse().map_err(|_| {
+            let hint = "`--iroh` alone takes any free port of all interfaces; `--iroh 127.0.0.1:0` one of this machine";
+            Failure::invalid("invalid_address", format!("`{word}` is not IP:PORT"), hint)
+        })?],
+    };
+    Address::iroh(&sockets, None)
+        .map_err(|error| Failure::invalid("invalid_address", error, "give one IP:PORT"))
+}
+
+/// Which relays iroh uses.
+#[cfg(feature = "iroh")]
+pub(crate) fn relay(word: &str) -> Result<Relay, Failure> {
+    word.parse().map_err(|_| {
+        let message = format!("`{word}` is neither `default`, `none` nor the URL of a relay");
+        Failure::invalid("invalid_address", message, "a relay is given as https://HOST or https://HOST:PORT")
     })
 }
 

@@ -128,6 +128,12 @@ impl NodeKey {
         Self(SigningKey::from_bytes(seed))
     }
 
+    /// The 32 bytes again, for a transport whose own handshake proves this key. What such a handshake signs (TLS 1.3
+    /// begins with 64 spaces) is never what `prove` signs.
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     /// The public half.
     pub fn id(&self) -> PeerId {
         PeerId(self.0.verifying_key().to_bytes())

@@ -109,6 +109,8 @@ pub use database::{Database, Durability};
 pub use decided::{Effective, Ruling};
 pub use digest::Sum;
 pub use doctor::{Check, Renewal, Renewed};
+#[cfg(feature = "iroh")]
+pub use driftless_net::Relay;
 pub use driftless_net::{Address, Traffic};
 pub use error::Error;
 pub use explain::{Explanation, Step};
@@ -139,6 +141,7 @@ pub use sync::asking::Requested;
 #[doc(hidden)]
 pub use sync::driven::{DrivenSession, SessionTurn};
 pub use sync::network::{Network, Synced};
+pub use sync::online::NetworkBuilder;
 #[doc(hidden)]
 pub use sync::plan;
 pub use sync::puller::Pulled;

@@ -1,14 +1,18 @@
 //! Where a peer can be reached, as text that people copy: `http://host:port`, and with the peer that must answer
-//! there, `http://host:port/#p_…`. Nothing here resolves a name or opens a socket.
+//! there, `http://host:port/#p_…`; or `iroh:` with the sockets and the relay of an iroh endpoint, and its peer. Nothing
+//! here resolves a name or opens a socket.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use driftless_core::id::PeerId;
 
 /// Bytes of a host name: what DNS allows.
 const MAX_HOST: usize = 253;
+
+/// Sockets in one iroh address: the interfaces of a machine, and how others see it from outside.
+pub(crate) const MAX_SOCKETS: usize = 8;
 
 /// Where to reach a peer, and optionally which peer must answer there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +32,14 @@ pub enum Place {
         host: String,
         /// The TCP port; 0 when listening takes any free one.
         port: u16,
+    },
+    /// `iroh:socket,socket,relay`: an endpoint that is known by its peer, and where packets may find it. To listen, its
+    /// own sockets, or none for any free ones.
+    Iroh {
+        /// Its UDP sockets, at most 8, none of them twice.
+        sockets: Vec<SocketAddr>,
+        /// The URL of the relay that it can be reached through, without a path.
+        relay: Option<String>,
     },
     /// `memory:name`: a listener inside this process.
     Memory {
@@ -56,6 +68,11 @@ pub enum AddressError {
     /// Something follows the port that is not `/#` and a peer id.
     #[error("`{0}` has a path; an address is http://host:port and optionally /#p_…")]
     Path(String),
+    /// A part of an iroh address is neither a socket nor the URL of a relay, or there are too many.
+    #[error(
+        "`{0}` does not fit; an iroh address is iroh:IP:PORT,..,https://RELAY#p_… with at most 8 sockets and one relay"
+    )]
+    Iroh(String),
     /// What follows `#` is not a peer id.
     #[error("`{0}` after # is not a peer id (`p_` and 52 characters of a-z and 2-7)")]
     Peer(String),
@@ -65,6 +82,21 @@ impl Address {
     /// `http://host:port`, whoever answers. The host is a name, an IPv4 or an IPv6 address, in brackets or not.
     pub fn http(host: &str, port: u16) -> Result<Self, AddressError> {
         Ok(Self { place: Place::Http { host: checked_host(host)?, port }, peer: None })
+    }
+
+    /// `iroh:socket,socket,relay`: at most 8 sockets, and the URL of a relay.
+    pub fn iroh(sockets: &[SocketAddr], relay: Option<&str>) -> Result<Self, AddressError> {
+        let mut known: Vec<SocketAddr> = Vec::new();
+        for socket in sockets {
+            if !known.contains(socket) {
+                known.push(*socket);
+            }
+        }
+        if let Some(beyond) = known.get(MAX_SOCKETS) {
+            return Err(AddressError::Iroh(beyond.to_string()));
+        }
+        let relay = relay.map(checked_relay).transpose()?;
+        Ok(Self { place: Place::Iroh { sockets: known, relay }, peer: None })
     }
 
     /// `memory:name`, whoever answers.
@@ -79,6 +111,27 @@ impl Address {
     pub fn with_peer(mut self, peer: PeerId) -> Self {
         self.peer = Some(peer);
         self
+    }
+}
+
+impl Address {
+    fn parse_iroh(parts: &str) -> Result<Self, AddressError> {
+        let wrong = |part: &str| AddressError::Iroh(part.to_owned());
+        let (mut sockets, mut relay) = (Vec::new(), None);
+        for part in parts.split(',').filter(|_| !parts.is_empty()) {
+            if part.starts_with("http") {
+                if relay.replace(part).is_some() {
+                    return Err(wrong(part));
+                }
+            } else {
+                // Before they are collected: whoever wrote this may have written very many.
+                if sockets.len() > MAX_SOCKETS {
+                    return Err(wrong(part));
+                }
+                sockets.push(part.parse().map_err(|_| wrong(part))?);
+            }
+        }
+        Self::iroh(&sockets, relay)
     }
 }
 
@@ -108,6 +161,8 @@ impl FromStr for Address {
                 return Err(AddressError::Host(host.to_owned()));
             }
             Self::http(host, port)?
+        } else if let Some(parts) = place.strip_prefix("iroh:") {
+            Self::parse_iroh(parts)?
         } else if let Some(name) = place.strip_prefix("memory:") {
             Self::memory(name)?
         } else if place.starts_with("https://") {
@@ -124,11 +179,16 @@ impl fmt::Display for Address {
         match &self.place {
             Place::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}")?,
             Place::Http { host, port } => write!(f, "http://{host}:{port}")?,
+            Place::Iroh { sockets, relay } => {
+                let sockets = sockets.iter().map(SocketAddr::to_string);
+                let parts: Vec<String> = sockets.chain(relay.clone()).collect();
+                write!(f, "iroh:{}", parts.join(","))?;
+            }
             Place::Memory { name } => write!(f, "memory:{name}")?,
         }
         match (&self.peer, &self.place) {
             (Some(peer), Place::Http { .. }) => write!(f, "/#{peer}"),
-            (Some(peer), Place::Memory { .. }) => write!(f, "#{peer}"),
+            (Some(peer), Place::Iroh { .. } | Place::Memory { .. }) => write!(f, "#{peer}"),
             (None, _) => Ok(()),
         }
     }
@@ -143,6 +203,34 @@ fn checked_host(host: &str) -> Result<String, AddressError> {
         return Ok(host.to_ascii_lowercase());
     }
     Err(AddressError::Host(host.to_owned()))
+}
+
+/// `https://host` or `http://host`, with or without a port: the one form of a relay's URL.
+pub(crate) fn checked_relay(url: &str) -> Result<String, AddressError> {
+    let wrong = || AddressError::Iroh(url.to_owned());
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    if !matches!(scheme, "http" | "https") {
+        return Err(wrong());
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // The colon of a port is not one inside the brackets of an IPv6 address.
+    let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) => {
+            let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+            (host, Some(port.parse::<u16>().ok().filter(|_| digits).ok_or_else(wrong)?))
+        }
+        None => (rest, None),
+    };
+    let bracketed = host.starts_with('[');
+    let host = checked_host(host).map_err(|_| wrong())?;
+    if host.contains(':') != bracketed {
+        return Err(wrong());
+    }
+    let host = if bracketed { format!("[{host}]") } else { host };
+    Ok(match port {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
 }
 
 fn is_name(text: &str) -> bool {
@@ -164,6 +252,12 @@ mod tests {
             format!("http://example.org:80/#{peer}"),
             format!("http://[2001:db8::1]:80/#{peer}"),
             format!("memory:alice#{peer}"),
+            "iroh:".to_owned(),
+            "iroh:127.0.0.1:4321".to_owned(),
+            format!("iroh:#{peer}"),
+            format!("iroh:192.0.2.7:1,[2001:db8::1]:2,https://relay.example.org.#{peer}"),
+            format!("iroh:https://[::1]:443#{peer}"),
+            format!("iroh:http://relay.example.org:3340#{peer}"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
@@ -178,6 +272,8 @@ mod tests {
         let peer = PeerId([7; 32]);
         assert_eq!(format!("http://example.org:80#{peer}").parse(), Ok(plain.with_peer(peer)));
         assert_eq!(Address::http("[::1]", 1), Address::http("0:0::1", 1));
+        let plain: Address = "iroh:192.0.2.7:1,https://relay.example.org".parse().unwrap();
+        assert_eq!("iroh:https://Relay.example.ORG/,192.0.2.7:1,192.0.2.7:1".parse(), Ok(plain));
     }
 
     #[test]
@@ -195,6 +291,21 @@ mod tests {
             assert!(matches!(wrong(text), AddressError::Host(_)), "{text}");
         }
         assert!(matches!(wrong("http://a:1/x"), AddressError::Path(_)));
+        for text in [
+            "iroh:,".to_owned(),
+            "iroh:example.org:1".to_owned(),
+            "iroh:192.0.2.7".to_owned(),
+            "iroh:https://a,https://b".to_owned(),
+            "iroh:https://a/path".to_owned(),
+            "iroh:https://u@a".to_owned(),
+            "iroh:https://::1".to_owned(),
+            "iroh:httpx://a".to_owned(),
+            format!("iroh:https://{}", "a".repeat(254)),
+            format!("iroh:{}", (1..10).map(|n| format!("192.0.2.{n}:1")).collect::<Vec<_>>().join(",")),
+        ] {
+            assert!(matches!(wrong(&text), AddressError::Iroh(_)), "{text}");
+        }
+        assert!(matches!(wrong("iroh:192.0.2.7:1#p_short"), AddressError::Peer(_)));
         assert!(matches!(wrong("http://a:1/#"), AddressError::Peer(_)));
         assert!(matches!(wrong("http://a:1/#p_short"), AddressError::Peer(_)));
         assert!(matches!(wrong(&format!("http://{}:1", "a".repeat(254))), AddressError::Host(_)));

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use driftless_core::id::PeerId;
+use driftless_core::sign::NodeKey;
 use tokio::time::timeout;
 
 use crate::address::Address;
@@ -25,6 +26,17 @@ pub struct Sides<'a> {
     pub listening: PeerId,
     /// Where it can, again and again.
     pub at: Address,
+    /// What can be dialed without a name.
+    pub dials: Dials,
+}
+
+/// What an adapter needs to dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dials {
+    /// A place: whoever is there can be found out.
+    Places,
+    /// A peer, which is looked for at some places: another one that is there never shows itself.
+    Peers,
 }
 
 /// Bytes after which `send` must wait when nobody reads: far more than any queue and any socket holds.
@@ -278,12 +290,18 @@ pub async fn a_dropped_connection_is_no_close(sides: &Sides<'_>) {
     assert!(dialed.sender.send(Vec::new()).await.is_err());
 }
 
-/// An address that names a peer connects to no other, and the error says who answered.
+/// An address that names a peer connects to no other, and the error says who answered where that can be known.
 pub async fn another_peer_than_the_address_names_is_an_error(sides: &Sides<'_>) {
     let mut listener = listen(sides).await;
-    let expected = PeerId([7; 32]);
+    let expected = NodeKey::from_seed(&[7; 32]).id();
     let address = listener.address().with_peer(expected);
     let refused = sides.dialer.dial(&address).await.map(|connection| connection.peer);
+    if sides.dials == Dials::Peers {
+        assert_eq!(refused, Err(NetError::Proof));
+        let (dialed, accepted) = connect_to(sides, &mut *listener).await;
+        assert_eq!((dialed.peer, accepted.peer), (sides.listening, sides.dialing));
+        return;
+    }
     assert_eq!(refused, Err(NetError::WrongPeer { expected, found: sides.listening }));
     // And whoever dials without a name to expect still gets through.
     let whoever = Address { peer: None, ..listener.address() };

@@ -16,13 +16,21 @@ mod source;
 
 mod transport;
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "iroh"))]
 mod compression;
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "iroh"))]
 mod framing;
 
+#[cfg(any(feature = "http", feature = "iroh"))]
+mod gate;
+
+#[cfg(any(feature = "http", feature = "iroh"))]
+mod outbound;
+
 mod memory;
+
+mod by_address;
 
 #[cfg(feature = "http")]
 mod noise;
@@ -30,14 +38,20 @@ mod noise;
 #[cfg(feature = "http")]
 pub mod http;
 
+#[cfg(feature = "iroh")]
+pub mod iroh;
+
 pub mod conformance;
 
 pub use address::{Address, AddressError, Place};
-#[cfg(feature = "http")]
+pub use by_address::ByAddress;
+#[cfg(any(feature = "http", feature = "iroh"))]
 #[doc(hidden)]
 pub use framing::{cut_frame, join_records};
 #[cfg(feature = "http")]
 pub use http::{HttpOptions, HttpTransport};
+#[cfg(feature = "iroh")]
+pub use iroh::{IrohOptions, IrohTransport, Relay};
 pub use memory::{MemoryNetwork, MemoryTransport, pair};
 pub use source::Source;
 pub use transport::{

@@ -123,7 +123,7 @@ impl Transport for MemoryTransport {
 fn name_of(address: &Address) -> Result<&str, NetError> {
     match &address.place {
         Place::Memory { name } => Ok(name),
-        Place::Http { .. } => Err(NetError::Address(address.clone())),
+        Place::Http { .. } | Place::Iroh { .. } => Err(NetError::Address(address.clone())),
     }
 }
 

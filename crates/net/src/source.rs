@@ -2,13 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What one stranger has: an IPv4 address, or the 64 bits of IPv6 that a household gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What one stranger has: an IPv4 address, the 64 bits of IPv6 that a household gets, or a way through a relay, which says
+/// of those behind it only what they like.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// One address.
     V4(Ipv4Addr),
     /// The first 64 bits of an address.
     V6([u16; 4]),
+    /// The URL of the relay.
+    #[cfg(feature = "iroh")]
+    Relay(String),
 }
 
 impl Source {

@@ -29,6 +29,12 @@ pub trait Transport: Send + Sync {
 
     /// Waits at `address` for peers to dial. Port 0 takes any free port; `Listener::address` says which.
     fn listen<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Listener>, NetError>>;
+
+    /// For the end of the process: cuts what is still open, and waits until the other sides have been told, for which
+    /// some networks need this process. Does nothing where the system tells them.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A place where peers can connect, until it is closed or dropped.

@@ -209,6 +209,7 @@ pub(crate) fn address_seeds() -> Vec<Vec<u8>> {
         format!("http://example.org:80/#{peer}"),
         format!("http://[2001:db8::1]:80/#{peer}"),
         format!("memory:alice#{peer}"),
+        format!("iroh:192.0.2.7:1,[2001:db8::1]:2,https://relay.example.org:443#{peer}"),
     ];
     let short =
         ["http://127.0.0.1:4321", "http://Example.ORG:80/", "http://[::1]:0", "memory:alice", "https://a:1"];

@@ -56,7 +56,7 @@ impl Online {
 impl Drop for Online {
     fn drop(&mut self) {
         if let Some(runtime) = self.own.take() {
-            self.network.close();
+            runtime.block_on(self.network.close_and_tell());
             runtime.shutdown_timeout(FAREWELL);
         }
     }
@@ -484,7 +484,7 @@ pub(super) fn peer(context: &mut Context, command: PeerCommand) -> Result<(), Fa
         PeerCommand::Add { address } => {
             let address = input::address(&address)?;
             let id = address.peer.ok_or_else(|| {
-                let hint = "add `/#p_..` behind the port, as `driftless serve` prints it there";
+                let hint = "add `#p_..` at its end, as `driftless serve` prints it there";
                 Failure::invalid("invalid_address", "the address does not say which peer is there", hint)
             })?;
             (context.maintain()?.add_peer(id, &without_peer(&address))?, "noted")

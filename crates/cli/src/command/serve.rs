@@ -1,4 +1,4 @@
-//! `serve`: keeps the database open, serves it to peers over HTTP, and runs the commands of others on this folder.
+//! `serve`: keeps the database open, serves it to peers over HTTP and iroh, and runs the commands of others on this folder.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
@@ -6,6 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use driftless::Address;
+#[cfg(feature = "iroh")]
+use driftless::{Network, Relay};
 
 use super::{Context, Serving};
 use crate::contract;
@@ -15,8 +17,17 @@ use crate::input;
 // What the runtime gets to end what it does, when the network is closed already.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-pub(super) fn run(context: &mut Context, http: &str, reached_at: &[String]) -> Result<(), Failure> {
-    let at = input::address(http)?;
+/// Where to serve, and where others find it.
+pub(super) struct Places<'a> {
+    pub(super) http: &'a str,
+    #[cfg(feature = "iroh")]
+    pub(super) iroh: Option<(Address, Relay)>,
+    pub(super) reached_at: &'a [String],
+}
+
+pub(super) fn run(context: &mut Context, places: Places<'_>) -> Result<(), Failure> {
+    let at = input::address(places.http)?;
+    let reached_at = places.reached_at;
     let reached_at = reached_at.iter().map(|word| input::address(word)).collect::<Result<Vec<_>, _>>()?;
     let dir = context.dir()?;
     // Without the password it still receives and serves; what only its user may read is not fetched.
@@ -34,14 +45,28 @@ pub(super) fn run(context: &mut Context, http: &str, reached_at: &[String]) -> R
     };
     let runtime = crate::runtime::start()?;
     let entered = runtime.enter();
+    let cannot_listen = |error, hint: &str| Failure::new(Exit::Failed, "cannot_listen", error, hint);
+    #[cfg(feature = "iroh")]
+    let (network, iroh) = match places.iroh {
+        Some((at, relay)) => (Network::builder(&database).http().iroh(relay).open()?, Some(at)),
+        None => (database.network()?, None),
+    };
+    #[cfg(not(feature = "iroh"))]
     let network = database.network()?;
     let address = runtime.block_on(network.serve(&at)).map_err(|error| {
-        let hint = "choose another place with `--http HOST:PORT`; port 0 takes any free one";
-        Failure::new(Exit::Failed, "cannot_listen", error, hint)
+        cannot_listen(error, "choose another place with `--http HOST:PORT`; port 0 takes any free one")
     })?;
-    drop(entered);
     let peer = database.peer()?;
-    let addresses = if reached_at.is_empty() { reachable(&address) } else { reached_at };
+    #[allow(unused_mut, reason = "only iroh adds to it")]
+    let mut addresses = if reached_at.is_empty() { reachable(&address) } else { reached_at };
+    #[cfg(feature = "iroh")]
+    if let Some(at) = iroh {
+        let address = runtime.block_on(network.serve(&at)).map_err(|error| {
+            cannot_listen(error, "choose another place with `--iroh IP:PORT`; port 0 takes any free one")
+        })?;
+        addresses.push(address);
+    }
+    drop(entered);
     let addresses: Vec<_> = addresses.into_iter().map(|at| at.with_peer(peer).to_string()).collect();
     let (sender, stopped) = channel();
     // Heard before the first line is out: who has read it may stop us at once.
@@ -78,7 +103,7 @@ pub(super) fn run(context: &mut Context, http: &str, reached_at: &[String]) -> R
     let _ = stopped.recv();
     #[cfg(unix)]
     door.close();
-    network.close();
+    runtime.block_on(network.close_and_tell());
     drop(serving);
     runtime.shutdown_timeout(FAREWELL);
     Ok(())

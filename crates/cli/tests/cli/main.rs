@@ -7,11 +7,14 @@ mod contract;
 mod demo;
 mod failures;
 mod forks;
+mod guide;
 mod importing;
 mod killing;
 mod looking;
 mod merging;
 mod networking;
+#[cfg(feature = "iroh")]
+mod over_iroh;
 mod permissions;
 mod prefs;
 mod repairing;

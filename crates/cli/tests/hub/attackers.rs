@@ -17,7 +17,7 @@ const UPGRADE: &str = "GET /driftless/1 HTTP/1.1\r\nhost: a\r\nconnection: upgra
 fn socket_address(address: &Address) -> SocketAddr {
     match &address.place {
         Place::Http { host, port } => SocketAddr::new(host.parse().unwrap(), *port),
-        Place::Memory { .. } => unreachable!(),
+        Place::Iroh { .. } | Place::Memory { .. } => unreachable!(),
     }
 }
 

@@ -10,5 +10,6 @@ pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
 pub(crate) mod joining;
+pub(crate) mod online;
 pub(crate) mod puller;
 pub(crate) mod asking;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::session::{Pass, PullEnd, Role};
-use driftless_net::{Address, Connection, HttpOptions, HttpTransport, NetError, Traffic, Transport};
+use driftless_net::{Address, Connection, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::changes::Event;
@@ -110,15 +110,6 @@ impl Drop for Place {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Network").finish_non_exhaustive()
-    }
-}
-
-impl Database {
-    /// Puts the database on the network, over HTTP. Nothing is served before `Network::serve`. Needs a tokio runtime
-    /// with several threads.
-    pub fn network(&self) -> Result<Network, Error> {
-        let node = self.read(|engine| Ok(engine.node.clone()))?;
-        Network::over(self, Arc::new(HttpTransport::new(node, HttpOptions::default())))
     }
 }
 
@@ -335,6 +326,13 @@ impl Network {
         self.shared.stop.send_replace(true);
     }
 
+    /// The same, and waits until the peers have been told; over iroh they otherwise learn only from silence that a
+    /// process has ended.
+    pub async fn close_and_tell(&self) {
+        self.close();
+        self.shared.transport.close().await;
+    }
+
     // One live connection to a peer, until it ends. Where the peer has connected to us, that one serves both.
     async fn live(&self, id: PeerId) -> Result<(), Error> {
         let peer = self.database.find_peer(&id.to_string())?;
@@ -490,7 +488,9 @@ impl Network {
         let met = database.met(&peer)?;
         database.change_peer(peer, |known| {
             known.take(&met);
-            known.addresses.retain(|other| *other != address);
+            // An address over iroh says all places of the peer there are: one from before is out of date.
+            let kind = |address: &str| address.starts_with("iroh:");
+            known.addresses.retain(|other| *other != address && !(kind(other) && kind(&address)));
             known.addresses.insert(0, address);
             known.addresses.truncate(16);
             let mut spaces: BTreeSet<SpaceId> = known.spaces.iter().copied().collect();

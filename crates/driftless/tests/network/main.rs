@@ -3,6 +3,8 @@
 mod counted;
 mod delegation;
 mod hostile;
+#[cfg(feature = "iroh")]
+mod iroh;
 mod live;
 mod many;
 mod pulls;

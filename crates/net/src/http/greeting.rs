@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use driftless_core::id::PeerId;
 
-use super::gate::Slot;
 use super::link;
 use super::socket::Socket;
 use super::{HttpOptions, Identity};
+use crate::gate::Slot;
 use crate::noise::{Handshake, Role};
 use crate::transport::{Connection, Meter, NetError};
 

@@ -6,26 +6,21 @@ use std::time::Duration;
 
 use driftless_core::id::PeerId;
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout, timeout_at};
 
 use super::HttpOptions;
-use super::gate::Slot;
 use super::greeting::Arrival;
 use super::socket::{Incoming, Outgoing, Packet, Socket};
 use crate::compression::Encodings;
 use crate::framing::{self, Joined, Joiner};
+use crate::gate::{PLACE_LOST, Slot, has_to_leave};
 use crate::noise::{Channel, MAX_PAYLOAD, Opener, Sealer};
-use crate::transport::{BoxFuture, Connection, MAX_FRAME, NetError, Receiver, Sender, UNPROVEN_FRAME};
+use crate::outbound::{self, Fate, Order, Orders, end};
+use crate::transport::{BoxFuture, Connection, MAX_FRAME, NetError, Receiver, UNPROVEN_FRAME};
 
 /// How long a side that has closed waits for the other to take its last bytes.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-/// What a frame in the queue costs besides its bytes, so that empty frames do not queue without end.
-const FRAME_OVERHEAD: usize = 64;
-
-/// How the connection ended, told to both halves: cleanly by the other side, or why not.
-type Fate = watch::Sender<Option<Result<(), NetError>>>;
-
 /// Starts to write and gives the two halves out.
 pub(super) fn connect(
     peer: PeerId,
@@ -36,9 +31,7 @@ pub(super) fn connect(
     options: &HttpOptions,
 ) -> Connection {
     let fate = Arc::new(Fate::new(None));
-    let room = Arc::new(Semaphore::new(options.outbound.min(Semaphore::MAX_PERMITS)));
-    // Bounded by `room`: what is in it holds a permit, but for one close.
-    let (orders, ordered) = mpsc::unbounded_channel();
+    let (sender, ordered) = outbound::queue(options.outbound, fate.clone());
     let (give_back, given_back) = oneshot::channel();
     let mut pings = interval_at(Instant::now() + options.ping, options.ping);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,9 +46,7 @@ pub(super) fn connect(
         given_back,
         slot: arrival.slot.clone(),
     };
-    tokio::spawn(writer.run(room.clone()));
-    let sender =
-        HttpSender { orders, room, outbound: options.outbound, fate: fate.clone(), has_closed: false };
+    tokio::spawn(writer.run());
     let receiver = HttpReceiver {
         incoming: Some(socket.incoming),
         opener: channel.opener,
@@ -70,78 +61,11 @@ pub(super) fn connect(
     Connection { peer, source: arrival.source, sender, receiver, meter: arrival.meter }
 }
 
-impl Drop for HttpSender {
-    fn drop(&mut self) {
-        if !self.has_closed {
-            end(&self.fate, Err(NetError::Closed));
-        }
-    }
-}
-
-enum Order {
-    /// A frame, and its share of the queue until it has left.
-    Frame(Vec<u8>, OwnedSemaphorePermit),
-    /// The end, and whom to tell when it has left.
-    Close(oneshot::Sender<()>),
-}
-
-struct HttpSender {
-    orders: mpsc::UnboundedSender<Order>,
-    room: Arc<Semaphore>,
-    outbound: usize,
-    fate: Arc<Fate>,
-    has_closed: bool,
-}
-
-impl HttpSender {
-    fn ended(&self) -> NetError {
-        match &*self.fate.borrow() {
-            Some(Err(error)) => error.clone(),
-            Some(Ok(())) | None => NetError::Closed,
-        }
-    }
-}
-
-impl Sender for HttpSender {
-    fn send(&mut self, frame: Vec<u8>) -> BoxFuture<'_, Result<(), NetError>> {
-        Box::pin(async move {
-            if frame.len() > MAX_FRAME {
-                return Err(NetError::TooLarge { size: frame.len(), limit: MAX_FRAME });
-            }
-            if self.has_closed || self.fate.borrow().is_some() {
-                return Err(self.ended());
-            }
-            // A queue smaller than a frame holds one frame.
-            let cost = (frame.len() + FRAME_OVERHEAD).min(self.outbound);
-            let cost = u32::try_from(cost).unwrap_or(u32::MAX);
-            let share = self.room.clone().acquire_many_owned(cost).await.map_err(|_| self.ended())?;
-            self.orders.send(Order::Frame(frame, share)).map_err(|_| self.ended())
-        })
-    }
-
-    fn close(&mut self) -> BoxFuture<'_, Result<(), NetError>> {
-        Box::pin(async move {
-            if self.has_closed || *self.fate.borrow() == Some(Ok(())) {
-                return Ok(());
-            }
-            let (left, has_left) = oneshot::channel();
-            self.orders.send(Order::Close(left)).map_err(|_| self.ended())?;
-            self.has_closed = true;
-            // The other side may have closed at the same time.
-            has_left.await.or_else(|_| match &*self.fate.borrow() {
-                Some(Ok(())) => Ok(()),
-                Some(Err(error)) => Err(error.clone()),
-                None => Err(NetError::Closed),
-            })
-        })
-    }
-}
-
 struct Writer {
     outgoing: Outgoing,
     sealer: Sealer,
     encodings: Encodings,
-    ordered: mpsc::UnboundedReceiver<Order>,
+    ordered: Orders,
     pings: Interval,
     stall: Duration,
     fate: Arc<Fate>,
@@ -150,7 +74,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, room: Arc<Semaphore>) {
+    async fn run(mut self) {
         let fate = self.fate.clone();
         let mut ending = fate.subscribe();
         let slot = self.slot.clone();
@@ -160,8 +84,6 @@ impl Writer {
             // One of the halves knows that all is over.
             _ = ending.wait_for(Option::is_some) => None,
         };
-        // Wakes whoever waits in `send`.
-        room.close();
         self.ordered.close();
         match ended {
             Some(Ok(())) => {
@@ -178,7 +100,7 @@ impl Writer {
     async fn write_until_closed(&mut self) -> Result<(), NetError> {
         loop {
             tokio::select! {
-                order = self.ordered.recv() => match order {
+                order = self.ordered.next() => match order {
                     Some(Order::Frame(frame, share)) => {
                         self.write_frame(&frame).await?;
                         drop(share);
@@ -238,24 +160,6 @@ impl Writer {
 
 const TOO_SLOW: NetError = NetError::Timeout("the other side takes too long to receive");
 const SILENT: NetError = NetError::Timeout("the other side has been silent for too long");
-
-const PLACE_LOST: NetError = NetError::Timeout("nothing was proven, and others waited for the place");
-
-async fn has_to_leave(slot: Option<&Slot>) {
-    match slot {
-        Some(slot) => slot.has_to_leave().await,
-        None => std::future::pending().await,
-    }
-}
-
-// The first word on how it ended stands.
-fn end(fate: &Fate, how: Result<(), NetError>) {
-    fate.send_if_modified(|fate| {
-        let first = fate.is_none();
-        fate.get_or_insert(how);
-        first
-    });
-}
 
 struct HttpReceiver {
     incoming: Option<Incoming>,

@@ -1,11 +1,10 @@
 //! Peers over HTTP/1.1: a WebSocket at `/driftless/1` whose binary messages are Noise records, so that a plain
 //! `http://host:port` is confidential and both sides are proven. Other routes may be served beside it.
 //!
-//! What a stranger can cost is bounded here: sockets (`gate`), time (header, handshake, silence, slowness), memory
+//! What a stranger can cost is bounded here: sockets (the gate), time (header, handshake, silence, slowness), memory
 //! (one record, then the limit of the receiver; the queue of what is sent).
 
 mod client;
-mod gate;
 mod greeting;
 mod link;
 mod server;
@@ -129,6 +128,6 @@ impl Transport for HttpTransport {
 fn host_and_port(address: &Address) -> Result<(&str, u16), NetError> {
     match &address.place {
         Place::Http { host, port } => Ok((host, *port)),
-        Place::Memory { .. } => Err(NetError::Address(address.clone())),
+        Place::Iroh { .. } | Place::Memory { .. } => Err(NetError::Address(address.clone())),
     }
 }

@@ -19,12 +19,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::gate::{Gate, Slot};
 use super::greeting::{self, Arrival};
 use super::link::LINGER;
 use super::socket::{MAX_MESSAGE, READ_BUFFER, Socket, WRITE_BUFFER};
 use super::{HttpOptions, Identity, PATH, host_and_port};
 use crate::address::Address;
+use crate::gate::{Caps, Gate, Slot};
+use crate::source::Source;
 use crate::transport::{BoxFuture, Connection, Listener, Meter, NetError};
 
 /// Proven connections that `accept` has not taken yet.
@@ -60,7 +61,13 @@ pub(super) async fn listen(
 
     let (proven, backlog) = mpsc::channel(BACKLOG);
     let (stop, stopping) = watch::channel(false);
-    let door = Arc::new(Door { gate: Gate::new(&options), identity, options, proven });
+    let caps = Caps {
+        connections: options.connections,
+        unproven: options.unproven,
+        unproven_per_source: options.unproven_per_source,
+        grace: options.grace,
+    };
+    let door = Arc::new(Door { gate: Gate::new(caps), identity, options, proven });
     let routes = Router::new()
         .route("/", get(async || WHAT_THIS_IS))
         .route(PATH, get(upgrade))
@@ -110,7 +117,7 @@ async fn let_in(tcp: TcpListener, door: Arc<Door>, routes: Router, stopping: wat
     loop {
         tokio::select! {
             accepted = tcp.accept() => match accepted {
-                Ok((socket, from)) => match door.gate.enter(from.ip()) {
+                Ok((socket, from)) => match door.gate.enter(Source::of(from.ip())) {
                     Some(slot) => {
                         let routes = routes.clone();
                         serving.spawn(serve(socket, from, slot, routes, door.options.header, stopping.clone()));

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use driftless_core::sign::NodeKey;
-use driftless_net::conformance::{self, Sides};
+use driftless_net::conformance::{self, Dials, Sides};
 use driftless_net::{
     Address, Connection, HttpOptions, HttpTransport, Listener, MAX_FRAME, NetError, Place, Transport, http,
 };
@@ -47,7 +47,7 @@ async fn connect(dialer: &HttpTransport, listener: &mut dyn Listener) -> (Connec
 fn socket_address(address: &Address) -> (String, u16) {
     match &address.place {
         Place::Http { host, port } => (host.clone(), *port),
-        Place::Memory { .. } => panic!("an HTTP listener has an HTTP address"),
+        Place::Iroh { .. } | Place::Memory { .. } => panic!("an HTTP listener has an HTTP address"),
     }
 }
 
@@ -78,6 +78,7 @@ async fn http_conforms() {
         listener: &HttpTransport::new(key(2), HttpOptions::default()),
         listening: key(2).id(),
         at: anywhere(),
+        dials: Dials::Places,
     })
     .await;
 }
@@ -91,6 +92,7 @@ async fn http_conforms_with_a_queue_smaller_than_a_frame() {
         listener: &HttpTransport::new(key(2), options),
         listening: key(2).id(),
         at: anywhere(),
+        dials: Dials::Places,
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! The memory adapter keeps the contract, and cuts where it is told to.
 
 use driftless_core::id::PeerId;
-use driftless_net::conformance::{self, Sides};
+use driftless_net::conformance::{self, Dials, Sides};
 use driftless_net::{Address, MemoryNetwork, NetError, Transport, pair};
 
 const ALICE: PeerId = PeerId([1; 32]);
@@ -20,6 +20,7 @@ async fn memory_conforms() {
         listener: &network.transport(BOB),
         listening: BOB,
         at: at("bob"),
+        dials: Dials::Places,
     })
     .await;
 }

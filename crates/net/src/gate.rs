@@ -1,26 +1,39 @@
-//! How many sockets a listener has open, and for whom: a place is taken before the first byte is read, and given back
-//! when the last part of the connection is dropped. Strangers who only wait make room for others.
+//! How many connections a listener has open, and for whom: a place is taken before the first byte is read, and given
+//! back when the last part of the connection is dropped. Strangers who only wait make room for others.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::HttpOptions;
 use crate::source::Source;
+use crate::transport::NetError;
+
+/// What a stranger is told who had to leave.
+pub(crate) const PLACE_LOST: NetError =
+    NetError::Timeout("nothing was proven, and others waited for the place");
 
 /// How many places more than a newcomer's a source has that gives one up at once.
 const MANY_MORE: usize = 4;
 
-/// Counts the sockets of one listener.
-pub(super) struct Gate {
-    connections: usize,
-    unproven: usize,
-    unproven_per_source: usize,
-    grace: Duration,
+/// What a gate lets in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caps {
+    /// Connections in all.
+    pub(crate) connections: usize,
+    /// Of these, of strangers.
+    pub(crate) unproven: usize,
+    /// Of these, from one source.
+    pub(crate) unproven_per_source: usize,
+    /// How long a stranger has its place for sure.
+    pub(crate) grace: Duration,
+}
+
+/// Counts the connections of one listener.
+pub(crate) struct Gate {
+    caps: Caps,
     counts: Mutex<Counts>,
 }
 
@@ -33,7 +46,7 @@ struct Counts {
     by_source: HashMap<Source, usize>,
 }
 
-/// A socket whose peer is not proven.
+/// A connection whose peer is not proven.
 struct Stranger {
     source: Source,
     since: Instant,
@@ -41,45 +54,45 @@ struct Stranger {
 }
 
 impl Gate {
-    pub(super) fn new(options: &HttpOptions) -> Arc<Self> {
-        Arc::new(Self {
-            connections: options.connections,
-            unproven: options.unproven,
-            unproven_per_source: options.unproven_per_source,
-            grace: options.grace,
-            counts: Mutex::default(),
-        })
+    pub(crate) fn new(caps: Caps) -> Arc<Self> {
+        Arc::new(Self { caps, counts: Mutex::default() })
     }
 
-    /// A place for a socket from `address`, unless its caps are reached. Then a stranger may have to leave for it: one
+    /// A place for a connection from `source`, unless its caps are reached. Then a stranger may have to leave for it: one
     /// who had time enough to prove itself, or one of very many from the same source. So whoever is quick gets in,
-    /// however many half-open sockets wait.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Slot>> {
-        let source = Source::of(address);
+    /// however many half-open connections wait.
+    pub(crate) fn enter(self: &Arc<Self>, source: Source) -> Option<Arc<Slot>> {
+        let Caps { connections, unproven, unproven_per_source, grace } = self.caps;
         let mut counts = self.lock();
-        if counts.open >= self.connections {
+        if counts.open >= connections {
             return None;
         }
         let from_source = counts.by_source.get(&source).copied().unwrap_or(0);
-        if from_source >= self.unproven_per_source {
-            counts.make_room(source, self.grace)?;
-        } else if counts.strangers.len() >= self.unproven {
+        if from_source >= unproven_per_source {
+            counts.make_room(&source, grace)?;
+        } else if counts.strangers.len() >= unproven {
             let (most, count) = counts.by_source.iter().max_by_key(|(_, count)| **count)?;
-            let (most, count) = (*most, *count);
+            let (most, count) = (most.clone(), *count);
             if count <= from_source {
                 return None;
             }
-            let grace = if count >= from_source + MANY_MORE { Duration::ZERO } else { self.grace };
-            counts.make_room(most, grace)?;
+            let grace = if count >= from_source + MANY_MORE { Duration::ZERO } else { grace };
+            counts.make_room(&most, grace)?;
         }
         let (leave, leaving) = watch::channel(false);
         let number = counts.next;
         counts.next += 1;
         counts.open += 1;
-        counts.strangers.insert(number, Stranger { source, since: Instant::now(), leave });
+        counts.strangers.insert(number, Stranger { source: source.clone(), since: Instant::now(), leave });
         *counts.by_source.entry(source).or_default() += 1;
         drop(counts);
         Some(Arc::new(Slot { gate: self.clone(), number, leaving }))
+    }
+
+    /// Whether strangers have a good part of their places: then a source is worth a check.
+    #[cfg(feature = "iroh")]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.lock().strangers.len() >= self.caps.unproven / 4
     }
 
     // A panic elsewhere leaves nothing half-done here.
@@ -90,8 +103,8 @@ impl Gate {
 
 impl Counts {
     // The oldest stranger of a source leaves, if it is old enough.
-    fn make_room(&mut self, source: Source, grace: Duration) -> Option<()> {
-        let (number, oldest) = self.strangers.iter().find(|(_, stranger)| stranger.source == source)?;
+    fn make_room(&mut self, source: &Source, grace: Duration) -> Option<()> {
+        let (number, oldest) = self.strangers.iter().find(|(_, stranger)| stranger.source == *source)?;
         if oldest.since.elapsed() < grace {
             return None;
         }
@@ -112,8 +125,8 @@ impl Counts {
     }
 }
 
-/// The place of one socket.
-pub(super) struct Slot {
+/// The place of one connection.
+pub(crate) struct Slot {
     gate: Arc<Gate>,
     number: u64,
     leaving: watch::Receiver<bool>,
@@ -121,12 +134,12 @@ pub(super) struct Slot {
 
 impl Slot {
     /// The peer is no stranger any more: it counts only as a connection, and stays.
-    pub(super) fn prove(&self) {
+    pub(crate) fn prove(&self) {
         self.gate.lock().forget_stranger(self.number);
     }
 
-    /// Waits until this socket has to leave, which it never has to once it is proven.
-    pub(super) async fn has_to_leave(&self) {
+    /// Waits until this connection has to leave, which it never has to once it is proven.
+    pub(crate) async fn has_to_leave(&self) {
         if self.leaving.clone().wait_for(|leave| *leave).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -141,17 +154,26 @@ impl Drop for Slot {
     }
 }
 
+/// The same for a connection that may have no place to lose, such as one that was dialed.
+pub(crate) async fn has_to_leave(slot: Option<&Slot>) {
+    match slot {
+        Some(slot) => slot.has_to_leave().await,
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::GRACE;
     use super::*;
 
+    const GRACE: Duration = Duration::from_secs(3);
+
     fn gate(connections: usize, unproven: usize, unproven_per_source: usize) -> Arc<Gate> {
-        Gate::new(&HttpOptions { connections, unproven, unproven_per_source, ..HttpOptions::default() })
+        Gate::new(Caps { connections, unproven, unproven_per_source, grace: GRACE })
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Source {
+        Source::of(text.parse().unwrap())
     }
 
     #[test]
