@@ -316,6 +316,6 @@ fn what_a_team_took_back_is_withdrawn_where_the_team_was_let_in() {
     assert_eq!((&line["key"], &line["of"], &line["permission"]), (&json!(eve), &json!(team), &Value::Null));
     assert!(line["commit"].as_str().unwrap().starts_with("c_"), "{line}");
     sandbox.fails(4, "not_permitted", &withdraw);
-    sandbox.fails(2, "invalid_subject", &["withdraw", "world", "--of", "team", "*"]);
+    sandbox.fails(5, "invalid_subject", &["withdraw", "world", "--of", "team", "*"]);
     sandbox.fails(3, "not_found", &["withdraw", "world", "--of", "nothing", &eve]);
 }
