@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
@@ -513,7 +514,7 @@ impl Host {
                 moved.refused += 1;
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
-            for (_, id) in &taken.here {
+            for (_, id) in taken.here.iter().filter(|_| !is_broken(Broken::EchoOnceTooOften)) {
                 stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");

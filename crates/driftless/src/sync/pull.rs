@@ -1,5 +1,6 @@
 //! Pages for peers that pull, and pages that were pulled. It must not know of connections.
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::session::{Cursor, Fed};
 
@@ -52,7 +53,7 @@ pub(crate) fn take(
         }
         let storage = engine.storage.as_mut();
         let known = cursor::read(storage, peer, space)?;
-        if page.is_whole() && known != Some(*cursor) {
+        if (page.is_whole() || is_broken(Broken::CursorPastFailure)) && known != Some(*cursor) {
             cursor::write(storage, peer, space, cursor)?;
             engine.staged();
         } else if page.early > 0 && known.is_some() {
