@@ -196,7 +196,7 @@ impl Host {
         cursor: &Cursor,
         more: bool,
     ) -> Result<bool, Error> {
-        let (page, reasons, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let (page, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
         let moved = &mut self.moved;
         moved.rounds += 1;
         moved.received += page.received;
@@ -208,7 +208,6 @@ impl Host {
         moved.declined += page.declined;
         moved.signatures += page.signatures;
         self.forged += page.unreadable;
-        self.forged += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         bounded(u64::from(more && page.received == 0), 0, "the peer promises more and sends nothing")?;
         // A log holds each commit once.
@@ -503,7 +502,7 @@ impl Host {
             moved.declined += declined;
             moved.signatures += signatures;
             let mut verdicts = taken.refused;
-            *forged += verdicts.iter().filter(|(_, code)| FORGED.contains(code)).count() as u64;
+            *forged += verdicts.iter().filter(|(_, code)| pull::FORGED.contains(code)).count() as u64;
             stream.known += known;
             let orphaned = orphaned(engine, &stream.space, &taken.early)?;
             for commit in &taken.early {
@@ -639,9 +638,6 @@ fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<V
     }
     Ok(missing.into_iter().collect())
 }
-
-// What an honest peer does not get wrong.
-const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
 
 fn bounded(count: u64, most: u64, otherwise: &str) -> Result<(), Error> {
     if count <= most { Ok(()) } else { Err(Error::Peer(otherwise.into())) }
