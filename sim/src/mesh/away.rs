@@ -30,7 +30,7 @@ impl Mesh {
         let long = self.dice.once_in(8);
         self.away(if long { 30 * DAY } else { HOUR })?;
         // A body that came late may go back to where it came from meanwhile; nothing else does.
-        if self.echoes * 20 > self.sent {
+        if self.echoes * 5 > self.sent {
             return Err(format!(
                 "{} of {} commits were sent to whoever they had come from",
                 self.echoes, self.sent
