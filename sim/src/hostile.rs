@@ -40,6 +40,11 @@ impl Hostile {
         Self { key: AuthorKey::from_seed(&seed), space }
     }
 
+    /// What it proves to whom it calls.
+    pub fn key(&self) -> AuthorKey {
+        self.key.clone()
+    }
+
     /// Whom to grant something to.
     pub fn author(&self) -> AuthorId {
         self.key.id()
@@ -208,7 +213,7 @@ impl Hostile {
         };
         let of_subject = |header: &Header| match subject {
             Subject::Key(author) => header.author == author,
-            Subject::Anyone => true,
+            Subject::Anyone | Subject::Space(_) => true,
         };
         let theirs: Vec<CommitId> =
             known.headers.iter().filter(|(_, header)| of_subject(header)).map(|(id, _)| *id).collect();

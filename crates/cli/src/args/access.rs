@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 
-use super::PolicyCommand;
+use super::member::PolicyCommand;
 
 /// A policy of a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,7 +32,7 @@ approve  the device that is asked grants it at once, up to this permission (`rea
     )]
     Policy {
         #[command(subcommand)]
-        test: Option<PolicyCommand>,
+        trial: Option<PolicyCommand>,
         /// A space: its id, a prefix of it, or its local name
         #[arg(required = true)]
         space: Option<String>,

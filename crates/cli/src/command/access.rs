@@ -31,13 +31,15 @@ struct Wish {
 
 pub(super) fn run(context: &mut Context, command: AccessCommand) -> Result<(), Failure> {
     match command {
-        AccessCommand::Policy { test: Some(PolicyCommand::Test { space, file }), .. } => {
+        AccessCommand::Policy { trial: Some(PolicyCommand::Test { space, file }), .. } => {
             policy_test::run(context, &space, &file)
         }
-        AccessCommand::Policy { test: None, space, policy, value } => match policy.zip(value) {
-            Some((Policy::Bootstrap, value)) => set_bootstrap(context, &space.unwrap_or_default(), &value),
-            None => {
-                let space = context.read()?.space(&space.unwrap_or_default())?;
+        AccessCommand::Policy { space, policy, value, .. } => match (space, policy.zip(value)) {
+            // The words that are read see to it that a space is named.
+            (None, _) => Err(Failure::invalid("usage", "no space is named", "`driftless policy SPACE`")),
+            (Some(space), Some((Policy::Bootstrap, value))) => set_bootstrap(context, &space, &value),
+            (Some(space), None) => {
+                let space = context.read()?.space(&space)?;
                 let policy = space.bootstrap()?;
                 print_policy(context, &space, policy, None)
             }

@@ -526,9 +526,7 @@ impl Task {
                 Action::Dial(peer) if self.first(&peer).is_some() => self.plan.connected(peer, now),
                 Action::Dial(peer) => self.dial(peer),
                 Action::Exchange(peer, spaces) => match self.first(&peer) {
-                    Some(link) => {
-                        link.command(Command::OpenAll(spaces));
-                    }
+                    Some(link) => self.exchange(link, spaces),
                     None => self.plan.disconnected(&peer, now),
                 },
                 Action::Check(peer) => self.check(peer, now),
@@ -537,6 +535,19 @@ impl Task {
             }
         }
         self.ledger.note(self.plan.take_unsent());
+    }
+
+    fn exchange(&self, link: &Link, spaces: Vec<SpaceId>) {
+        let (closed, open): (Vec<SpaceId>, Vec<SpaceId>) =
+            spaces.into_iter().partition(|space| self.plan.was_closed(&link.peer, space));
+        if !open.is_empty() {
+            link.command(Command::OpenAll(open));
+        }
+        for space in closed {
+            // Who is let in by another space shows it, as long as it has not entered by itself.
+            let pass = self.database.read(|engine| engine.pass(&space));
+            link.command(Command::Open(space, pass.unwrap_or_default()));
+        }
     }
 
     // The transport finds out whether the other side is there; here is found whether it does its part.

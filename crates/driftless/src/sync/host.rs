@@ -3,17 +3,18 @@
 //! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{MAX_ROUNDS, MAX_WANTED, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
-    Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
-    Verdict,
+    Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
 };
 use driftless_core::sign::Domain;
 
@@ -79,8 +80,8 @@ impl Host {
     /// Does what a session asks and gives it the answer. An error ends the connection.
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
-            Ask::Open { slot, space, keys, invite, theirs, salt } => {
-                let stream = self.stream(space, keys, invite, theirs.is_some(), salt)?;
+            Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
+                let stream = self.stream(space, keys, pass, theirs.is_some(), salt)?;
                 match theirs {
                     Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
                     None => {
@@ -196,7 +197,7 @@ impl Host {
         cursor: &Cursor,
         more: bool,
     ) -> Result<bool, Error> {
-        let (page, reasons, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let (page, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
         let moved = &mut self.moved;
         moved.rounds += 1;
         moved.received += page.received;
@@ -208,7 +209,6 @@ impl Host {
         moved.declined += page.declined;
         moved.signatures += page.signatures;
         self.forged += page.unreadable;
-        self.forged += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         bounded(u64::from(more && page.received == 0), 0, "the peer promises more and sends nothing")?;
         // A log holds each commit once.
@@ -310,7 +310,7 @@ impl Host {
         &self,
         space: SpaceId,
         keys: Vec<AuthorId>,
-        invite: Option<Box<InviteProof>>,
+        pass: Option<Box<Pass>>,
         opening: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
@@ -323,7 +323,8 @@ impl Host {
         Ok(Stream {
             space,
             keys,
-            invite,
+            pass,
+            let_in: Cell::new(None),
             opening,
             reconciler,
             noted,
@@ -508,7 +509,7 @@ impl Host {
             moved.declined += declined;
             moved.signatures += signatures;
             let mut verdicts = taken.refused;
-            *forged += verdicts.iter().filter(|(_, code)| FORGED.contains(code)).count() as u64;
+            *forged += verdicts.iter().filter(|(_, code)| pull::FORGED.contains(code)).count() as u64;
             stream.known += known;
             let orphaned = orphaned(engine, &stream.space, &taken.early)?;
             for commit in &taken.early {
@@ -519,7 +520,7 @@ impl Host {
                 moved.refused += 1;
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
-            for (_, id) in &taken.here {
+            for (_, id) in taken.here.iter().filter(|_| !is_broken(Broken::EchoOnceTooOften)) {
                 stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
@@ -644,9 +645,6 @@ fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<V
     }
     Ok(missing.into_iter().collect())
 }
-
-// What an honest peer does not get wrong.
-const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
 
 fn bounded(count: u64, most: u64, otherwise: &str) -> Result<(), Error> {
     if count <= most { Ok(()) } else { Err(Error::Peer(otherwise.into())) }

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub(crate) mod network;
 pub(crate) mod ledger;
 pub(crate) mod engine;
+pub(crate) mod joining;
 pub(crate) mod online;
 pub(crate) mod puller;
 pub(crate) mod asking;

@@ -209,6 +209,12 @@ impl Plan {
         shared.is_some_and(|shared| shared.running)
     }
 
+    /// Whether a peer did not open a space when it was last asked.
+    pub fn was_closed(&self, peer: &PeerId, space: &SpaceId) -> bool {
+        let shared = self.peers.get(peer).and_then(|known| known.spaces.get(space));
+        shared.is_some_and(|shared| shared.closed > 0)
+    }
+
     /// The spaces of which an exchange with a peer is under way.
     pub fn running(&self, peer: &PeerId) -> impl Iterator<Item = SpaceId> {
         let known = self.peers.get(peer).filter(|known| known.running > 0);
