@@ -5,7 +5,7 @@
 use driftless_core::id::{CommitId, PeerId, SpaceId};
 use driftless_core::limits::MAX_PAGE;
 use driftless_core::rules::Subject;
-use driftless_core::session::{Cursor, Event, Output, Role, Session};
+use driftless_core::session::{Cursor, Event, Output, Pass, Role, Session};
 
 use crate::cursor;
 use crate::database::Database;
@@ -70,7 +70,7 @@ impl DrivenSession {
     /// Begins the exchange of the space of a ticket, which lets this side in. Once it is settled, `redeem`.
     pub fn join(&mut self, ticket: &Ticket) -> Result<(), Error> {
         let joiner = self.host.database().author()?;
-        self.session.open(ticket.space, Some(ticket.proof(&joiner)));
+        self.session.open(ticket.space, Some(Pass::Invite(ticket.proof(&joiner))));
         Ok(())
     }
 
