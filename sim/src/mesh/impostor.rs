@@ -2,7 +2,7 @@
 //! likes: messages of others in another order, absurd summaries, wishes for everything.
 
 use driftless_core::reconcile::{Clock, Detail, Summary};
-use driftless_core::session::{InviteProof, Output, Session};
+use driftless_core::session::{InviteProof, Output, Pass, Session};
 use driftless_core::sign::Signature;
 
 use super::*;
@@ -106,7 +106,7 @@ impl Mesh {
                     joiner: self.hostile.author(),
                     proof: Signature([7; 64]),
                 });
-                Message::Open { slot, space, invite, summary: self.summary() }
+                Message::Open { slot, space, invite: invite.map(Pass::Invite), summary: self.summary() }
             }
             3..5 => Message::Summary { slot, summary: self.summary() },
             5 => Message::Have { slot, summary: self.summary() },

@@ -15,6 +15,7 @@ impl Mesh {
         let may_read = |subject: &Subject| match subject {
             Subject::Key(key) => proven.is_some_and(|proven| proven.contains(key)),
             Subject::Anyone => true,
+            Subject::Space(_) => false,
         };
         members.iter().any(|member| may_read(&member.subject))
     }
