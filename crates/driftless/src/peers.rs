@@ -1,6 +1,7 @@
 //! The peers that this database knows: who they are, where they may be found, which spaces are kept in sync with them,
 //! and what happened last. Local; never sent.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
@@ -115,6 +116,20 @@ impl Database {
     /// All peers, in the order of their ids.
     pub fn peers(&self) -> Result<Vec<Peer>, Error> {
         self.read(|engine| list(engine.storage.as_ref()))
+    }
+
+    /// All peers with what connections came to since the database was opened, also those who only ever connected to us:
+    /// how far they acknowledged each space now, and whose keys they proved.
+    pub fn peers_now(&self) -> Result<Vec<Peer>, Error> {
+        let known = self.peers()?.into_iter().map(|peer| (peer.id, peer));
+        let mut peers: BTreeMap<PeerId, Peer> = known.collect();
+        self.read(|engine| {
+            for (id, met) in &engine.met {
+                peers.entry(*id).or_insert_with(|| Peer::new(*id)).take(met);
+            }
+            Ok(())
+        })?;
+        Ok(peers.into_values().collect())
     }
 
     /// A peer by its id or a prefix of at least 8 characters.
