@@ -208,7 +208,7 @@ impl Hostile {
         };
         let of_subject = |header: &Header| match subject {
             Subject::Key(author) => header.author == author,
-            Subject::Anyone => true,
+            Subject::Anyone | Subject::Space(_) => true,
         };
         let theirs: Vec<CommitId> =
             known.headers.iter().filter(|(_, header)| of_subject(header)).map(|(id, _)| *id).collect();

@@ -398,14 +398,6 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
     #[command(flatten)]
     Member(MemberCommand),
 
-    /// Try the rules of a space
-    #[command(
-        subcommand,
-        after_help = "EXAMPLES
-  driftless policy test notes cases.json"
-    )]
-    Policy(PolicyCommand),
-
     /// Print what is applied, waiting, without effect or refused, and why
     #[command(after_help = "EXAMPLES
   driftless status

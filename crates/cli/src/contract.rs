@@ -156,6 +156,16 @@ impl From<driftless::Digest> for Digest {
     }
 }
 
+/// After `withdraw`: what the key still may do in `space`, or null.
+#[derive(Serialize)]
+pub(crate) struct Withdrawn {
+    pub(crate) space: SpaceId,
+    pub(crate) of: SpaceId,
+    pub(crate) key: AuthorId,
+    pub(crate) permission: Option<String>,
+    pub(crate) commit: CommitId,
+}
+
 /// After `grant` and `revoke`; a permission is null where there is none. `commit` is null after `--dry-run`. `kept` is null
 /// where nothing was taken away; `lost` counts commits that do not count any more. `exchanged` is null where this space was
 /// never exchanged with anybody.
@@ -217,8 +227,8 @@ pub(crate) struct Effective {
     pub(crate) void: Vec<Ruling>,
 }
 
-/// A statement: `about` is the key or `*`, `kind` is `genesis`, `grant` or `invite`; `void` says why it does not count, or
-/// is null.
+/// A statement: `about` is the key, `*` or a space, `kind` is `genesis`, `grant`, `invite` or `enrolment`; `through` is the
+/// space that lets an enrolled key in, or null; `void` says why it does not count, or is null.
 #[derive(Serialize)]
 pub(crate) struct Ruling {
     pub(crate) commit: CommitId,
@@ -227,14 +237,15 @@ pub(crate) struct Ruling {
     pub(crate) permission: Option<String>,
     pub(crate) about: String,
     pub(crate) kind: &'static str,
+    pub(crate) through: Option<SpaceId>,
     pub(crate) void: Option<String>,
 }
 
 impl From<driftless::Ruling> for Ruling {
     fn from(ruling: driftless::Ruling) -> Self {
-        let driftless::Ruling { commit, author, time, permission, about, kind, void } = ruling;
+        let driftless::Ruling { commit, author, time, permission, about, kind, through, void } = ruling;
         let permission = permission.map(|permission| permission.to_string());
-        Self { commit, author, time: time.ms(), permission, about: about.to_string(), kind, void }
+        Self { commit, author, time: time.ms(), permission, about: about.to_string(), kind, through, void }
     }
 }
 

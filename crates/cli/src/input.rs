@@ -120,22 +120,25 @@ fn time(word: &str) -> Option<u64> {
     Some((days * 86_400 + second) * 1000 + 999)
 }
 
-/// Whom a word names: an author id or a prefix of it, the name of a user here, or `*` for anyone.
+/// Whom a word names: an author id or a prefix of it, the name of a user here, `*` for anyone, or a space id for the keys
+/// that it lets in.
 pub(crate) fn subject(space: &Space, word: &str) -> Result<Subject, Failure> {
-    space.find_subject(word).map_err(|error| match error.code() {
-        "not_found" => Failure::invalid("invalid_subject", &error, error.hint()),
-        _ => error.into(),
-    })
+    space.find_subject(word).map_err(invalid_subject)
 }
 
 /// One key: an author id or a prefix of it, or the name of a user here.
 pub(crate) fn key(space: &Space, word: &str) -> Result<AuthorId, Failure> {
-    match subject(space, word)? {
-        Subject::Key(author) => Ok(author),
-        Subject::Anyone => {
-            let hint = "name one key; `driftless members SPACE --effective` shows those that are known";
-            Err(Failure::invalid("invalid_subject", "`*` is anyone, and no key", hint))
-        }
+    if word == "*" {
+        let hint = "name one key; `driftless members SPACE --effective` shows those that are known";
+        return Err(Failure::invalid("invalid_subject", "`*` is anyone, and no key", hint));
+    }
+    space.find_key(word).map_err(invalid_subject)
+}
+
+fn invalid_subject(error: driftless::Error) -> Failure {
+    match error.code() {
+        "not_found" => Failure::invalid("invalid_subject", &error, error.hint()),
+        _ => error.into(),
     }
 }
 

@@ -266,7 +266,7 @@ pub(crate) fn bootstrap_text(policy: Bootstrap) -> String {
     }
 }
 
-/// An author id or `*`: as `grant` reads it.
+/// An author id, `*` or a space id: as `grant` reads it.
 pub(crate) fn subject_text(subject: &Subject) -> String {
     subject.to_string()
 }

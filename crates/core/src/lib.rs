@@ -24,8 +24,8 @@ pub mod reconcile;
 pub mod sketch;
 pub mod sync_doc;
 pub mod rules;
-pub mod verdict;
 
 pub mod commit;
+pub mod verdict;
 pub mod frame;
 pub mod session;

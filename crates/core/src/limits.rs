@@ -9,6 +9,9 @@ pub const MAX_PARENTS: usize = 64;
 pub const MAX_BODY: usize = 1024 * 1024;
 /// Bytes of an encoded rule body: rule bodies always travel and are held in memory while a space is open.
 pub const MAX_RULE_BODY: usize = 64 * 1024;
+/// Bytes of the commits of another space that one operator, or one opening of a space, shows: a rule
+/// body holds them, and what stands around them.
+pub const MAX_PROOF: usize = MAX_RULE_BODY - 128;
 /// Edits in one commit; a larger transaction is a run of commits.
 pub const MAX_EDITS: usize = 4096;
 /// Operators in one rule commit, and commits named by one `keep`: each costs a look-up in the log.

@@ -13,7 +13,7 @@ use driftless_core::limits::*;
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::query::Sort;
 use driftless_core::reconcile::{self, Clock, Detail, Entry, Heard, Summary};
-use driftless_core::rules::{self, Permission, RuleOperator, Subject};
+use driftless_core::rules::{self, Permission, RuleOperator, Shown, Subject};
 use driftless_core::session::{
     AccessRequest, Ask, Discovered, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot,
     Surveyed, Verdict, numbered, take_number,
@@ -143,6 +143,10 @@ fn rule_operators() {
     holds("MAX_KEEP", MAX_KEEP, |n| {
         let subject = Subject::Key(AuthorId([1; 32]));
         rules_taken(vec![RuleOperator::Grant { subject, permission: None, keep: Some(ids(n)) }])
+    });
+    holds("MAX_PROOF", MAX_PROOF, |n| {
+        let proof = vec![Shown { header: vec![0; n - 7], signature: None, body: None }];
+        rules_taken(vec![RuleOperator::Enrol { grant: CommitId([1; 32]), index: 0, proof }])
     });
     holds("MAX_SPACE_NAME", MAX_SPACE_NAME, |n| rules_taken(vec![RuleOperator::Name("a".repeat(n))]));
 }

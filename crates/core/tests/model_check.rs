@@ -1,19 +1,21 @@
 //! Small spaces, all of them or a seeded sample: one result for every order of arrival, and what must hold in each.
 //!
 //! All shapes of up to 4 rule commits above genesis in all delivery orders; shapes of 5 and 6 with document commits.
+//! `DRIFTLESS_MODEL=20` looks at twenty times as many samples.
 #![allow(clippy::print_stdout)]
 
 mod replica;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use driftless_core::clock::Timestamp;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::rules::invite::InviteKey;
-use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use driftless_core::verdict::naive::{self, Commit, Judgement};
-use driftless_core::verdict::{RuleIndex, Verdict};
-use replica::{Random, Replica, author, id, replay};
+use driftless_core::verdict::{RuleIndex, Verdict, Via};
+use replica::{Other, Random, Replica, author, id, replay};
 
 /// The creator (strength 0), admins of strength 1 and 5, a writer; then two who are nobody yet.
 const PEOPLE: [&str; 6] = ["creator", "one", "five", "writer", "new", "other"];
@@ -31,6 +33,55 @@ enum Label {
     End(usize, bool, Keep),
     Name(usize),
     Document(usize),
+    /// `by` says what those have whom the team lets in.
+    Team(usize, Option<Permission>, Keep),
+    /// `by` enrols by the genesis's grant (true), or the newest other one, with this proof.
+    Enrol(usize, bool, usize),
+    /// `by` withdraws what `about` has through the team, with this proof.
+    Withdraw(usize, usize, usize, Keep),
+}
+
+/// A space whose keys may enrol: what the proofs show of it. It lets in all but the creator, and changes its mind.
+struct Team {
+    other: Other,
+    proofs: Vec<Vec<Shown>>,
+}
+
+impl Team {
+    fn new() -> Self {
+        let key = |person: usize| Subject::Key(author(PEOPLE[person]));
+        let grant = |subject, permission| RuleOperator::Grant { subject, permission, keep: None };
+        let cut = |subject| RuleOperator::Grant { subject, permission: None, keep: Some(Vec::new()) };
+        let ted = Subject::Key(Other::key("ted").id());
+        let tina = grant(Subject::Key(Other::key("tina").id()), admin(0));
+        let first = vec![tina, grant(ted, admin(1)), grant(key(4), admin(2)), grant(key(5), write(4))];
+        let mut other = Other::begin("tina", first);
+        other.rule("more", "ted", &["genesis"], vec![grant(key(3), admin(2)), grant(key(5), admin(3))]);
+        other.document("text", "ted", &["more"]);
+        other.rule(
+            "less",
+            "tina",
+            &["text"],
+            vec![RuleOperator::Grant { subject: key(4), permission: write(5), keep: Some(Vec::new()) }],
+        );
+        other.rule("out", "tina", &["less"], vec![cut(key(4)), cut(key(5))]);
+        // Beside what ted said, and against it.
+        other.rule("no ted", "tina", &["genesis"], vec![cut(ted)]);
+        other.rule("again", "tina", &["out"], vec![grant(key(4), admin(1))]);
+        let heads: [&[&str]; 7] =
+            [&["genesis"], &["more"], &["less"], &["out"], &["no ted"], &["more", "no ted"], &["again"]];
+        let mut proofs: Vec<_> = heads.iter().map(|heads| other.proof(heads)).collect();
+        // Only for who was shown the rest before.
+        proofs.push(other.proof_above(&["out"], &["less"]));
+        Self { other, proofs }
+    }
+}
+
+static TEAM: LazyLock<Team> = LazyLock::new(Team::new);
+
+/// How many times the usual number of samples.
+fn effort() -> usize {
+    std::env::var("DRIFTLESS_MODEL").ok().and_then(|effort| effort.parse().ok()).unwrap_or(1)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,6 +129,46 @@ fn alphabet() -> Vec<Label> {
     labels
 }
 
+/// What delegation is made of, by those who may and those who may not.
+fn team_alphabet() -> Vec<Label> {
+    let mut labels = Vec::new();
+    for by in 0..3 {
+        labels.push(Label::Team(by, None, Keep::Nothing));
+        labels.push(Label::Team(by, None, Keep::Heads));
+        labels.push(Label::Team(by, write(9), Keep::Heads));
+        labels.push(Label::Team(by, admin(2), Keep::Absent));
+        labels.push(Label::Team(by, admin(6), Keep::Absent));
+    }
+    for proof in 0..TEAM.proofs.len() {
+        labels.extend([3, 4, 5].map(|by| Label::Enrol(by, true, proof)));
+        labels.push(Label::Enrol(4, false, proof));
+        labels.push(Label::Withdraw(0, 4, proof, Keep::Nothing));
+        labels.push(Label::Withdraw(4, 5, proof, Keep::Heads));
+        labels.push(Label::Withdraw(5, 4, proof, Keep::Nothing));
+    }
+    labels.extend([
+        Label::Grant(1, Some(4), None, Keep::Nothing),
+        Label::Grant(1, Some(4), write(9), Keep::Heads),
+        Label::Grant(0, Some(5), admin(3), Keep::Absent),
+        Label::Grant(4, Some(3), None, Keep::Nothing),
+        Label::Grant(5, Some(2), write(30), Keep::Nothing),
+        Label::Grant(1, Some(2), None, Keep::Nothing),
+        Label::Team(4, None, Keep::Nothing),
+        Label::Redeem(4, true),
+        Label::Redeem(3, true),
+        Label::Invite(5),
+        Label::End(1, true, Keep::Nothing),
+        Label::End(4, true, Keep::Heads),
+        Label::Grant(1, None, None, Keep::Nothing),
+        Label::Grant(0, None, Some(Permission::Read), Keep::Heads),
+        Label::Grant(4, None, write(11), Keep::Absent),
+        Label::Document(3),
+        Label::Document(4),
+        Label::Name(4),
+    ]);
+    labels
+}
+
 /// For the larger shapes also documents, anyone, and keeps of every kind.
 fn any_label(random: &mut Random) -> Label {
     let by = random.below(PEOPLE.len());
@@ -95,7 +186,12 @@ fn any_label(random: &mut Random) -> Label {
         admin(7),
     ];
     let permission = permissions[random.below(permissions.len())];
-    match random.below(12) {
+    let proof = random.below(TEAM.proofs.len());
+    match random.below(18) {
+        12 => Label::Team(by.min(2), permission, keep),
+        13 | 14 => Label::Enrol(3 + random.below(3), random.below(4) > 0, proof),
+        15 => Label::Withdraw(by, 3 + random.below(3), proof, keep),
+        16 => Label::Document(4 + random.below(2)),
         0..=3 => Label::Grant(by.min(2), Some(1 + random.below(5)), permission, keep),
         4 => Label::Grant(by, Some(1 + random.below(5)), permission, keep),
         5 => Label::Grant(by.min(2), None, permission, keep),
@@ -115,7 +211,7 @@ fn invite(strength: u32, uses: Option<u32>) -> RuleOperator {
     RuleOperator::Invite { key: ticket().public(), permission, uses, expires_ms: None }
 }
 
-fn genesis(anyone: bool) -> Commit {
+fn genesis(anyone: bool, team: bool) -> Commit {
     let grant = |subject, permission| RuleOperator::Grant { subject, permission, keep: None };
     let key = |person: usize| Subject::Key(author(PEOPLE[person]));
     let mut operators = vec![
@@ -125,6 +221,11 @@ fn genesis(anyone: bool) -> Commit {
         grant(key(2), admin(5)),
         grant(key(3), write(9)),
     ];
+    if team {
+        // Whoever comes through the team is not named by the genesis.
+        operators.truncate(4);
+        operators.push(grant(Subject::Space(TEAM.other.space()), admin(3)));
+    }
     if anyone {
         operators.push(grant(Subject::Anyone, write(20)));
     }
@@ -145,6 +246,27 @@ fn commit(replica: &Replica, number: usize, salt: u64, parents: &[CommitId], lab
     let (by, operators) = match label {
         Label::Document(by) => (by, None),
         Label::Name(by) => (by, Some(vec![RuleOperator::Name(format!("by {by}"))])),
+        Label::Team(by, permission, keep) => {
+            let subject = Subject::Space(TEAM.other.space());
+            let keep = kept(replica, &[3, 4, 5], &ancestors, keep);
+            (by, Some(vec![RuleOperator::Grant { subject, permission, keep }]))
+        }
+        Label::Enrol(by, first, proof) => {
+            let newest =
+                replica.rules.delegations().into_iter().rev().find(|it| ancestors.contains(&it.commit));
+            let (grant, index) = match newest {
+                Some(it) if !first => (it.commit, it.index),
+                _ => (id("genesis"), 4),
+            };
+            let proof = TEAM.proofs[proof].clone();
+            (by, Some(vec![RuleOperator::Enrol { grant, index, proof }]))
+        }
+        Label::Withdraw(by, about, proof, keep) => {
+            let (space, key) = (TEAM.other.space(), author(PEOPLE[about]));
+            let keep = kept(replica, &[about], &ancestors, keep).unwrap_or_default();
+            let proof = TEAM.proofs[proof].clone();
+            (by, Some(vec![RuleOperator::Withdraw { space, key, proof, keep }]))
+        }
         Label::Invite(by) => (by, Some(vec![invite(10, None)])),
         Label::Redeem(by, first) => {
             let (space, invite) = (SpaceId::from(id("genesis")), invitation(replica, &ancestors, first));
@@ -162,19 +284,8 @@ fn commit(replica: &Replica, number: usize, salt: u64, parents: &[CommitId], lab
         }
         Label::Grant(by, about, permission, keep) => {
             let subject = about.map_or(Subject::Anyone, |about| Subject::Key(author(PEOPLE[about])));
-            let authors = match about {
-                Some(about) => vec![author(PEOPLE[about])],
-                None => [4, 5].map(|person| author(PEOPLE[person])).to_vec(),
-            };
-            let mut kept: BTreeSet<CommitId> = authors.iter().flat_map(own).collect();
-            if keep == Keep::Below {
-                kept = authors.iter().flat_map(|author| below(replica, author, &ancestors)).collect();
-            }
-            let keep = match keep {
-                Keep::Absent => None,
-                Keep::Nothing => Some(Vec::new()),
-                Keep::Heads | Keep::Below => Some(kept.into_iter().collect()),
-            };
+            let people = about.map_or(vec![4, 5], |about| vec![about]);
+            let keep = kept(replica, &people, &ancestors, keep);
             (by, Some(vec![RuleOperator::Grant { subject, permission, keep }]))
         }
     };
@@ -190,6 +301,22 @@ fn commit(replica: &Replica, number: usize, salt: u64, parents: &[CommitId], lab
         parents: parents.to_vec(),
         operators,
     }
+}
+
+fn kept(
+    replica: &Replica,
+    people: &[usize],
+    ancestors: &BTreeSet<CommitId>,
+    keep: Keep,
+) -> Option<Vec<CommitId>> {
+    let authors: Vec<AuthorId> = people.iter().map(|person| author(PEOPLE[*person])).collect();
+    let kept: BTreeSet<CommitId> = match keep {
+        Keep::Absent => return None,
+        Keep::Nothing => BTreeSet::new(),
+        Keep::Heads => authors.iter().flat_map(|author| replica.own_heads(author, ancestors)).collect(),
+        Keep::Below => authors.iter().flat_map(|author| below(replica, author, ancestors)).collect(),
+    };
+    Some(kept.into_iter().collect())
 }
 
 fn below(replica: &Replica, author: &AuthorId, ancestors: &BTreeSet<CommitId>) -> Vec<CommitId> {
@@ -256,6 +383,8 @@ struct Count {
     refused: usize,
     void: usize,
     overshoot: usize,
+    enrolled: usize,
+    withdrawn: usize,
 }
 
 impl Count {
@@ -263,12 +392,12 @@ impl Count {
     fn build(
         &mut self,
         shape: &[Vec<usize>],
-        anyone: bool,
+        (anyone, team): (bool, bool),
         mut choose: impl FnMut(usize, u32) -> Option<Label>,
     ) -> Vec<Commit> {
         self.labelled += 1;
         let salt = self.labelled as u64 % 97;
-        let genesis = genesis(anyone);
+        let genesis = genesis(anyone, team);
         let mut replica = Replica::new(&genesis).unwrap();
         let mut commits: Vec<Option<Commit>> = vec![Some(genesis)];
         for (number, parents) in (1..).zip(shape) {
@@ -313,6 +442,13 @@ impl Count {
             invite.uses.is_some_and(|uses| invite.redeemed > uses)
         };
         self.overshoot += usize::from(replica.rules.invitations().iter().any(over));
+        for commit in commits.iter().filter(|commit| expected.admitted.contains(&commit.id)) {
+            match commit.operators.as_deref() {
+                Some([RuleOperator::Enrol { .. }]) => self.enrolled += 1,
+                Some([RuleOperator::Withdraw { .. }]) => self.withdrawn += 1,
+                _ => {}
+            }
+        }
         grounded(&replica, commits, &expected);
         self.commits += commits.len() - 1;
         self.refused += commits.len() - expected.admitted.len();
@@ -321,8 +457,15 @@ impl Count {
 
     fn print(&self, what: &str, shapes: usize) {
         println!(
-            "{what}: {shapes} shapes, {} labelled histories of {} commits ({} refused, {} void, {} with an overshoot), {} deliveries",
-            self.labelled, self.commits, self.refused, self.void, self.overshoot, self.orders
+            "{what}: {shapes} shapes, {} labelled histories of {} commits ({} refused, {} void, {} with an overshoot, {} enrolled, {} withdrawn), {} deliveries",
+            self.labelled,
+            self.commits,
+            self.refused,
+            self.void,
+            self.overshoot,
+            self.enrolled,
+            self.withdrawn,
+            self.orders
         );
     }
 }
@@ -341,7 +484,11 @@ fn prefixes_agree(order: &[Commit]) {
 fn grounded(replica: &Replica, commits: &[Commit], judgement: &Judgement) {
     let strength = |id: &CommitId| {
         let index = replica.rules.index_of(id)?;
-        Some(replica.rules.strength_of(index).map_or(-1, |strength| i64::from(strength.0)))
+        let inside = match replica.rules.via_of(index) {
+            Some(Via::Space(inside)) => i64::from(inside.0) + 1,
+            _ => 0,
+        };
+        Some((replica.rules.strength_of(index).map_or(-1, |strength| i64::from(strength.0)), inside))
     };
     let counting: BTreeMap<CommitId, &Commit> = commits
         .iter()
@@ -353,18 +500,20 @@ fn grounded(replica: &Replica, commits: &[Commit], judgement: &Judgement) {
         let next = counting.values().find(|x| {
             let need = strength(&x.id).unwrap();
             !good.contains(&x.id)
-                && replica
-                    .ancestors(&x.parents)
-                    .iter()
-                    .filter(|g| good.contains(*g))
-                    .any(|g| strength(g).unwrap() < need && gives(counting[g], x).contains(&need))
+                && replica.ancestors(&x.parents).iter().filter(|g| good.contains(*g)).any(|g| {
+                    let by = strength(g).unwrap();
+                    by < need && gives(counting[g], x).contains(&need)
+                        || entered(counting[g], x) && by <= need && g != &x.id
+                })
         });
         match next {
             Some(next) => good.insert(next.id),
             None => break,
         };
     }
-    assert_eq!(good.len(), counting.len(), "a commit counts without a ground: {commits:#?}");
+    let without: Vec<_> =
+        counting.keys().filter(|id| !good.contains(id)).map(|id| (id, strength(id))).collect();
+    assert!(without.is_empty(), "{without:?} count without a ground: {commits:#?}");
     for index in 0..replica.rules.rule_count() {
         let index = RuleIndex(index);
         let counts = replica.rules.rule_verdict(index) == Some(Verdict::Counts);
@@ -372,8 +521,16 @@ fn grounded(replica: &Replica, commits: &[Commit], judgement: &Judgement) {
     }
 }
 
-/// The strengths that `g` gives to the author of `x`, or to `x` as a redemption.
-fn gives(g: &Commit, x: &Commit) -> Vec<i64> {
+/// Whether the author of `x` entered by `g`: what it has then may since have become weaker.
+fn entered(g: &Commit, x: &Commit) -> bool {
+    let entry = |operator: &RuleOperator| {
+        matches!(operator, RuleOperator::Enrol { .. } | RuleOperator::Redeem { .. })
+    };
+    g.author == x.author && g.operators.iter().flatten().any(entry)
+}
+
+/// The strengths that `g` gives to the author of `x`, or to `x` as a redemption or an enrolment.
+fn gives(g: &Commit, x: &Commit) -> Vec<(i64, i64)> {
     let redeems = |index: usize| {
         matches!(x.operators.as_deref(), Some([RuleOperator::Redeem { invite, index: at, .. }])
             if *invite == g.id && *at as usize == index)
@@ -384,10 +541,21 @@ fn gives(g: &Commit, x: &Commit) -> Vec<i64> {
             RuleOperator::Grant { subject, permission: Some(permission), .. }
                 if *subject == Subject::Key(x.author) || *subject == Subject::Anyone =>
             {
-                strengths.push(i64::from(permission.strength().0));
+                strengths.push((i64::from(permission.strength().0), 0));
+            }
+            RuleOperator::Grant { subject: Subject::Space(_), permission: Some(permission), .. } => {
+                // The strength inside is one that the team gives to somebody.
+                let enrols = |operator: &RuleOperator| {
+                    matches!(operator, RuleOperator::Enrol { grant, index: at, .. }
+                    if *grant == g.id && *at as usize == index)
+                };
+                if x.operators.iter().flatten().any(enrols) {
+                    let given = [i64::from(permission.strength().0), i64::from(u32::MAX)];
+                    strengths.extend(given.iter().flat_map(|p| (1..=5).map(|inside| (*p, inside + 1))));
+                }
             }
             RuleOperator::Invite { permission, .. } if redeems(index) => {
-                strengths.push(i64::from(permission.strength().0));
+                strengths.push((i64::from(permission.strength().0), 0));
             }
             _ => {}
         }
@@ -412,7 +580,7 @@ fn all_shapes_of_up_to_four_rule_commits_in_all_orders_of_arrival() {
             let orders = deliveries(shape);
             // One and two commits with every label; beyond that a sample for each shape.
             let all = labels.len().pow(count as u32);
-            let samples = if count <= 2 { all } else { [600, 150][count - 3] };
+            let samples = if count <= 2 { all } else { [600, 150][count - 3] * effort() };
             for sample in 0..samples {
                 let choose = |number: usize, attempt: u32| {
                     if count <= 2 {
@@ -422,7 +590,7 @@ fn all_shapes_of_up_to_four_rule_commits_in_all_orders_of_arrival() {
                         (attempt < 4).then(|| labels[random.below(labels.len())])
                     }
                 };
-                let commits = counted.build(shape, false, choose);
+                let commits = counted.build(shape, (false, false), choose);
                 let salt = counted.labelled as u64 % 97;
                 counted.check(&commits, orders.iter().map(|order| in_order(&commits, order, salt)));
             }
@@ -437,20 +605,46 @@ fn samples_of_five_and_six_commits_with_documents() {
     for (count, samples) in [(5, 2_000), (6, 3_000)] {
         let mut counted = Count::default();
         let mut seen = BTreeSet::new();
-        for sample in 0..samples {
+        for sample in 0..samples * effort() {
             let mut shape: Vec<Vec<usize>> = Vec::new();
             for next in 1..=count {
                 let choices = antichains(&shape, next);
                 shape.push(choices[random.below(choices.len())].clone());
             }
             let mut labels = random.clone();
-            let commits = counted
-                .build(&shape, sample % 4 == 0, |_, attempt| (attempt < 6).then(|| any_label(&mut labels)));
+            let commits = counted.build(&shape, (sample % 4 == 0, sample % 2 == 0), |_, attempt| {
+                (attempt < 6).then(|| any_label(&mut labels))
+            });
             random = labels;
             seen.insert(shape);
             let orders: Vec<_> = (0..4).map(|_| random.delivery(&commits)).collect();
             counted.check(&commits, orders.into_iter());
         }
         counted.print(&format!("{count} commits, sampled"), seen.len());
+    }
+}
+
+#[test]
+fn delegation_in_all_shapes_of_up_to_four_rule_commits_in_all_orders_of_arrival() {
+    let labels = team_alphabet();
+    let mut random = Random::new(3);
+    for count in 1..=4 {
+        let shapes = shapes(count);
+        let mut counted = Count::default();
+        for shape in &shapes {
+            let orders = deliveries(shape);
+            let samples = if count == 1 { labels.len() } else { [1_200, 200, 60][count - 2] * effort() };
+            for sample in 0..samples {
+                let choose = |_: usize, attempt: u32| match count {
+                    1 => (attempt == 0).then(|| labels[sample]),
+                    _ => (attempt < 5).then(|| labels[random.below(labels.len())]),
+                };
+                let commits = counted.build(shape, (sample % 5 == 0, true), choose);
+                let salt = counted.labelled as u64 % 97;
+                counted.check(&commits, orders.iter().map(|order| in_order(&commits, order, salt)));
+            }
+        }
+        counted.print(&format!("{count} rule commits with delegation, all orders"), shapes.len());
+        assert!(counted.enrolled > 0);
     }
 }

@@ -9,8 +9,8 @@ use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{MAX_ROUNDS, MAX_SLOTS, SEND_WINDOW, SESSION_WINDOW};
 use driftless_core::reconcile::{Clock, Detail, Entry, Summary};
 use driftless_core::session::{
-    Ask, Event, GraphHost, InviteProof, Message, Opened, Output, Role, Session, SessionError, Slot, numbered,
-    take_number,
+    Ask, Event, GraphHost, InviteProof, Message, Opened, Output, Pass, Role, Session, SessionError, Slot,
+    numbered, take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 
@@ -446,7 +446,7 @@ fn an_invite_for_somebody_else_is_not_shown_to_the_host() {
         let message = Message::Open {
             slot,
             space: SpaceId([slot as u8; 32]),
-            invite: Some(invite(joiner)),
+            invite: Some(Pass::Invite(invite(joiner))),
             summary: Summary::default(),
         };
         attack.hand(&message).unwrap();
@@ -612,7 +612,7 @@ fn bytes_that_are_cut_changed_or_unknown_are_an_error_or_a_message_never_a_panic
     let messages = [
         Message::Hello { version: 1, nonce: [7; 16] },
         proof(0, [1; 16]),
-        Message::Open { slot: 2, space: A, invite: Some(invite), summary: summary.clone() },
+        Message::Open { slot: 2, space: A, invite: Some(Pass::Invite(invite)), summary: summary.clone() },
         Message::Have { slot: 0, summary },
         Message::Data { slot: 0, number: 1, frame: vec![1; 40], digest: [7; 8] },
         Message::Ack { slot: 0, number: 1, refused: Vec::new(), digest: [7; 8] },

@@ -9,11 +9,11 @@ use std::time::Instant;
 use driftless_core::clock::Timestamp;
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::rules::invite::InviteKey;
-use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use driftless_core::verdict::{
     Chains, Change, FrontierId, ParentFrontier, Place, Refusal, RuleCommit, RuleIndex, Rules, Verdict, Via,
 };
-use replica::{History, author, id};
+use replica::{History, Other, author, id};
 
 fn admin(strength: u32) -> Option<Permission> {
     Some(Permission::Admin(Strength(strength)))
@@ -32,7 +32,11 @@ fn cut(subject: &str, permission: Option<Permission>, keep: &[&str]) -> RuleOper
 }
 
 fn subject_of(name: &str) -> Subject {
-    if name == "*" { Subject::Anyone } else { Subject::Key(author(name)) }
+    match name {
+        "*" => Subject::Anyone,
+        "team" => Subject::Space(team().space()),
+        _ => Subject::Key(author(name)),
+    }
 }
 
 fn ids(names: &[&str]) -> Vec<CommitId> {
@@ -45,6 +49,35 @@ fn space(others: &[(&str, Option<Permission>)]) -> History {
     let mut operators = vec![grant("ann", admin(0))];
     operators.extend(others.iter().map(|(name, permission)| grant(name, *permission)));
     History::begin("ann", operators)
+}
+
+/// The team that Tina keeps: the laptop, the phone and Lee are let in by its genesis.
+fn team() -> Other {
+    let tina = RuleOperator::Grant {
+        subject: Subject::Key(Other::key("tina").id()),
+        permission: admin(0),
+        keep: None,
+    };
+    let first = vec![tina, grant("laptop", admin(1)), grant("phone", admin(3)), grant("lee", write(7))];
+    let mut team = Other::begin("tina", first);
+    team.rule("no phone", "tina", &["genesis"], vec![cut("phone", None, &[])]);
+    team.rule("less", "tina", &["genesis"], vec![cut("phone", write(4), &[])]);
+    team
+}
+
+/// Ann of strength 0, and what the team gets.
+fn space_of_team(permission: Option<Permission>) -> History {
+    let grants = [("team", permission)];
+    space(&grants)
+}
+
+fn enrol(grant: &str, index: u32, proof: Vec<Shown>) -> Vec<RuleOperator> {
+    vec![RuleOperator::Enrol { grant: id(grant), index, proof }]
+}
+
+fn withdraw(key: &str, proof: Vec<Shown>, keep: &[&str]) -> Vec<RuleOperator> {
+    let space = team().space();
+    vec![RuleOperator::Withdraw { space, key: author(key), proof, keep: ids(keep) }]
 }
 
 fn ticket() -> InviteKey {
@@ -168,6 +201,212 @@ fn b6_there_is_always_an_admin() {
     assert_eq!(h.rule("b2", "bob", &["genesis"], vec![cut("ann", None, &["genesis"])]), refused);
     let members = h.replica.rules.members();
     assert_eq!(members.values().filter(|permission| **permission == admin(0).unwrap()).count(), 2);
+    h.check();
+}
+
+#[test]
+fn d1_an_old_proof_buys_nothing_after_a_withdrawal() {
+    let (team, mut h) = (team(), space_of_team(write(5)));
+    let old = team.proof(&["genesis"]);
+    h.rule("laptop", "laptop", &["genesis"], enrol("genesis", 1, old.clone())).unwrap();
+    let told = withdraw("phone", team.proof(&["no phone"]), &[]);
+    h.rule("out", "laptop", &["laptop"], told).unwrap();
+    let thief = enrol("genesis", 1, old.clone());
+    assert_eq!(h.rule("on top", "phone", &["out"], thief.clone()), Err(Refusal::Withdrawn));
+    // Beside it, not having heard: admitted, and void, with all that was written.
+    h.rule("beside", "phone", &["genesis"], thief).unwrap();
+    h.document("p1", "phone", &["beside"]).unwrap();
+    assert!(h.counts("laptop") && h.counts("out"), "the laptop wins");
+    assert!(!h.counts("beside") && !h.counts("p1"), "the thief loses");
+    assert!(h.replica.rules.member(&author("phone")).is_none());
+    // Of the two the laptop is the stronger; and what T has not taken back cannot be withdrawn at all.
+    let back = withdraw("laptop", old, &[]);
+    assert_eq!(h.rule("back", "phone", &["beside", "laptop"], back.clone()), Err(Refusal::NothingToWithdraw));
+    assert_eq!(h.rule("ann", "ann", &["laptop"], back), Err(Refusal::NothingToWithdraw));
+    let early = withdraw("phone", team.proof(&["no phone"]), &[]);
+    h.rule("lee", "lee", &["genesis"], enrol("genesis", 1, team.proof(&["genesis"]))).unwrap();
+    assert_eq!(
+        h.rule("weak", "lee", &["lee", "beside"], early),
+        Err(Refusal::SubjectNotWeaker { operator: 0 }),
+        "lee, 7 in the team, is weaker than the phone was"
+    );
+    h.check();
+}
+
+#[test]
+fn d1_what_was_written_before_the_removal_can_stay() {
+    let (team, mut h) = (team(), space_of_team(write(5)));
+    let proof = team.proof(&["genesis"]);
+    h.rule("laptop", "laptop", &["genesis"], enrol("genesis", 1, proof.clone())).unwrap();
+    h.rule("phone", "phone", &["genesis"], enrol("genesis", 1, proof)).unwrap();
+    h.document("p1", "phone", &["phone"]).unwrap();
+    let removal = team.proof_above(&["no phone"], &["genesis"]);
+    assert_eq!(removal.len(), 1, "what was shown need not be shown again");
+    let change = h.rule("out", "laptop", &["laptop", "p1"], withdraw("phone", removal, &["p1"]));
+    assert_eq!(change, Ok(Change::Authors(BTreeSet::from([author("phone")]))));
+    h.document("p2", "phone", &["p1"]).unwrap();
+    assert!(h.counts("phone") && h.counts("p1"), "what was kept stays");
+    assert!(!h.counts("p2"), "what came after is void");
+    assert_eq!(h.document("p3", "phone", &["p2", "out"]), Err(Refusal::MayNotWrite));
+    h.check();
+}
+
+#[test]
+fn d2_a_wider_grant_raises_nobody_and_a_narrower_one_bounds_everybody() {
+    let (team, mut h) = (team(), space_of_team(write(5)));
+    let standing = |h: &History| {
+        let standing = h.replica.rules.member(&author("laptop")).unwrap();
+        (standing.permission, standing.via)
+    };
+    h.rule("laptop", "laptop", &["genesis"], enrol("genesis", 1, team.proof(&["genesis"]))).unwrap();
+    h.rule("wider", "ann", &["laptop"], vec![grant("team", admin(3))]).unwrap();
+    let inside = Via::Space(Strength(1));
+    assert_eq!(standing(&h), (write(5).unwrap(), inside), "a grant about the team raises nobody");
+    assert_eq!(
+        h.rule("stale", "laptop", &["wider"], enrol("genesis", 1, vec![])),
+        Err(Refusal::NoSpaceGrant),
+        "the grant named must be the one that holds"
+    );
+    h.rule("again", "laptop", &["wider"], enrol("wider", 0, vec![])).unwrap();
+    assert_eq!(standing(&h), (admin(3).unwrap(), inside), "it takes an enrolment");
+    assert_eq!(
+        h.rule("twice", "laptop", &["again"], enrol("wider", 0, vec![])),
+        Err(Refusal::EnrolledAlready)
+    );
+    h.document("l1", "laptop", &["again"]).unwrap();
+    h.document("l2", "laptop", &["l1"]).unwrap();
+    h.rule("narrower", "ann", &["l1"], vec![cut("team", write(9), &["l1"])]).unwrap();
+    assert_eq!(standing(&h), (write(9).unwrap(), inside), "the smallest on the way holds");
+    assert!(h.counts("l1") && !h.counts("l2"), "what ann kept stays");
+    h.rule("nobody", "ann", &["narrower"], vec![cut("team", None, &["l1"])]).unwrap();
+    assert!(h.replica.rules.member(&author("laptop")).is_none());
+    assert!(h.counts("l1"));
+    h.check();
+}
+
+#[test]
+fn d3_a_space_that_is_rolled_back_shows_nothing() {
+    let (team, mut h) = (team(), space_of_team(write(5)));
+    let old = team.proof(&["genesis"]);
+    h.rule("lee", "lee", &["genesis"], enrol("genesis", 1, team.proof(&["no phone"]))).unwrap();
+    assert_eq!(h.rule("back", "phone", &["lee"], enrol("genesis", 1, old.clone())), Err(Refusal::NotLetIn));
+    // What was weakened there is weaker here, whatever the proof leaves out; of two sides both hold.
+    let mut h = space_of_team(admin(2));
+    h.rule("lee", "lee", &["genesis"], enrol("genesis", 1, team.proof(&["less"]))).unwrap();
+    h.rule("phone", "phone", &["lee"], enrol("genesis", 1, old.clone())).unwrap();
+    let phone = h.replica.rules.member(&author("phone")).unwrap();
+    assert_eq!((phone.permission, phone.via), (write(2).unwrap(), Via::Space(Strength(4))));
+    h.check();
+    // Beside it she gets in, and can then be withdrawn.
+    let mut h = space_of_team(write(5));
+    h.rule("lee", "lee", &["genesis"], enrol("genesis", 1, team.proof(&["no phone"]))).unwrap();
+    h.rule("beside", "phone", &["genesis"], enrol("genesis", 1, old)).unwrap();
+    assert!(h.counts("beside"));
+    h.rule("out", "ann", &["lee", "beside"], withdraw("phone", vec![], &[])).unwrap();
+    assert!(!h.counts("beside") && h.replica.rules.member(&author("phone")).is_none(), "ann wins");
+    h.check();
+}
+
+#[test]
+fn d3_a_proof_leaves_nothing_out_and_shows_only_what_was_signed() {
+    let (team, mut h) = (team(), space_of_team(write(5)));
+    let whole = team.proof(&["no phone"]);
+    let mut refusal =
+        |proof: Vec<Shown>| h.rule("no", "laptop", &["genesis"], enrol("genesis", 1, proof)).unwrap_err();
+    let incomplete = Refusal::ProofIncomplete;
+    assert_eq!(refusal(vec![]), incomplete, "nothing");
+    assert_eq!(refusal(whole[1..].to_vec()), incomplete, "the genesis is left out");
+    assert_eq!(refusal([&whole[..], &whole[..]].concat()), incomplete, "twice");
+    let mut unsigned = whole.clone();
+    unsigned.iter_mut().for_each(|shown| shown.signature = None);
+    assert_eq!(refusal(unsigned), incomplete, "nobody vouches for it");
+    let mut without = whole.clone();
+    without[1].body = None;
+    assert_eq!(refusal(without), incomplete, "what a rule commit says is hidden");
+    for at in 0..whole.len() {
+        for (part, flip) in [(0, 3), (0, 30), (0, 70), (1, 2), (1, 40)] {
+            let mut damaged = whole.clone();
+            let bytes = if part == 0 { &mut damaged[at].header } else { damaged[at].body.as_mut().unwrap() };
+            bytes[flip] ^= 1;
+            assert_eq!(refusal(damaged), incomplete, "commit {at}, byte {flip} of part {part}");
+        }
+    }
+    let other = Other::begin("tina", vec![grant("laptop", admin(1))]);
+    assert_eq!(refusal(other.proof(&["genesis"])), incomplete, "another space");
+    h.rule("laptop", "laptop", &["genesis"], enrol("genesis", 1, whole)).unwrap();
+    assert_eq!(h.rule("eve", "eve", &["laptop"], enrol("genesis", 1, vec![])), Err(Refusal::NotLetIn));
+    // Who is named here has what was said here.
+    h.rule("less", "ann", &["laptop"], vec![cut("lee", None, &[])]).unwrap();
+    assert_eq!(h.rule("lee", "lee", &["less"], enrol("genesis", 1, vec![])), Err(Refusal::KeyNamedBefore));
+    h.check();
+}
+
+#[test]
+fn d4_a_circle_of_spaces_goes_nowhere() {
+    // T grants S; Mo enrols in T as one whom S lets in.
+    let s = Other::begin(
+        "ann",
+        vec![
+            RuleOperator::Grant {
+                subject: Subject::Key(Other::key("ann").id()),
+                permission: admin(0),
+                keep: None,
+            },
+            RuleOperator::Grant {
+                subject: Subject::Key(Other::key("mo").id()),
+                permission: admin(1),
+                keep: None,
+            },
+        ],
+    );
+    let mut t = Other::begin(
+        "tina",
+        vec![
+            RuleOperator::Grant {
+                subject: Subject::Key(Other::key("tina").id()),
+                permission: admin(0),
+                keep: None,
+            },
+            RuleOperator::Grant { subject: Subject::Space(s.space()), permission: admin(2), keep: None },
+        ],
+    );
+    let first = t.id("genesis");
+    let mo = RuleOperator::Enrol { grant: first, index: 1, proof: s.proof(&["genesis"]) };
+    t.rule("mo", "mo", &["genesis"], vec![mo]);
+    t.rule("friend", "mo", &["mo"], vec![grant("friend", write(9))]);
+    t.rule("kim", "tina", &["friend"], vec![grant("kim", write(3))]);
+    // In S, which grants T, neither Mo's place in T nor what Mo said there is heard; what Tina said after it is.
+    let mut h = space(&[]);
+    let team = RuleOperator::Grant { subject: Subject::Space(t.space()), permission: write(5), keep: None };
+    h.rule("team", "ann", &["genesis"], vec![team]).unwrap();
+    let enrol = |proof| vec![RuleOperator::Enrol { grant: id("team"), index: 0, proof }];
+    h.rule("kim", "kim", &["team"], enrol(t.proof(&["kim"]))).unwrap();
+    assert_eq!(h.rule("friend", "friend", &["kim"], enrol(vec![])), Err(Refusal::NotLetIn));
+    assert!(h.counts("kim"));
+    h.check();
+}
+
+#[test]
+fn a_grant_to_a_space_keeps_and_cuts_only_those_who_came_by_it() {
+    let (team, mut h) = (team(), space_of_team(write(5)));
+    h.rule("more", "ann", &["genesis"], vec![grant("bob", write(7)), grant("carl", admin(2))]).unwrap();
+    h.document("b1", "bob", &["more"]).unwrap();
+    h.rule("lee", "lee", &["more"], enrol("genesis", 1, team.proof(&["genesis"]))).unwrap();
+    h.document("l1", "lee", &["lee"]).unwrap();
+    let keep = |kept: &[&str]| vec![cut("team", None, kept)];
+    assert_eq!(
+        h.rule("wrong", "carl", &["l1", "b1"], keep(&["b1"])),
+        Err(Refusal::KeptElsewhere { operator: 0, kept: id("b1") })
+    );
+    assert_eq!(
+        h.rule("bare", "carl", &["l1", "b1"], vec![grant("team", None)]),
+        Err(Refusal::KeepMissing { operator: 0 })
+    );
+    h.document("l2", "lee", &["l1"]).unwrap();
+    h.rule("shut", "carl", &["l1", "b1"], keep(&["l1"])).unwrap();
+    assert!(h.counts("l1") && h.counts("b1") && !h.counts("l2"));
+    // Who was granted the same strength here is stronger than the team, and nobody of the team acts on another.
+    assert_eq!(h.document("l3", "lee", &["l2", "shut"]), Err(Refusal::MayNotWrite));
     h.check();
 }
 

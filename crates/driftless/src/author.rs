@@ -17,6 +17,19 @@ impl Engine {
         self.key.or_else(default).unwrap_or(AuthorId([0; 32]))
     }
 
+    /// The keys that the acting user signs with: the default one first.
+    pub(crate) fn own_keys(&self) -> Vec<AuthorId> {
+        let author = self.author();
+        let user = self.users.get(&self.acting.name).filter(|_| self.key.is_none());
+        let others = user.into_iter().flat_map(|user| user.active()).filter(|key| *key != author);
+        std::iter::once(author).chain(others).collect()
+    }
+
+    /// The space that stands for the acting user, if there is one. It need not be here.
+    pub(crate) fn own_identity(&self) -> Option<SpaceId> {
+        self.users.get(&self.acting.name)?.identity
+    }
+
     /// The key that signs in a space that is loaded: of the active keys of the acting user the one that may do most
     /// there, the strongest of these; the default key where no other is better.
     pub(crate) fn author_in(&mut self, space: &SpaceId) -> Result<AuthorId, Error> {

@@ -208,7 +208,7 @@ impl Engine {
             signature: commit.signature().map(|attached| (attached.signature, attached.verified)),
             frontier: admitted.frontier.0,
             strength: standing.permission.strength().0,
-            by_key: standing.via == Via::Key,
+            via: standing.via,
             branch: admitted.place.branch,
             run,
         };
@@ -327,6 +327,7 @@ fn rule_commit(commit: &Vouched, admitted: &Admitted, body: RuleBody) -> RuleCom
 fn kept_by(operator: &RuleOperator) -> &[CommitId] {
     match operator {
         RuleOperator::Grant { keep: Some(keep), .. } | RuleOperator::EndInvite { keep, .. } => keep,
+        RuleOperator::Withdraw { keep, .. } => keep,
         _ => &[],
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use driftless_core::clock::{Timestamp, utc};
 use driftless_core::commit::Kind;
-use driftless_core::id::{AuthorId, CommitId};
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::rules::{Permission, Subject};
 use driftless_core::verdict::{FrontierId, RuleIndex, Rules, Source, Statement, Verdict};
 use driftless_store::Storage;
@@ -50,8 +50,10 @@ pub struct Ruling {
     pub permission: Option<Permission>,
     /// Whom it names: the key, or anyone.
     pub about: Subject,
-    /// `genesis`, `grant` or `invite`.
+    /// `genesis`, `grant`, `invite` or `enrolment`.
     pub kind: &'static str,
+    /// Of an enrolment, the space that lets the key in.
+    pub through: Option<SpaceId>,
     /// Why it does not count, if it does not.
     pub void: Option<String>,
 }
@@ -93,18 +95,40 @@ impl Space {
 }
 
 impl Space {
-    /// Whom a word names: `*` is anyone; else an author id, the name of a user of this database, or the first 8 or more
-    /// characters of a key that the space, its log or a peer knows.
+    /// Whom a word names: `*` is anyone, a space id those that this space lets in; else an author id, the name of a user of
+    /// this database (all devices of the user, where there is an identity), or the first 8 or more characters of a key
+    /// that the space, its log or a peer knows.
     pub fn find_subject(&self, word: &str) -> Result<Subject, Error> {
         if word == "*" {
             return Ok(Subject::Anyone);
         }
+        if let Ok(space) = word.parse::<SpaceId>() {
+            return Ok(Subject::Space(space));
+        }
+        let identity = self.database().read(|engine| {
+            let Some(user) = engine.users.get(word) else { return Ok(None) };
+            let (key, identity) = (user.default_key(), user.identity);
+            let rules = &engine.present(&self.id())?.rules;
+            // Who was granted something as a key is found as one, so that the same word takes it away.
+            let as_key =
+                |space| rules.is_named(&key) && !rules.members().contains_key(&Subject::Space(space));
+            Ok(identity.filter(|space| !as_key(*space)))
+        })?;
+        match identity {
+            Some(identity) => Ok(Subject::Space(identity)),
+            None => self.find_key(word).map(Subject::Key),
+        }
+    }
+
+    /// The key that a word names: an author id, the name of a user of this database, or the first 8 or more characters
+    /// of a key that the space, its log or a peer knows.
+    pub fn find_key(&self, word: &str) -> Result<AuthorId, Error> {
         if let Ok(author) = word.parse::<AuthorId>() {
-            return Ok(Subject::Key(author));
+            return Ok(author);
         }
         self.database().read(|engine| {
             if let Some(user) = engine.users.get(word) {
-                return Ok(Subject::Key(user.default_key()));
+                return Ok(user.default_key());
             }
             engine.present(&self.id())?;
             let met = engine.met.values().flat_map(|met| met.authors.iter().copied());
@@ -113,7 +137,7 @@ impl Space {
             let (storage, replica) = engine.parts(&self.id())?;
             known.extend(replica.rules.subjects().into_iter().filter_map(|subject| match subject {
                 Subject::Key(author) => Some(author),
-                Subject::Anyone => None,
+                Subject::Anyone | Subject::Space(_) => None,
             }));
             let numbers: BTreeSet<u32> = replica.tips.keys().map(|(author, _)| *author).collect();
             for number in numbers {
@@ -121,7 +145,7 @@ impl Space {
             }
             let mut fits = known.into_iter().filter(|author| author.has_prefix(word));
             match (fits.next(), fits.next()) {
-                (Some(author), None) => Ok(Subject::Key(author)),
+                (Some(author), None) => Ok(author),
                 (Some(_), Some(_)) => Err(Error::Ambiguous { what: "key", name: word.to_owned() }),
                 (None, _) => Err(Error::not_found("key", word)),
             }
@@ -133,7 +157,9 @@ fn effective_of(replica: &mut Replica, subject: Subject, own: &AuthorId) -> Effe
     let rules = &replica.rules;
     let (permission, decided) = match &subject {
         Subject::Key(key) => (rules.member(key).map(|standing| standing.permission), rules.deciding(key)),
-        Subject::Anyone => (rules.members().get(&subject).copied(), rules.deciding_anyone()),
+        Subject::Anyone | Subject::Space(_) => {
+            (rules.members().get(&subject).copied(), rules.deciding_about(subject))
+        }
     };
     let void: Vec<Statement> = rules
         .statements(&subject)
@@ -151,21 +177,34 @@ fn effective_of(replica: &mut Replica, subject: Subject, own: &AuthorId) -> Effe
 pub(crate) fn ruling(rules: &mut Rules, statement: &Statement) -> Ruling {
     let Statement { commit, author, time, permission, subject, .. } = *statement;
     let void = why_rule_void(rules, statement.rule);
+    let through = match statement.source {
+        Source::Enrolment(_, space) => Some(space),
+        _ => None,
+    };
     let kind = match statement.source {
         Source::Genesis => "genesis",
         Source::Grant => "grant",
         Source::Invite(_) => "invite",
+        Source::Enrolment(..) => "enrolment",
     };
-    Ruling { commit, author, time, permission, about: subject, kind, void }
+    Ruling { commit, author, time, permission, about: subject, kind, through, void }
 }
 
 impl Ruling {
     /// One line: what it says, in which commit, by whom, when.
     pub fn text(&self) -> String {
-        let Self { commit, author, time, permission, about, kind, void } = self;
+        let Self { commit, author, time, permission, about, kind, through, void } = self;
         let word = permission.map_or_else(|| "none".to_owned(), |permission| permission.to_string());
-        let whom = if *about == Subject::Anyone { " for anyone" } else { "" };
+        let whom = match about {
+            Subject::Key(_) => String::new(),
+            Subject::Anyone => " for anyone".to_owned(),
+            Subject::Space(space) => format!(" for those of space {space}"),
+        };
         let what = match (*kind, permission) {
+            (_, _) if through.is_some() => {
+                let by = through.map(|space| format!(" by space {space}")).unwrap_or_default();
+                format!("{word}, enrolled{by}")
+            }
             ("genesis", _) => format!("{word}{whom} from the beginning"),
             ("invite", _) => format!("{word} by an invite"),
             (_, None) => format!("removed{whom}"),

@@ -241,7 +241,7 @@ pub(crate) fn present(
 ) -> Result<Option<Permission>, Refusal> {
     Ok(match subject {
         Subject::Key(author) => rules.standing_at(frontier, author)?.map(|standing| standing.permission),
-        Subject::Anyone => rules.anyone_at(frontier)?,
+        Subject::Anyone | Subject::Space(_) => rules.stated_at(frontier, *subject)?,
     })
 }
 

@@ -169,8 +169,12 @@ fn commit(
     let (storage, replica) = engine.parts(space)?;
     let author = replica.author(storage, row.author)?;
     let whose = format!("{} of {author}, number {}, at {} UTC", row.id, row.seq, utc(row.time.ms()));
-    let (strength, _) = replica::strength(row);
-    let by = if row.by_key { "by a statement about its key" } else { "as anyone" };
+    let (strength, via) = replica::strength(row);
+    let by = match via {
+        Via::Key => "by a statement about its key",
+        Via::Anyone => "as anyone",
+        Via::Space(_) => "as one whom another space lets in",
+    };
     let state = log::state(storage, key)?;
     let (ok, why, fix) = match state {
         None => (true, format!("has its effect; it was written with strength {}, {by}", strength.0), ""),
@@ -328,8 +332,9 @@ fn permission(
         return Ok(());
     }
     let standing = reader.and_then(|reader| rules.member(&reader));
-    let decided = reader.map_or_else(|| rules.deciding_anyone(), |reader| rules.deciding(&reader));
-    let by_key = standing.is_some_and(|standing| standing.via == Via::Key);
+    let decided =
+        reader.map_or_else(|| rules.deciding_about(Subject::Anyone), |reader| rules.deciding(&reader));
+    let by_key = standing.is_some_and(|standing| standing.via != Via::Anyone);
     let permission = match standing {
         Some(standing) => Some(standing.permission),
         None => rules.members().get(&Subject::Anyone).copied(),

@@ -122,7 +122,7 @@ impl GrantPlan {
 }
 
 impl Space {
-    /// Gives a key, or anyone, a permission. A weaker one than now keeps the commits that are here. It asks nothing and
+    /// Gives a key, the keys of another space, or anyone a permission. A weaker one than now keeps the commits that are here. It asks nothing and
     /// warns of nothing: `plan_grant` tells a person first.
     pub fn grant(&self, subject: Subject, permission: Permission) -> Result<CommitId, Error> {
         self.database().write(|engine| engine.grant(&self.id(), subject, Some(permission)))
@@ -196,7 +196,7 @@ fn plan(
     keep: &Keep,
 ) -> Result<GrantPlan, Error> {
     engine.present(space)?;
-    let (author, now_ms) = (engine.author(), engine.now());
+    let (author, now_ms) = (engine.author_in(space)?, engine.now());
     let exchanged_ms = exchanged(engine, space)?;
     let (storage, replica) = engine.parts(space)?;
     let present = present(replica, &subject)?;

@@ -113,6 +113,7 @@ fn describe(operator: &RuleOperator) -> serde_json::Value {
             let subject = match subject {
                 Subject::Key(author) => author.to_string(),
                 Subject::Anyone => "*".into(),
+                Subject::Space(space) => space.to_string(),
             };
             let level = permission.map(|permission| format!("{:?}", permission.level()).to_lowercase());
             let strength = permission.map(|permission| permission.strength().0);
@@ -130,6 +131,10 @@ fn describe(operator: &RuleOperator) -> serde_json::Value {
         }
         RuleOperator::EndInvite { invite, index, keep } => {
             json!({ "end_invite": { "invite": invite.to_string(), "index": index, "keep": ids(keep) } })
+        }
+        RuleOperator::Enrol { grant, index, .. } => json!({ "enrol": { "grant": grant, "index": index } }),
+        RuleOperator::Withdraw { space, key, keep, .. } => {
+            json!({ "withdraw": { "space": space, "key": key, "keep": keep } })
         }
         RuleOperator::Unknown { .. } => json!({ "unknown": true }),
     }

@@ -5,7 +5,9 @@
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::{BodyEncoding, Kind};
 use driftless_core::id::CommitId;
+use driftless_core::rules::Strength;
 use driftless_core::sign::Signature;
+use driftless_core::verdict::Via;
 use driftless_store::{KeyKind, Schema, Table};
 
 use crate::error::Error;
@@ -146,9 +148,9 @@ pub(crate) struct Row {
     pub signature: Option<(Signature, bool)>,
     /// Interned frontier of rule commits among the ancestors.
     pub frontier: u32,
-    /// The strength that the author had here, and whether by a statement about the key.
+    /// The strength that the author had here, and by which kind of statement.
     pub strength: u32,
-    pub by_key: bool,
+    pub via: Via,
     /// Branch of the author's chain.
     pub branch: u32,
     /// How many commits of the same transaction come before.
@@ -163,6 +165,9 @@ const HASHED: u8 = 16;
 const EXTENDED: u8 = 32;
 const SEALED: u8 = 64;
 const BY_KEY: u8 = 128;
+
+// Above the strength of an author that another space let in; its strength there follows.
+const INSIDE: u64 = 1 << 32;
 
 impl Row {
     /// Whether it is one of several commits of one transaction.
@@ -181,7 +186,7 @@ impl Row {
         set(HASHED, self.body_hash.is_some());
         set(EXTENDED, !self.extensions.is_empty());
         set(SEALED, self.body_encoding == BodyEncoding::Sealed);
-        set(BY_KEY, self.by_key);
+        set(BY_KEY, self.via != Via::Anyone);
         let mut out = Vec::with_capacity(128);
         out.push(flags);
         out.extend_from_slice(&self.id.0);
@@ -198,11 +203,17 @@ impl Row {
             self.previous.map_or(0, |previous| at - previous),
             u64::from(self.body_length),
             u64::from(self.frontier),
-            u64::from(self.strength),
-            u64::from(self.branch),
-            u64::from(self.run),
-            self.parents.len() as u64,
         ] {
+            put_number(&mut out, number);
+        }
+        match self.via {
+            Via::Key | Via::Anyone => put_number(&mut out, u64::from(self.strength)),
+            Via::Space(inside) => {
+                put_number(&mut out, u64::from(self.strength) | INSIDE);
+                put_number(&mut out, u64::from(inside.0));
+            }
+        }
+        for number in [u64::from(self.branch), u64::from(self.run), self.parents.len() as u64] {
             put_number(&mut out, number);
         }
         for parent in &self.parents {
@@ -232,7 +243,13 @@ impl Row {
         };
         let body_length = bytes.number32()?;
         let frontier = bytes.number32()?;
-        let strength = bytes.number32()?;
+        let strength = bytes.number()?;
+        let via = match (strength & INSIDE, has(BY_KEY)) {
+            (0, true) => Via::Key,
+            (0, false) => Via::Anyone,
+            _ => Via::Space(Strength(bytes.number32()?)),
+        };
+        let strength = u32::try_from(strength & !INSIDE).ok()?;
         let branch = bytes.number32()?;
         let run = bytes.number32()?;
         let count = bytes.number()?;
@@ -260,7 +277,7 @@ impl Row {
             signature,
             frontier,
             strength,
-            by_key: has(BY_KEY),
+            via,
             branch,
             run,
         })
@@ -374,7 +391,7 @@ mod tests {
             signature: Some((Signature([9; 64]), false)),
             frontier: 5,
             strength: u32::MAX,
-            by_key: true,
+            via: Via::Space(Strength(6)),
             branch: 2,
             run: 3,
         };

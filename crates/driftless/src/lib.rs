@@ -73,6 +73,7 @@ mod feed;
 mod login;
 mod key_text;
 mod ticket;
+mod delegation;
 mod grant;
 mod cases;
 mod bootstrap;

@@ -693,5 +693,5 @@ fn load_rules(
 
 /// The strength of a commit as rows and rules know it.
 pub(crate) fn strength(row: &Row) -> (Strength, Via) {
-    (Strength(row.strength), if row.by_key { Via::Key } else { Via::Anyone })
+    (Strength(row.strength), row.via)
 }

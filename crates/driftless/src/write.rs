@@ -236,6 +236,7 @@ pub(crate) fn seen(
                 let via = replica.rules.member(&author).map(|standing| standing.via);
                 (via == Some(Via::Anyone)).then_some(at)
             }
+            Subject::Space(space) => replica.rules.came_through(space, &author).then_some(at),
         };
         while let Some(at) = next {
             let row = log::row(storage, LogKey::new(replica.number, at))?;

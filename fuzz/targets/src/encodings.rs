@@ -10,9 +10,9 @@ use driftless_core::frame::{self, FrameBuilder, FrameCommit};
 use driftless_core::id::{AuthorId, CommitId, RequestId, SpaceId};
 use driftless_core::operator::{Edit, Operator, operators_from_json, operators_to_value};
 use driftless_core::reconcile::{Clock, Detail, Entry, Filter as Known, Summary};
-use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use driftless_core::session::{
-    AccessRequest, Answer, Cursor, Discovered, InviteProof, Message, PROTOCOL_VERSION, Verdict,
+    AccessRequest, Answer, Cursor, Discovered, InviteProof, Message, PROTOCOL_VERSION, Pass, Verdict,
 };
 use driftless_core::sign::Signature;
 use driftless_core::sketch::Cell;
@@ -208,6 +208,10 @@ pub(crate) fn body_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn rule_operators() -> Vec<RuleOperator> {
     let subject = Subject::Key(key(9).id());
     let permission = Permission::Write(Strength(300));
+    let proof = vec![
+        Shown { header: vec![0x80], signature: Some(Signature([6; 64])), body: None },
+        Shown { header: vec![0x80], signature: None, body: Some(vec![0x82]) },
+    ];
     vec![
         RuleOperator::Grant {
             subject: Subject::Anyone,
@@ -221,6 +225,13 @@ pub(crate) fn rule_operators() -> Vec<RuleOperator> {
         RuleOperator::Invite { key: [4; 32], permission, uses: Some(3), expires_ms: Some(1 << 41) },
         RuleOperator::Redeem { invite: CommitId([5; 32]), index: 0, proof: Signature([6; 64]) },
         RuleOperator::EndInvite { invite: CommitId([5; 32]), index: 1, keep: vec![CommitId([7; 32])] },
+        RuleOperator::Grant {
+            subject: Subject::Space(SpaceId([8; 32])),
+            permission: Some(permission),
+            keep: None,
+        },
+        RuleOperator::Enrol { grant: CommitId([5; 32]), index: 2, proof: proof.clone() },
+        RuleOperator::Withdraw { space: SpaceId([8; 32]), key: key(9).id(), proof, keep: vec![] },
         RuleOperator::Unknown { raw: vec![0x82, 0x18, 0x63, 0x01] },
     ]
 }
@@ -287,7 +298,7 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Open {
             slot: 24,
             space,
-            invite: Some(invite),
+            invite: Some(Pass::Invite(invite)),
             summary: summary(Detail::Clock(clock.clone())),
         },
         Message::Open { slot: 0, space, invite: None, summary: Summary::default() },

@@ -8,7 +8,7 @@ use driftless_core::commit::{
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::operator::{Operator, operators_from_json};
 use driftless_core::rules::invite::InviteKey;
-use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use driftless_core::value::Map;
 
 use crate::choices::Choices;
@@ -208,6 +208,18 @@ fn rule(choices: &mut Choices<'_>, world: &World, author: &driftless::AuthorId) 
     keep.dedup();
     let invite = world.known[0].id;
     match choices.below(8) {
+        // The space is another space to itself: its own beginning is the proof.
+        1 if choices.below(3) == 1 => RuleOperator::Enrol {
+            grant: choices.pick(&world.known).map_or(invite, |known| known.id),
+            index: choices.below(2) as u32,
+            proof: proof(choices, world),
+        },
+        1 if choices.below(2) == 1 => RuleOperator::Withdraw {
+            space: WORLD.space,
+            key: choices.pick(&authors()).copied().unwrap_or(*author),
+            proof: proof(choices, world),
+            keep,
+        },
         0 => RuleOperator::Name("other".into()),
         1 => RuleOperator::Setting { key: "policy".into(), value: vec![0x81, 0x01] },
         2 => {
@@ -224,11 +236,21 @@ fn rule(choices: &mut Choices<'_>, world: &World, author: &driftless::AuthorId) 
         _ => {
             let subject = match choices.pick(&authors()) {
                 Some(author) if choices.below(8) != 1 => Subject::Key(*author),
+                Some(_) if choices.below(4) == 1 => Subject::Space(WORLD.space),
                 _ => Subject::Anyone,
             };
             RuleOperator::Grant { subject, permission, keep: (choices.below(3) != 0).then_some(keep) }
         }
     }
+}
+
+fn proof(choices: &mut Choices<'_>, world: &World) -> Vec<Shown> {
+    let shown = |known: &Known| Shown {
+        header: known.received.header.clone(),
+        signature: known.received.signature,
+        body: known.received.body.clone().filter(|body| RuleBody::decode(body).is_ok()),
+    };
+    world.known.iter().take(choices.below(world.known.len() + 1)).map(shown).collect()
 }
 
 /// A file that should be a bundle: a database takes of it what is whole, and the intact original afterwards.

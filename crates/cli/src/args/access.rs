@@ -2,6 +2,8 @@
 
 use clap::{Subcommand, ValueEnum};
 
+use super::member::PolicyCommand;
+
 /// A policy of a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Policy {
@@ -11,21 +13,29 @@ pub(crate) enum Policy {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccessCommand {
-    /// Print or change what becomes of those who ask for access to a space
-    #[command(after_help = "EXAMPLES
+    /// Print or change what becomes of those who ask for access to a space, or try its rules
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "EXAMPLES
   driftless policy notes
   driftless policy notes bootstrap queue
   driftless policy notes bootstrap approve:write:100
   driftless policy notes bootstrap reject
+  driftless policy test notes cases.json
 
 reject   whoever asks is refused, and learns not even that the space exists; so it is at first
 queue    the request waits on the device that was asked, for an admin: `requests`, `approve`, `reject`
 approve  the device that is asked grants it at once, up to this permission (`read` or `write`), if its user is an admin
 
-`driftless grant notes '*' read` lets everybody in without a grant for each.")]
+`driftless grant notes '*' read` lets everybody in without a grant for each."
+    )]
     Policy {
+        #[command(subcommand)]
+        trial: Option<PolicyCommand>,
         /// A space: its id, a prefix of it, or its local name
-        space: String,
+        #[arg(required = true)]
+        space: Option<String>,
         /// Which policy
         #[arg(value_enum, requires = "value")]
         policy: Option<Policy>,

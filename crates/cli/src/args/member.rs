@@ -39,7 +39,7 @@ void; on a terminal it asks.")]
     Grant {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// An author id or a prefix of it, the name of a user here, or `*` for anyone
+        /// An author id or a prefix of it, the name of a user here, `*` for anyone, or a space id for the keys that it lets in
         subject: String,
         /// `read`, `write`, `admin` or `none`; write and admin with a strength, if you like: `write:5`
         permission: String,
@@ -61,10 +61,27 @@ Before it is signed it says what stays and what becomes void; on a terminal it a
     Revoke {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// An author id or a prefix of it, the name of a user here, or `*` for anyone
+        /// An author id or a prefix of it, the name of a user here, `*` for anyone, or a space id for the keys that it lets in
         subject: String,
         #[command(flatten)]
         weaken: Weaken,
+    },
+
+    /// Take back in a space what another space has taken back from a key
+    #[command(after_help = "EXAMPLES
+  driftless withdraw notes --of team a_abcd2345
+  driftless withdraw notes --of s_abcd... a_abcd2345 --json
+
+A space that was granted something lets its keys in, each for itself. Where it has removed one since, this shows that to the
+other space. It takes a key that is stronger there than the one that goes, such as another one that the same space let in.")]
+    Withdraw {
+        /// The space in which it is taken back: its id, a prefix of it, or its local name
+        space: String,
+        /// The space that let the key in and has removed it
+        #[arg(long)]
+        of: String,
+        /// An author id or a prefix of it, or the name of a user here
+        key: String,
     },
 
     /// Print who may do what in a space

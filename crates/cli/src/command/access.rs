@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use driftless::{Bootstrap, CommitId, Permission, Request, RequestId, Requested, Space, SpaceId};
 
-use super::Context;
 use super::network::{Online, addresses, arrived, exchanged, progress, shown, space_id};
-use crate::args::{AccessCommand, Policy};
+use super::{Context, policy_test};
+use crate::args::{AccessCommand, Policy, PolicyCommand};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -31,9 +31,14 @@ struct Wish {
 
 pub(super) fn run(context: &mut Context, command: AccessCommand) -> Result<(), Failure> {
     match command {
-        AccessCommand::Policy { space, policy, value } => match policy.zip(value) {
-            Some((Policy::Bootstrap, value)) => set_bootstrap(context, &space, &value),
-            None => {
+        AccessCommand::Policy { trial: Some(PolicyCommand::Test { space, file }), .. } => {
+            policy_test::run(context, &space, &file)
+        }
+        AccessCommand::Policy { space, policy, value, .. } => match (space, policy.zip(value)) {
+            // The words that are read see to it that a space is named.
+            (None, _) => Err(Failure::invalid("usage", "no space is named", "`driftless policy SPACE`")),
+            (Some(space), Some((Policy::Bootstrap, value))) => set_bootstrap(context, &space, &value),
+            (Some(space), None) => {
                 let space = context.read()?.space(&space)?;
                 let policy = space.bootstrap()?;
                 print_policy(context, &space, policy, None)

@@ -1,4 +1,4 @@
-//! `grant`, `revoke` and `members`: who may do what in a space. What a weakening keeps and voids is told before it is signed.
+//! `grant`, `revoke`, `withdraw` and `members`: who may do what in a space. What a weakening keeps and voids is told before it is signed.
 
 use std::io::{BufRead, BufReader};
 
@@ -23,6 +23,7 @@ pub(super) fn run(context: &mut Context, command: MemberCommand) -> Result<(), F
         MemberCommand::Revoke { space, subject, weaken } => {
             grant(context, &space, &subject, None, &weaken, false)
         }
+        MemberCommand::Withdraw { space, of, key } => withdraw(context, &space, &of, &key),
         MemberCommand::Members { space, effective: true, key } => effective(context, &space, key.as_deref()),
         MemberCommand::Members { space, .. } => members(context, &space),
     }
@@ -72,6 +73,19 @@ fn grant(
         return output.record(&line);
     }
     output.text(format!("{}  {}", line.subject, word(permission)))
+}
+
+fn withdraw(context: &mut Context, space: &str, of: &str, key: &str) -> Result<(), Failure> {
+    let database = context.write()?;
+    let (space, of) = (database.space(space)?, database.space(of)?);
+    let key = input::key(&space, key)?;
+    let commit = space.withdraw(&of.id(), &key)?;
+    let left = space.effective(Some(key))?.into_iter().next().and_then(|left| left.permission);
+    let permission = left.map(permission_text);
+    let text = format!("{key}  {}", word(left));
+    let line = contract::Withdrawn { space: space.id(), of: of.id(), key, permission, commit };
+    let output = &mut context.output;
+    if output.json { output.record(&line) } else { output.text(text) }
 }
 
 fn confirmed(context: &mut Context) -> bool {

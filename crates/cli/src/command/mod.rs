@@ -33,7 +33,7 @@ use driftless::{Access, Collection, Database, Network, OpenMode, Password, Space
 use etcetera::BaseStrategy;
 use tokio::runtime::Handle;
 
-use crate::args::{Arguments, Command, Global, InCollection, OneDocument, PolicyCommand};
+use crate::args::{Arguments, Command, Global, InCollection, OneDocument};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, print_failure};
 use crate::secret::{Question, Secrets, Which};
@@ -154,7 +154,6 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         }
         Command::Digest { space } => history::digest(context, &space),
         Command::Member(command) => member::run(context, command),
-        Command::Policy(PolicyCommand::Test { space, file }) => policy_test::run(context, &space, &file),
         Command::Status { space } => database::status(context, space.as_deref()),
         Command::Doctor { fix, keep_key } => doctor::run(context, fix, keep_key),
         Command::Rebuild { space } => database::rebuild(context, space.as_deref()),

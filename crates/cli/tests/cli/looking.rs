@@ -102,3 +102,16 @@ fn explain_follows_a_document_to_a_peer_and_names_the_step_where_it_stops() {
     sandbox.fails(3, "not_found", &["explain", "world", "notes", "x", "--peer", "p_aaaaaaaa"]);
     sandbox.fails(3, "not_found", &["explain", "nothing", "notes", "x"]);
 }
+
+#[test]
+fn those_whom_a_space_lets_in_are_granted_and_shown_by_its_id() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["space", "create", "team"]);
+    let team = sandbox.json(&["space", "show", "team"])["space"].as_str().unwrap().to_owned();
+    assert_eq!(sandbox.json(&["grant", "world", &team, "write:5"])["subject"], team.as_str());
+    let members = sandbox.lines(&["members", "world"]);
+    let team_is = |member: &Value| member["subject"] == team.as_str() && member["permission"] == "write:5";
+    assert!(members.iter().any(team_is), "{members:?}");
+    sandbox.ok(&["revoke", "world", &team]);
+    assert_eq!(sandbox.lines(&["members", "world"]).len(), 1);
+}

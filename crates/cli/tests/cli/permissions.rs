@@ -298,3 +298,24 @@ fn names_that_others_gave_cannot_act_on_a_terminal() {
         }
     }
 }
+
+#[test]
+fn what_a_team_took_back_is_withdrawn_where_the_team_was_let_in() {
+    let (sandbox, mal) = with_mal();
+    sandbox.ok(&["revoke", "world", &mal]);
+    let eve = sandbox.json(&["--dir", "eve", "init", "--name", "eve"])["author"].as_str().unwrap().to_owned();
+    sandbox.ok(&["space", "create", "team"]);
+    let team = sandbox.json(&["space", "show", "team"])["space"].as_str().unwrap().to_owned();
+    sandbox.ok(&["grant", "team", &eve, "write"]);
+    let withdraw = ["withdraw", "world", "--of", "team", eve.as_str()];
+    sandbox.fails(4, "not_permitted", &withdraw);
+    sandbox.ok(&["grant", "world", &team, "write:5"]);
+    sandbox.fails(4, "not_permitted", &withdraw);
+    sandbox.ok(&["revoke", "team", &eve]);
+    let line = sandbox.json(&withdraw);
+    assert_eq!((&line["key"], &line["of"], &line["permission"]), (&json!(eve), &json!(team), &Value::Null));
+    assert!(line["commit"].as_str().unwrap().starts_with("c_"), "{line}");
+    sandbox.fails(4, "not_permitted", &withdraw);
+    sandbox.fails(5, "invalid_subject", &["withdraw", "world", "--of", "team", "*"]);
+    sandbox.fails(3, "not_found", &["withdraw", "world", "--of", "nothing", &eve]);
+}

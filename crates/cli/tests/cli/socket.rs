@@ -128,7 +128,7 @@ fn at_a_terminal(sandbox: &Sandbox, words: &[&str], typed: &str) -> (u8, String,
     let words = serde_json::to_string(&[&["driftless"], words].concat()).unwrap();
     let program = env!("CARGO_PKG_VERSION");
     let request =
-        format!(r#"{{"version":1,"program":"{program}","words":{words},"folder":"/","looks":{looks}}}"#);
+        format!(r#"{{"version":2,"program":"{program}","words":{words},"folder":"/","looks":{looks}}}"#);
     let mut socket = connect(sandbox);
     socket.write_all(&frame(b'r', request.as_bytes())).unwrap();
     let (mut said, mut asked) = (Vec::new(), 0);

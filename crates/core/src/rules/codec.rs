@@ -2,10 +2,10 @@
 //!
 //! An operator is a list that begins with its code. It does not judge what an operator may do.
 
-use super::{Level, Permission, RuleOperator, Strength, Subject};
+use super::{Level, Permission, RuleOperator, Shown, Strength, Subject};
 use crate::cbor::{self, CborError, Kind, Reader, Writer};
-use crate::id::{AuthorId, CommitId};
-use crate::limits::{MAX_KEEP, MAX_RULE_OPERATORS, MAX_SPACE_NAME, MAX_VALUE_DEPTH};
+use crate::id::{AuthorId, CommitId, SpaceId};
+use crate::limits::{MAX_KEEP, MAX_PROOF, MAX_RULE_OPERATORS, MAX_SPACE_NAME, MAX_VALUE_DEPTH};
 use crate::sign::Signature;
 
 const GRANT: u64 = 0;
@@ -14,6 +14,11 @@ const SETTING: u64 = 2;
 const INVITE: u64 = 3;
 const REDEEM: u64 = 4;
 const END_INVITE: u64 = 5;
+const ENROL: u64 = 6;
+const WITHDRAW: u64 = 7;
+
+// The one kind of subject that is a list.
+const SPACE: u64 = 0;
 
 /// Encodes the payload of a rule body: the list of its operators. They should have passed `check`.
 pub fn encode(operators: &[RuleOperator], writer: &mut Writer) {
@@ -49,6 +54,7 @@ impl RuleOperator {
                 match subject {
                     Subject::Key(author) => writer.bytes(author.as_bytes()),
                     Subject::Anyone => writer.null(),
+                    Subject::Space(space) => writer.array(2).u64(SPACE).bytes(space.as_bytes()),
                 };
                 match permission {
                     Some(permission) => encode_permission(*permission, writer),
@@ -79,6 +85,15 @@ impl RuleOperator {
                 writer.array(4).u64(END_INVITE).bytes(invite.as_bytes()).u64(u64::from(*index));
                 encode_keep(keep, writer);
             }
+            Self::Enrol { grant, index, proof } => {
+                writer.array(4).u64(ENROL).bytes(grant.as_bytes()).u64(u64::from(*index));
+                encode_proof(proof, writer);
+            }
+            Self::Withdraw { space, key, proof, keep } => {
+                writer.array(5).u64(WITHDRAW).bytes(space.as_bytes()).bytes(key.as_bytes());
+                encode_proof(proof, writer);
+                encode_keep(keep, writer);
+            }
             Self::Unknown { raw } => {
                 writer.raw(raw);
             }
@@ -101,8 +116,11 @@ impl RuleOperator {
                         inner.take_null()?;
                         Subject::Anyone
                     }
-                    // Reserved for delegation: whoever knows the shape judges it, we only keep it.
-                    _ => return Ok(Self::Unknown { raw: raw.to_vec() }),
+                    // Another kind of subject: whoever knows the shape judges it, we only keep it.
+                    _ => match space_subject(inner.raw()?) {
+                        Some(space) => Subject::Space(space),
+                        None => return Ok(Self::Unknown { raw: raw.to_vec() }),
+                    },
                 };
                 let permission = if inner.take_null()? { None } else { Some(decode_permission(&mut inner)?) };
                 let keep = if length == 4 { Some(decode_keep(&mut inner)?) } else { None };
@@ -126,7 +144,18 @@ impl RuleOperator {
                 index: small(inner.u64()?)?,
                 keep: decode_keep(&mut inner)?,
             },
-            (GRANT | NAME | SETTING | INVITE | REDEEM | END_INVITE, _) => return Err(CborError::Unexpected),
+            (ENROL, 4) => Self::Enrol {
+                grant: CommitId(inner.array_bytes()?),
+                index: small(inner.u64()?)?,
+                proof: decode_proof(&mut inner)?,
+            },
+            (WITHDRAW, 5) => Self::Withdraw {
+                space: SpaceId(inner.array_bytes()?),
+                key: AuthorId(inner.array_bytes()?),
+                proof: decode_proof(&mut inner)?,
+                keep: decode_keep(&mut inner)?,
+            },
+            (GRANT..=WITHDRAW, _) => return Err(CborError::Unexpected),
             _ => Self::Unknown { raw: raw.to_vec() },
         };
         operator.check()?;
@@ -136,6 +165,8 @@ impl RuleOperator {
     fn check(&self) -> Result<(), CborError> {
         match self {
             Self::Grant { keep: Some(keep), .. } | Self::EndInvite { keep, .. } => check_keep(keep),
+            Self::Enrol { proof, .. } => check_proof(proof),
+            Self::Withdraw { proof, keep, .. } => check_proof(proof).and_then(|()| check_keep(keep)),
             Self::Name(name) if name.len() > MAX_SPACE_NAME => Err(CborError::Limit("the name of a space")),
             Self::Setting { key, .. } if key.len() > MAX_SPACE_NAME => {
                 Err(CborError::Limit("the name of a setting"))
@@ -151,6 +182,49 @@ fn check_keep(keep: &[CommitId]) -> Result<(), CborError> {
         return Err(CborError::Limit("commits in a keep"));
     }
     if keep.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err(CborError::NotCanonical) }
+}
+
+fn check_proof(proof: &[Shown]) -> Result<(), CborError> {
+    let mut writer = Writer::default();
+    encode_proof(proof, &mut writer);
+    if writer.finish().len() > MAX_PROOF { Err(CborError::Limit("bytes of a proof")) } else { Ok(()) }
+}
+
+// `[0, space]`; every other list is a kind of subject that this version does not know.
+fn space_subject(raw: &[u8]) -> Option<SpaceId> {
+    let mut inner = Reader::new(raw);
+    let is_space = inner.array().ok()? == 2 && inner.u64().ok()? == SPACE;
+    is_space.then(|| inner.array_bytes().ok().map(SpaceId))?
+}
+
+/// Appends the commits of another space that a proof shows.
+pub fn encode_proof(proof: &[Shown], writer: &mut Writer) {
+    writer.array(proof.len() as u64);
+    for shown in proof {
+        writer.array(3).bytes(&shown.header);
+        writer.bytes_or_null(shown.signature.as_ref().map(|signature| &signature.0[..]));
+        writer.bytes_or_null(shown.body.as_deref());
+    }
+}
+
+/// Takes a proof of bytes that have passed `cbor::check`. What it shows is not verified.
+pub fn decode_proof(reader: &mut Reader<'_>) -> Result<Vec<Shown>, CborError> {
+    let raw = reader.raw()?;
+    if raw.len() > MAX_PROOF {
+        return Err(CborError::Limit("bytes of a proof"));
+    }
+    let mut inner = Reader::new(raw);
+    let count = inner.array()?;
+    let shown = |_| {
+        if inner.array()? != 3 {
+            return Err(CborError::Unexpected);
+        }
+        let header = inner.bytes()?.to_vec();
+        let signature = if inner.take_null()? { None } else { Some(Signature(inner.array_bytes()?)) };
+        let body = if inner.take_null()? { None } else { Some(inner.bytes()?.to_vec()) };
+        Ok(Shown { header, signature, body })
+    };
+    (0..count).map(shown).collect()
 }
 
 /// Appends a permission: `[0]`, `[1, strength]` or `[2, strength]`.
@@ -221,6 +295,10 @@ mod tests {
 
     fn every_operator() -> Vec<RuleOperator> {
         let keep = vec![CommitId([1; 32]), CommitId([2; 32])];
+        let proof = vec![
+            Shown { header: vec![1, 2], signature: None, body: Some(vec![3]) },
+            Shown { header: vec![4], signature: Some(Signature([5; 64])), body: None },
+        ];
         vec![
             RuleOperator::Grant {
                 subject: Subject::Key(AuthorId([3; 32])),
@@ -244,6 +322,18 @@ mod tests {
             },
             RuleOperator::Redeem { invite: CommitId([5; 32]), index: 2, proof: Signature([6; 64]) },
             RuleOperator::EndInvite { invite: CommitId([5; 32]), index: 0, keep },
+            RuleOperator::Grant {
+                subject: Subject::Space(SpaceId([7; 32])),
+                permission: Some(Permission::Read),
+                keep: None,
+            },
+            RuleOperator::Enrol { grant: CommitId([5; 32]), index: 1, proof: proof.clone() },
+            RuleOperator::Withdraw {
+                space: SpaceId([7; 32]),
+                key: AuthorId([8; 32]),
+                proof,
+                keep: vec![CommitId([9; 32])],
+            },
             RuleOperator::Unknown { raw: vec![0x82, 0x18, 99, 0x61, b'x'] },
         ]
     }

@@ -7,7 +7,7 @@ pub mod invite;
 
 use std::fmt;
 
-use crate::id::{AuthorId, CommitId};
+use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::sign::Signature;
 
 /// How strong a key is: smaller is stronger. Genesis names the admins of strength 0.
@@ -110,14 +110,28 @@ pub enum Subject {
     Key(AuthorId),
     /// Every key that no statement names (`*`).
     Anyone,
+    /// The keys that another space lets in. It gives none of them a right before it has enrolled here.
+    Space(SpaceId),
 }
 
-/// As the command line reads and prints it: an author id, or `*`.
+/// One commit of another space, as a proof shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The encoded header.
+    pub header: Vec<u8>,
+    /// The author's signature, unless a later commit of the same author in the proof vouches for this one.
+    pub signature: Option<Signature>,
+    /// The body of a rule commit; documents are not shown.
+    pub body: Option<Vec<u8>>,
+}
+
+/// As the command line reads and prints it: an author id, `*`, or a space id.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(author) => author.fmt(f),
             Self::Anyone => f.write_str("*"),
+            Self::Space(space) => space.fmt(f),
         }
     }
 }
@@ -173,6 +187,26 @@ pub enum RuleOperator {
         /// The redeem commits that stay. Sorted and unique.
         keep: Vec<CommitId>,
     },
+    /// The author of this commit enters as one whom another space lets in.
+    Enrol {
+        /// The rule commit that holds the grant about the other space.
+        grant: CommitId,
+        /// The place of the grant among the operators of that commit.
+        index: u32,
+        /// Those rule commits of the other space that nothing before has shown here, and what they stand on.
+        proof: Vec<Shown>,
+    },
+    /// Another space has taken back, or weakened, what it gave a key: so it is here from now on.
+    Withdraw {
+        /// The other space.
+        space: SpaceId,
+        /// The key.
+        key: AuthorId,
+        /// As in an enrol.
+        proof: Vec<Shown>,
+        /// Which commits of the key stay, as in a grant.
+        keep: Vec<CommitId>,
+    },
     /// An operator, or a kind of subject, that this version does not know: kept, forwarded, without effect.
     Unknown {
         /// The whole operator, canonical.
@@ -180,4 +214,4 @@ pub enum RuleOperator {
     },
 }
 
-pub use codec::{check, decode, decode_permission, encode, encode_permission};
+pub use codec::{check, decode, decode_permission, decode_proof, encode, encode_permission, encode_proof};

@@ -1,7 +1,7 @@
 //! What a session asks its host, and is answered; what it tells, and how it fails.
 
 use super::access::{AccessRequest, Answer, Discovered};
-use super::message::{InviteProof, PROTOCOL_VERSION, Slot, Verdict};
+use super::message::{PROTOCOL_VERSION, Pass, Slot, Verdict};
 use super::pull::{Cursor, PullEnd};
 use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, SpaceId};
@@ -27,8 +27,8 @@ pub enum Ask {
         space: SpaceId,
         /// The author keys that the peer has proven.
         keys: Vec<AuthorId>,
-        /// By which invite, if any.
-        invite: Option<Box<InviteProof>>,
+        /// By what, if not by a permission.
+        invite: Option<Box<Pass>>,
         /// What the peer has, if it asked; else this side did, and offers.
         theirs: Option<Summary>,
         /// The key of the short hashes in summaries.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::ask::Event;
-use super::message::{InviteProof, Slot};
+use super::message::{Pass, Slot};
 use crate::id::{CommitId, SpaceId};
 use crate::limits::MAX_WANTED;
 use crate::reconcile::{Detail, Summary};
@@ -18,11 +18,11 @@ pub(super) struct Exchange {
     pub(super) opened: bool,
     /// The peer wants no more of it: nothing is read for it any more.
     pub(super) declined: bool,
-    pub(super) invite: Option<InviteProof>,
+    pub(super) invite: Option<Pass>,
     pub(super) by_peer: bool,
     // Both sides opened at once: what the listener will open again if it may not show what it has, and the slot of the
     // listener that the dialer did not take.
-    pub(super) yielded: Option<Option<InviteProof>>,
+    pub(super) yielded: Option<Option<Pass>>,
     pub(super) crossed: Option<Slot>,
     // The peer's summary is here.
     pub(super) answered: bool,
@@ -94,7 +94,7 @@ impl Exchange {
         if self.stalled { Event::Stalled(self.space) } else { Event::Settled(self.space) }
     }
 
-    pub(super) fn new(space: SpaceId, invite: Option<InviteProof>, by_peer: bool) -> Self {
+    pub(super) fn new(space: SpaceId, invite: Option<Pass>, by_peer: bool) -> Self {
         Self {
             space,
             opened: false,

@@ -12,6 +12,7 @@ use crate::limits::{
     MAX_WANTED,
 };
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
+use crate::rules::{Shown, decode_proof, encode_proof};
 use crate::sign::Signature;
 use crate::sketch::{Cell, Item};
 
@@ -34,6 +35,36 @@ pub struct InviteProof {
     pub joiner: AuthorId,
     /// The invite key's signature for this joiner.
     pub proof: Signature,
+}
+
+/// What a key shows that another space lets in, before it has enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceProof {
+    /// Who wants in.
+    pub joiner: AuthorId,
+    /// The space that lets the joiner in.
+    pub space: SpaceId,
+    /// What shows it, as in an enrol.
+    pub proof: Vec<Shown>,
+}
+
+/// By what somebody is served who has no permission yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pass {
+    /// An invite.
+    Invite(InviteProof),
+    /// What another space says.
+    Space(SpaceProof),
+}
+
+impl Pass {
+    /// Who wants in.
+    pub fn joiner(&self) -> &AuthorId {
+        match self {
+            Self::Invite(invite) => &invite.joiner,
+            Self::Space(proof) => &proof.joiner,
+        }
+    }
 }
 
 /// A received commit that was not taken.
@@ -63,8 +94,8 @@ pub enum Message {
         slot: Slot,
         /// Which space.
         space: SpaceId,
-        /// By which invite, if not by a permission.
-        invite: Option<InviteProof>,
+        /// By what, if not by a permission.
+        invite: Option<Pass>,
         /// What the sender has.
         summary: Summary,
     },
@@ -250,7 +281,11 @@ impl Message {
             Self::Open { slot, space, invite, summary } => {
                 writer.array(5).u64(2).u64(*slot).bytes(&space.0);
                 match invite {
-                    Some(invite) => {
+                    Some(Pass::Space(SpaceProof { joiner, space, proof })) => {
+                        writer.array(3).bytes(&joiner.0).bytes(&space.0);
+                        encode_proof(proof, &mut writer);
+                    }
+                    Some(Pass::Invite(invite)) => {
                         writer.array(4).bytes(&invite.invite.0).u64(u64::from(invite.index));
                         writer.bytes(&invite.joiner.0).bytes(&invite.proof.0);
                     }
@@ -377,7 +412,7 @@ impl Message {
             (2, 5) => Self::Open {
                 slot: reader.u64()?,
                 space: SpaceId(reader.array_bytes()?),
-                invite: decode_invite(&mut reader)?,
+                invite: decode_pass(&mut reader)?,
                 summary: decode_summary(&mut reader)?,
             },
             (3, 3) => Self::Have { slot: reader.u64()?, summary: decode_summary(&mut reader)? },
@@ -569,17 +604,25 @@ fn decode_marks(reader: &mut Reader<'_>) -> Result<Vec<Mark>, CborError> {
     }
 }
 
-fn decode_invite(reader: &mut Reader<'_>) -> Result<Option<InviteProof>, CborError> {
+fn decode_pass(reader: &mut Reader<'_>) -> Result<Option<Pass>, CborError> {
     if reader.take_null()? {
         return Ok(None);
     }
-    reader.array_of(4)?;
-    Ok(Some(InviteProof {
+    match reader.array()? {
+        4 => {}
+        3 => {
+            let (joiner, space) = (AuthorId(reader.array_bytes()?), SpaceId(reader.array_bytes()?));
+            let proof = decode_proof(reader)?;
+            return Ok(Some(Pass::Space(SpaceProof { joiner, space, proof })));
+        }
+        _ => return Err(CborError::Unexpected),
+    }
+    Ok(Some(Pass::Invite(InviteProof {
         invite: CommitId(reader.array_bytes()?),
         index: u32::try_from(reader.u64()?).map_err(|_| CborError::Unexpected)?,
         joiner: AuthorId(reader.array_bytes()?),
         proof: Signature(reader.array_bytes()?),
-    }))
+    })))
 }
 
 fn encode_ids(ids: &[CommitId], writer: &mut Writer) {
@@ -629,6 +672,12 @@ mod tests {
             proof: Signature([8; 64]),
         };
         let space = SpaceId([9; 32]);
+        let shown = Shown { header: vec![1], signature: Some(Signature([5; 64])), body: Some(vec![2; 9]) };
+        let team = Pass::Space(SpaceProof {
+            joiner: AuthorId([7; 32]),
+            space: SpaceId([6; 32]),
+            proof: vec![shown; 2],
+        });
         let request = |permission, note: &str| {
             let author = AuthorId([7; 32]);
             AccessRequest { space, author, permission, note: note.into() }
@@ -667,10 +716,11 @@ mod tests {
             Message::Open {
                 slot: 24,
                 space,
-                invite: Some(invite),
+                invite: Some(Pass::Invite(invite)),
                 summary: summary(Detail::Clock(clock.clone())),
             },
             Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
+            Message::Open { slot: 0, space, invite: Some(team), summary: Summary::default() },
             Message::Reopen { slot: 2, item: [3; 12], digest: [4; 8], clock: clock.clone() },
             Message::Spaces { count: 10_000, sum: [5; 8] },
             Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),

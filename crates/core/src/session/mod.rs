@@ -22,7 +22,7 @@ pub use ask::{
     Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError, Surveyed,
 };
 pub use graph_host::GraphHost;
-pub use message::{InviteProof, Message, PROTOCOL_VERSION, Slot, Verdict};
+pub use message::{InviteProof, Message, PROTOCOL_VERSION, Pass, Slot, SpaceProof, Verdict};
 pub use pull::{Cursor, CursorError, Fed, PullEnd};
 
 use exchange::Exchange;
@@ -78,7 +78,7 @@ pub struct Session {
     unacked: usize,
     // Reads that are not answered; each may give a largest frame.
     reading: usize,
-    waiting: Vec<(SpaceId, Option<InviteProof>)>,
+    waiting: Vec<(SpaceId, Option<Pass>)>,
     pulls: pull::Pulls,
     questions: access::Questions,
     spaces: spaces::Spaces,
@@ -129,9 +129,9 @@ impl Session {
         session
     }
 
-    /// Begins the exchange of a space, by an invite where this side has no permission yet. A listener begins after the
+    /// Begins the exchange of a space, by an invite or a proof where this side has no permission yet. A listener begins after the
     /// first message of the dialer that is not a greeting.
-    pub fn open(&mut self, space: SpaceId, invite: Option<InviteProof>) {
+    pub fn open(&mut self, space: SpaceId, invite: Option<Pass>) {
         if self.stage == Stage::Open && self.heard {
             let _ = self.start(space, invite);
         } else {
@@ -249,7 +249,7 @@ impl Session {
             exchange.behind = opened.ready;
             Message::Have { slot, summary }
         } else {
-            let invite = exchange.invite;
+            let invite = exchange.invite.clone();
             let short = self.reopening(slot, &summary);
             if let Some(exchange) = self.slots.get_mut(&slot) {
                 exchange.reopened = short.is_some();
@@ -429,7 +429,7 @@ impl Session {
                 if self.is_open_by_peer(&space) {
                     return Err(SessionError::Unexpected("a space that is open already"));
                 }
-                let invite = invite.filter(|invite| self.proven.contains(&invite.joiner));
+                let invite = invite.filter(|invite| self.proven.contains(invite.joiner()));
                 self.opened_by_peer(slot, Exchange::new(space, invite, true), summary)?;
                 Ok(())
             }
@@ -574,7 +574,7 @@ impl Session {
             exchange.crossed = Some(theirs);
             return Ok(Cross::Ignore);
         }
-        let (own, invite) = (*own, exchange.invite);
+        let (own, invite) = (*own, exchange.invite.clone());
         // If the dialer has closed its slot meanwhile, it has taken ours.
         self.leave(own, true);
         Ok(Cross::Yield(invite))
@@ -625,7 +625,7 @@ impl Session {
     }
 
     // `None` where it is open, or there is no room.
-    fn start(&mut self, space: SpaceId, invite: Option<InviteProof>) -> Option<Slot> {
+    fn start(&mut self, space: SpaceId, invite: Option<Pass>) -> Option<Slot> {
         if let Some(exchange) = self.slots.values().find(|exchange| exchange.space == space) {
             // Who asks now has not heard it.
             if exchange.settled {
@@ -648,7 +648,7 @@ impl Session {
 
     fn ask_open(&mut self, slot: Slot, theirs: Option<Summary>) {
         let Some(exchange) = self.slots.get(&slot) else { return };
-        let (space, invite, salt) = (exchange.space, exchange.invite.map(Box::new), self.salt());
+        let (space, invite, salt) = (exchange.space, exchange.invite.clone().map(Box::new), self.salt());
         let keys = self.proven.clone();
         self.outputs.push_back(Output::Ask(Ask::Open { slot, space, keys, invite, theirs, salt }));
     }
@@ -776,5 +776,5 @@ enum Cross {
     // Ours stays.
     Ignore,
     // Theirs stays; ours was opened by this invite, if any.
-    Yield(Option<InviteProof>),
+    Yield(Option<Pass>),
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use super::chains::{Chains, Place, Reach};
+use super::foreign::Inside;
 use super::frontier::FrontierId;
-use super::judge::{Act, Cut, InviteAt, Key, Rank, Rule, Standing, Table, Via, View};
+use super::judge::{Act, Cut, InviteAt, Key, Rank, Rule, Said, Standing, Table, Via, View, Whose};
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::id::{AuthorId, CommitId, SpaceId};
@@ -60,6 +61,8 @@ pub(super) struct Past<'a> {
     pub(super) chains: &'a Chains,
     pub(super) kept: &'a dyn Fn(&CommitId) -> Option<Kept>,
     pub(super) proofs: Proofs,
+    /// What the proof in an enrol or a withdraw shows, together with all that was shown before.
+    pub(super) inside: Option<Inside>,
 }
 
 /// The genesis as a rule: it counts always and may say anything that needs no past.
@@ -67,10 +70,11 @@ pub(super) fn genesis(commit: RuleCommit) -> Result<Rule, Refusal> {
     let refers_back = |operator: &RuleOperator| match operator {
         RuleOperator::Grant { keep, .. } => keep.as_ref().is_some_and(|keep| !keep.is_empty()),
         RuleOperator::Redeem { .. } | RuleOperator::EndInvite { .. } => true,
+        RuleOperator::Enrol { .. } | RuleOperator::Withdraw { .. } => true,
         _ => false,
     };
     let statements = statements(&commit.operators);
-    let own = (Subject::Key(commit.author), Some(Permission::Admin(Strength::STRONGEST)));
+    let own = (Subject::Key(commit.author), Said::Is(Some(Permission::Admin(Strength::STRONGEST))));
     if commit.operators.iter().any(refers_back) || !statements.contains(&own) {
         return Err(Refusal::BadGenesis);
     }
@@ -86,20 +90,24 @@ impl Past<'_> {
             let (invite, index, proof) = (*invite, *index, *proof);
             return self.redeem(commit, invite, index, &proof);
         }
+        if let [operator @ (RuleOperator::Enrol { .. } | RuleOperator::Withdraw { .. })] =
+            commit.operators.as_slice()
+        {
+            let operator = operator.clone();
+            return self.delegated(commit, &operator);
+        }
         let standing = self.standing(&commit.author);
-        let Some(Standing { permission, via }) =
-            standing.filter(|standing| standing.permission.level() == Level::Admin)
-        else {
+        let Some(standing) = standing.filter(|standing| standing.permission.level() == Level::Admin) else {
             return Err(Refusal::NotAdmin);
         };
-        let rank = Rank::of(Some(permission));
+        let (rank, via) = (standing.rank(), standing.via);
         let (mut cuts, mut ends) = (Vec::new(), Vec::new());
         for (at, operator) in commit.operators.iter().enumerate() {
             match operator {
                 RuleOperator::Grant { subject, permission, keep } => {
                     self.may_grant(at, rank, *subject, *permission, keep.is_some())?;
                     if let Some(keep) = keep {
-                        cuts.push(self.cut(at, *subject, keep)?);
+                        cuts.push(self.cut(at, Whose::Subject(*subject), keep)?);
                     }
                 }
                 RuleOperator::Invite { permission, .. } if Rank::of(Some(*permission)) <= rank => {
@@ -108,7 +116,9 @@ impl Past<'_> {
                 RuleOperator::EndInvite { invite, index, keep } => {
                     ends.push(self.end(at, rank, invite, *index, keep)?);
                 }
-                RuleOperator::Redeem { .. } => return Err(Refusal::RedeemNotAlone),
+                RuleOperator::Redeem { .. } | RuleOperator::Enrol { .. } | RuleOperator::Withdraw { .. } => {
+                    return Err(Refusal::RedeemNotAlone);
+                }
                 RuleOperator::Invite { .. } | RuleOperator::Name(_) => {}
                 RuleOperator::Setting { .. } | RuleOperator::Unknown { .. } => {}
             }
@@ -119,15 +129,15 @@ impl Past<'_> {
         Ok(Rule { cuts, ends, ..admitted })
     }
 
-    fn view(&self) -> View<'_> {
+    pub(super) fn view(&self) -> View<'_> {
         View { within: &self.ancestors, void: &self.void }
     }
 
-    fn standing(&self, author: &AuthorId) -> Option<Standing> {
+    pub(super) fn standing(&self, author: &AuthorId) -> Option<Standing> {
         self.table.standing(author, &self.ancestors, self.view(), None)
     }
 
-    fn said(&self, subject: Subject) -> Option<Option<Permission>> {
+    pub(super) fn said(&self, subject: Subject) -> Option<Option<Standing>> {
         self.table.said(subject, &self.ancestors, self.view(), None)
     }
 
@@ -140,29 +150,35 @@ impl Past<'_> {
         keeps: bool,
     ) -> Result<(), Refusal> {
         let present = match subject {
-            Subject::Key(author) => self.standing(&author).map(|standing| standing.permission),
-            Subject::Anyone => self.said(Subject::Anyone).flatten(),
+            Subject::Key(author) => self.standing(&author),
+            Subject::Anyone | Subject::Space(_) => self.said(subject).flatten(),
         };
-        if Rank::of(present) <= rank {
+        if present.map_or(Rank::STRANGER, Standing::rank) <= rank {
             return Err(Refusal::SubjectNotWeaker { operator });
         }
         if next.is_some() && Rank::of(next) <= rank {
             return Err(Refusal::PermissionNotWeaker { operator });
         }
+        let next = next.map(|permission| Standing { permission, via: Via::Key });
         if !keeps && present.is_some_and(|present| present.is_weakened_by(next)) {
             return Err(Refusal::KeepMissing { operator });
         }
         Ok(())
     }
 
-    fn cut(&self, operator: usize, subject: Subject, keep: &[CommitId]) -> Result<Cut, Refusal> {
+    pub(super) fn cut(&self, operator: usize, whose: Whose, keep: &[CommitId]) -> Result<Cut, Refusal> {
         let mut places: HashMap<AuthorId, Vec<Place>> = HashMap::new();
         for id in keep {
             let fits = |kept: &Kept| {
                 kept.is_ancestor
-                    && match subject {
-                        Subject::Key(author) => kept.author == author,
-                        Subject::Anyone => self.said(Subject::Key(kept.author)).is_none(),
+                    && match whose {
+                        Whose::Subject(Subject::Key(author)) | Whose::Through(_, author) => {
+                            kept.author == author
+                        }
+                        Whose::Subject(Subject::Anyone) => self.said(Subject::Key(kept.author)).is_none(),
+                        Whose::Subject(Subject::Space(space)) => {
+                            self.table.came_through(&space, &kept.author, &self.ancestors)
+                        }
                     }
             };
             let kept = (self.kept)(id).filter(fits).ok_or(Refusal::KeptElsewhere { operator, kept: *id })?;
@@ -171,7 +187,7 @@ impl Past<'_> {
         let reach = |(author, places): (AuthorId, Vec<Place>)| -> (AuthorId, Reach) {
             (author, self.chains.reach(&author, places))
         };
-        Ok(Cut { subject, kept: places.into_iter().map(reach).collect() })
+        Ok(Cut { whose, kept: places.into_iter().map(reach).collect() })
     }
 
     /// The invite among the ancestors, and what it gives.
@@ -231,31 +247,31 @@ impl Past<'_> {
         if self.proofs == Proofs::Verify && !invite::verify(key, &self.space, &id, &commit.author, proof) {
             return Err(Refusal::ProofWrong);
         }
-        let statements = vec![(Subject::Key(commit.author), Some(permission))];
+        let statements = vec![(Subject::Key(commit.author), Said::Is(Some(permission)))];
         let key = Key::redeem(Rank::of(Some(permission)));
         Ok(rule(commit, self.ancestors.clone(), Act::Redeem(at), key, Via::Key, statements))
     }
 }
 
 /// What the operators say about subjects; about one subject the last in order.
-fn statements(operators: &[RuleOperator]) -> Vec<(Subject, Option<Permission>)> {
-    let mut statements: Vec<(Subject, Option<Permission>)> = Vec::new();
+fn statements(operators: &[RuleOperator]) -> Vec<(Subject, Said)> {
+    let mut statements: Vec<(Subject, Said)> = Vec::new();
     for operator in operators {
         if let RuleOperator::Grant { subject, permission, .. } = operator {
             statements.retain(|(other, _)| other != subject);
-            statements.push((*subject, *permission));
+            statements.push((*subject, Said::Is(*permission)));
         }
     }
     statements
 }
 
-fn rule(
+pub(super) fn rule(
     commit: RuleCommit,
     ancestors: Arc<Bits>,
     act: Act,
     key: Key,
     via: Via,
-    statements: Vec<(Subject, Option<Permission>)>,
+    statements: Vec<(Subject, Said)>,
 ) -> Rule {
     let RuleCommit { id, author, time, place, frontier, operators } = commit;
     let (cuts, ends) = (Vec::new(), Vec::new());

@@ -37,6 +37,14 @@ impl Bits {
         }
     }
 
+    /// Whether there is a member that is not below `bound`.
+    pub(super) fn reaches(&self, bound: usize) -> bool {
+        self.words.iter().enumerate().any(|(at, word)| {
+            let from = bound.saturating_sub(at * 64);
+            from < 64 && word >> from != 0
+        })
+    }
+
     pub(super) fn meets(&self, other: &Self) -> bool {
         self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
     }

@@ -10,28 +10,34 @@
 mod admit;
 mod bits;
 mod chains;
+mod delegation;
+mod foreign;
 mod frontier;
 mod judge;
 pub mod naive;
 mod refusal;
+mod statement;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub use admit::{Kept, RuleCommit};
 pub use chains::{Chains, Place, Reach};
+pub use foreign::{Revealed, read as read_proof};
 pub use frontier::{FrontierId, ParentFrontier, RuleIndex};
 pub use judge::{Standing, Via};
 pub use refusal::Refusal;
+pub use statement::{Source, Statement};
 
 use crate::clock::Timestamp;
 use crate::id::{AuthorId, CommitId, SpaceId};
-use crate::rules::{Permission, RuleOperator, Strength, Subject};
+use crate::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use crate::sign::Signature;
 use admit::{Past, Proofs};
 use bits::Bits;
+use foreign::{Foreign, Inside};
 use frontier::Frontiers;
-use judge::{Act, Finding, Rule, Table, View};
+use judge::{Act, Finding, Rule, Table, View, Whose};
 
 /// Remembered standings; beyond this many they are forgotten and computed again.
 const MAX_STANDINGS: usize = 1 << 16;
@@ -77,34 +83,17 @@ pub struct Invitation {
     pub ended: bool,
 }
 
-/// One statement of a rule commit about a subject.
+/// A grant about another space that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statement {
-    /// Which rule commit.
-    pub rule: RuleIndex,
-    /// Its id.
+pub struct Delegation {
+    /// The other space.
+    pub space: SpaceId,
+    /// The rule commit that holds the grant.
     pub commit: CommitId,
-    /// Who made it.
-    pub author: AuthorId,
-    /// When, by its author's clock.
-    pub time: Timestamp,
-    /// Whom it is about.
-    pub subject: Subject,
-    /// What it gives.
-    pub permission: Option<Permission>,
-    /// By what.
-    pub source: Source,
-}
-
-/// What kind of rule commit makes a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The first commit of the space.
-    Genesis,
-    /// A grant.
-    Grant,
-    /// The redemption of an invite that this rule commit holds.
-    Invite(RuleIndex),
+    /// Its place among the operators of that commit.
+    pub index: u32,
+    /// The most that a key of that space gets here.
+    pub permission: Permission,
 }
 
 /// All admitted rule commits of one space, and the verdicts over them. Memory: per rule commit about 300 bytes and
@@ -118,6 +107,8 @@ pub struct Rules {
     within: Bits,
     void: Bits,
     standings: HashMap<(FrontierId, AuthorId), Option<Standing>>,
+    // What rule commits here have shown of other spaces.
+    foreign: HashMap<SpaceId, Foreign>,
 }
 
 impl Rules {
@@ -132,6 +123,7 @@ impl Rules {
             within: Bits::default(),
             void: Bits::default(),
             standings: HashMap::new(),
+            foreign: HashMap::new(),
         };
         let index = rules.table.enter(admit::genesis(genesis)?);
         rules.within.insert(index);
@@ -263,24 +255,91 @@ impl Rules {
             return Err(Refusal::Repeated);
         }
         let (ancestors, void) = self.past(commit.frontier)?;
-        let past = Past { table: &self.table, space: self.space, ancestors, void, chains, kept, proofs };
-        let rule = past.admit(commit)?;
-        let index = self.table.enter(rule);
+        let shown = self.look_inside(&commit.author, &commit.operators, &ancestors, proofs)?;
+        let inside = shown.as_ref().map(|shown| shown.inside);
+        let past =
+            Past { table: &self.table, space: self.space, ancestors, void, chains, kept, proofs, inside };
+        let rule = match past.admit(commit) {
+            Ok(rule) => rule,
+            Err(refusal) => {
+                shown.into_iter().for_each(|shown| self.forget(&shown));
+                return Err(refusal);
+            }
+        };
+        let index = self.table.enter(without_proof(rule));
+        if let Some(shown) = shown {
+            self.foreign.entry(shown.space).or_default().shown_by(index, shown.nodes);
+        }
         self.own_frontier(index);
         self.within.insert(index);
         let (counts, changed) = self.table.settle(index, &self.within, &mut self.void);
         Ok((RuleIndex(index), self.change(index, counts, &changed)))
     }
 
+    // What the proof in an enrol or a withdraw says of its key, with all that was shown among the ancestors. So who
+    // shows an older state of the other space than was shown before shows nothing.
+    fn look_inside(
+        &mut self,
+        author: &AuthorId,
+        operators: &[RuleOperator],
+        ancestors: &Bits,
+        proofs: Proofs,
+    ) -> Result<Option<Look>, Refusal> {
+        let (space, key, proof) = match operators {
+            [RuleOperator::Enrol { grant, index, proof }] => {
+                match self
+                    .table
+                    .ids
+                    .get(grant)
+                    .and_then(|rule| self.table.rule(*rule).operators.get(*index as usize))
+                {
+                    Some(RuleOperator::Grant { subject: Subject::Space(space), .. }) => {
+                        (*space, author, proof)
+                    }
+                    _ => return Err(Refusal::NoSpaceGrant),
+                }
+            }
+            [RuleOperator::Withdraw { space, key, proof, .. }] => (*space, key, proof),
+            _ => return Ok(None),
+        };
+        // Nothing is read about a space that nobody spoke of.
+        if !self.table.statements.contains_key(&Subject::Space(space)) {
+            return Err(Refusal::NoSpaceGrant);
+        }
+        let foreign = self.foreign.entry(space).or_default();
+        let mut known = foreign.known(ancestors);
+        let revealed = foreign::take(&space, proof, &|id| foreign.has(id, &known), proofs)?;
+        let before = foreign.len();
+        let nodes = foreign.add(revealed);
+        nodes.iter().for_each(|node| known.insert(*node));
+        match foreign.inside(known, key) {
+            Ok(inside) => Ok(Some(Look { space, nodes, before, inside })),
+            Err(refusal) => {
+                foreign.forget(before);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn forget(&mut self, look: &Look) {
+        if let Some(foreign) = self.foreign.get_mut(&look.space) {
+            foreign.forget(look.before);
+        }
+    }
+
     // What a new rule commit says about others holds in its descendants, and it has none yet: only its keeps act now.
     fn change(&self, index: u32, counts: bool, changed: &[u32]) -> Change {
-        let cuts = self.table.rule(index).cuts.iter().filter(|_| counts).map(|cut| cut.subject);
+        let cuts = self.table.rule(index).cuts.iter().filter(|_| counts).map(|cut| match cut.whose {
+            Whose::Subject(subject) => subject,
+            Whose::Through(_, author) => Subject::Key(author),
+        });
         let indirect = changed.iter().flat_map(|rule| judge::concerns(self.table.rule(*rule)));
         let mut authors = BTreeSet::new();
         for subject in cuts.chain(indirect) {
             match subject {
-                Subject::Key(author) => authors.insert(author),
+                Subject::Key(author) => drop(authors.insert(author)),
                 Subject::Anyone => return Change::All,
+                Subject::Space(space) => authors.extend(self.table.enrolled_by(&space)),
             };
         }
         if authors.is_empty() { Change::Nothing } else { Change::Authors(authors) }
@@ -362,11 +421,16 @@ impl Rules {
         Ok(standing)
     }
 
-    /// What holds for anyone as of a frontier, if anything.
-    pub fn anyone_at(&mut self, frontier: FrontierId) -> Result<Option<Permission>, Refusal> {
+    /// What the statements about this very subject give as of a frontier, if anything.
+    pub fn stated_at(
+        &mut self,
+        frontier: FrontierId,
+        subject: Subject,
+    ) -> Result<Option<Permission>, Refusal> {
         let (closure, void) = self.past(frontier)?;
         let view = View { within: &closure, void: &void };
-        Ok(self.table.said(Subject::Anyone, &closure, view, None).flatten())
+        let said = self.table.said(subject, &closure, view, None).flatten();
+        Ok(said.map(|standing| standing.permission))
     }
 
     /// Whether a document commit that was admitted with `strength` and `via` has effect, in everything known here.
@@ -415,6 +479,12 @@ impl Rules {
         self.table.get(rule.0).map(|rule| rule.id)
     }
 
+    /// How the author of an admitted rule commit came by that strength.
+    pub fn via_of(&self, rule: RuleIndex) -> Option<Via> {
+        self.table.get(rule.0).map(|rule| rule.via)
+    }
+
+    /// The strength an admitted rule commit has for ever; a redeem has that of its invite, an enrol that of its grant. `None` for the genesis,
     /// The id, the author and the time of an admitted rule commit.
     pub fn made_by(&self, rule: RuleIndex) -> Option<(CommitId, AuthorId, Timestamp)> {
         self.table.get(rule.0).map(|rule| (rule.id, rule.author, rule.time))
@@ -439,8 +509,8 @@ impl Rules {
     /// What holds for each key that is named and still has a permission, and for anyone, as of all heads.
     pub fn members(&self) -> BTreeMap<Subject, Permission> {
         let said = |subject: &Subject| {
-            let permission = self.table.said(*subject, &self.within, self.view(), None)??;
-            Some((*subject, permission))
+            let standing = self.table.said(*subject, &self.within, self.view(), None)??;
+            Some((*subject, standing.permission))
         };
         self.table.subjects().filter_map(said).collect()
     }
@@ -448,73 +518,6 @@ impl Rules {
     /// What holds for one author as of all heads, by a statement about its key or about anyone.
     pub fn member(&self, author: &AuthorId) -> Option<Standing> {
         self.table.standing(author, &self.within, self.view(), None)
-    }
-
-    /// Whether somebody who has proven these keys may read, as of all heads: one of them may, or nothing was proven and
-    /// anyone may. A statement about a key, also `none`, beats one about anyone.
-    pub fn may_read(&self, keys: &[AuthorId]) -> bool {
-        match keys {
-            [] => self.table.said(Subject::Anyone, &self.within, self.view(), None).flatten().is_some(),
-            keys => keys.iter().any(|key| self.member(key).is_some()),
-        }
-    }
-
-    /// All subjects that some statement is about, counting or not, sorted.
-    pub fn subjects(&self) -> BTreeSet<Subject> {
-        self.table.subjects().copied().collect()
-    }
-
-    /// All statements about a subject in the order they came, also those that do not count or were followed by others.
-    pub fn statements(&self, subject: &Subject) -> impl Iterator<Item = Statement> {
-        self.table
-            .about(subject)
-            .iter()
-            .map(|(rule, permission)| self.statement(*subject, *rule, *permission))
-    }
-
-    /// What decides what an author may do as of all heads, the newest first: the causally last statement about its key,
-    /// or where there is none about anyone; several if they are concurrent, of which the weakest holds.
-    pub fn deciding(&self, author: &AuthorId) -> Vec<Statement> {
-        self.decided(author, &self.within, self.view())
-    }
-
-    /// The same about anyone.
-    pub fn deciding_anyone(&self) -> Vec<Statement> {
-        self.heard(Subject::Anyone, &self.within, self.view())
-    }
-
-    /// What decided what an author might do when it wrote something on a frontier: in the verdicts of what is below it.
-    pub fn decided_at(&mut self, frontier: FrontierId, author: &AuthorId) -> Result<Vec<Statement>, Refusal> {
-        let (closure, void) = self.past(frontier)?;
-        Ok(self.decided(author, &closure, View { within: &closure, void: &void }))
-    }
-
-    fn decided(&self, author: &AuthorId, closure: &Bits, view: View<'_>) -> Vec<Statement> {
-        let about_key = self.heard(Subject::Key(*author), closure, view);
-        if about_key.is_empty() { self.heard(Subject::Anyone, closure, view) } else { about_key }
-    }
-
-    fn heard(&self, subject: Subject, closure: &Bits, view: View<'_>) -> Vec<Statement> {
-        let mut found = Vec::new();
-        self.table.each_said(subject, closure, view, None, |rule, permission| {
-            found.push(self.statement(subject, rule, permission));
-        });
-        found
-    }
-
-    fn statement(&self, subject: Subject, rule: u32, permission: Option<Permission>) -> Statement {
-        let Rule { id, author, time, ref act, .. } = *self.table.rule(rule);
-        let source = match *act {
-            Act::Genesis => Source::Genesis,
-            Act::Statement => Source::Grant,
-            Act::Redeem((invite, _)) => Source::Invite(RuleIndex(invite)),
-        };
-        Statement { rule: RuleIndex(rule), commit: id, author, time, subject, permission, source }
-    }
-
-    /// Whether any statement is about this very key, also one that gives it nothing.
-    pub fn is_named(&self, author: &AuthorId) -> bool {
-        self.table.said(Subject::Key(*author), &self.within, self.view(), None).is_some()
     }
 
     /// All invites that count, in order of admission.
@@ -565,6 +568,72 @@ impl Rules {
         }
     }
 
+    /// The grants about other spaces that hold, and may be named in an enrol.
+    pub fn delegations(&self) -> Vec<Delegation> {
+        let (view, mut found) = (self.view(), Vec::new());
+        for (rule, operator, index) in self.counting_operators() {
+            let RuleOperator::Grant { subject: subject @ Subject::Space(space), permission: Some(_), .. } =
+                operator
+            else {
+                continue;
+            };
+            let said = self.table.said(*subject, &self.within, view, None).flatten();
+            let later = |other: u32| view.counts(other) && self.table.rule(other).ancestors.contains(rule);
+            let about = self.table.statements.get(subject).into_iter().flatten();
+            if let Some(bound) = said.filter(|_| !about.into_iter().any(|(other, _)| later(*other))) {
+                let commit = self.table.rule(rule).id;
+                found.retain(|other: &Delegation| other.commit != commit || other.space != *space);
+                found.push(Delegation { space: *space, commit, index, permission: bound.permission });
+            }
+        }
+        found
+    }
+
+    /// The commits of another space that rule commits here have shown.
+    pub fn shown(&self, space: &SpaceId) -> HashSet<CommitId> {
+        self.foreign.get(space).map(Foreign::all).unwrap_or_default()
+    }
+
+    /// Whether any statement has ever named a key, counting or not.
+    pub fn was_named(&self, author: &AuthorId) -> bool {
+        self.table.names(author, &self.within)
+    }
+
+    /// Whether a key has enrolled by another space, whatever became of it.
+    pub fn came_through(&self, space: &SpaceId, author: &AuthorId) -> bool {
+        self.table.came_through(space, author, &self.within)
+    }
+
+    /// The keys that have something here through another space, and what.
+    pub fn enrolled(&self, space: &SpaceId) -> Vec<(AuthorId, Standing)> {
+        let left = |author: &AuthorId| {
+            let through = self.table.through(*space, *author, &self.within, self.view());
+            Some((*author, through??))
+        };
+        self.table.enrolled_by(space).filter_map(left).collect()
+    }
+
+    /// What `joiner` would get if it enrolled now, by a grant about another space and with this proof: so that a device
+    /// may serve it before it has.
+    pub fn lets_in(
+        &mut self,
+        joiner: &AuthorId,
+        grant: (CommitId, u32),
+        proof: &[Shown],
+    ) -> Result<Standing, Refusal> {
+        let all = self.frontier_of_all()?;
+        let (ancestors, void) = self.past(all)?;
+        let operator = [RuleOperator::Enrol { grant: grant.0, index: grant.1, proof: proof.to_vec() }];
+        let shown = self.look_inside(joiner, &operator, &ancestors, Proofs::Verify)?;
+        let inside = shown.as_ref().map(|shown| shown.inside);
+        let (chains, kept) = (&Chains::new(), &|_: &CommitId| None);
+        let (table, space, proofs) = (&self.table, self.space, Proofs::Verify);
+        let past = Past { table, space, ancestors, void, chains, kept, proofs, inside };
+        let given = past.may_enrol(joiner, &grant.0, grant.1).map(|(_, enrolment)| enrolment.standing);
+        shown.into_iter().for_each(|shown| self.forget(&shown));
+        given
+    }
+
     /// The name of the space: the last in (time, id) order that counts.
     pub fn name(&self) -> Option<&str> {
         let names = self.counting_operators().filter_map(|(rule, operator, at)| match operator {
@@ -602,6 +671,24 @@ impl Rules {
             (0..).zip(&rule.operators).map(move |(at, operator)| (index, operator, at))
         })
     }
+}
+
+// What a proof showed, until the commit that holds it is admitted or refused.
+struct Look {
+    space: SpaceId,
+    nodes: Vec<u32>,
+    before: usize,
+    inside: Inside,
+}
+
+// What was shown is held once, among all that is known of the other space.
+fn without_proof(mut rule: Rule) -> Rule {
+    for operator in &mut rule.operators {
+        if let RuleOperator::Enrol { proof, .. } | RuleOperator::Withdraw { proof, .. } = operator {
+            *proof = Vec::new();
+        }
+    }
+    rule
 }
 
 fn verdict(finding: Finding) -> Verdict {

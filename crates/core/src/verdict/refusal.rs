@@ -55,9 +55,27 @@ pub enum Refusal {
     /// Something was said about the joiner's key before, so an invite does not open for it.
     #[error("the rules name this key already: ask an admin for a grant, or join with a new key")]
     KeyNamedBefore,
-    /// A redeem among other operators.
-    #[error("a redeem must be the only operator of its commit")]
+    /// A redeem, an enrol or a withdraw among other operators.
+    #[error("a redeem, an enrol and a withdraw must each be the only operator of their commit")]
     RedeemNotAlone,
+    /// No grant about the other space holds as of the commit's ancestors, or not the one named.
+    #[error("no such grant about the other space holds here: ask an admin for one")]
+    NoSpaceGrant,
+    /// What a proof shows of the other space is not vouched for, or leaves out what it stands on.
+    #[error("the proof does not show the rules of the other space: synchronise that space and try again")]
+    ProofIncomplete,
+    /// The other space, as far as it was shown, lets no such key in.
+    #[error("the other space does not let this key in: ask an admin there")]
+    NotLetIn,
+    /// What the key has through the other space was withdrawn here.
+    #[error("what this key had through the other space was withdrawn: ask an admin here for a grant")]
+    Withdrawn,
+    /// The key has already what an enrolment would give it.
+    #[error("this key has enrolled already, and the proof gives it nothing else")]
+    EnrolledAlready,
+    /// The key has through the other space no more than the proof shows.
+    #[error("there is nothing to withdraw: the key has no more than the proof shows")]
+    NothingToWithdraw,
     /// The first commit does not make its author an admin of strength 0, or holds what needs a past.
     #[error(
         "the first commit of a space must grant admin of strength 0 to its author, and refer to nothing before"

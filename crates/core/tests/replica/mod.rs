@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use driftless_core::clock::Timestamp;
+use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind as HeaderKind, RuleBody, Vouched};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::rules::RuleOperator;
-use driftless_core::sign::Domain;
+use driftless_core::rules::{RuleOperator, Shown};
+use driftless_core::sign::{AuthorKey, Domain};
 use driftless_core::verdict::naive::{self, Commit, Judgement};
 use driftless_core::verdict::{
     Chains, Change, FrontierId, Kept, ParentFrontier, Place, Refusal, RuleCommit, RuleIndex, Rules, Standing,
@@ -325,5 +326,106 @@ impl History {
             assert_eq!(reopened.rule_verdict(index), self.replica.rules.rule_verdict(index));
             assert_eq!(reopened.frontier_of(index), self.replica.rules.frontier_of(index));
         }
+    }
+}
+
+/// Another space, written by name and really signed, of which proofs show parts.
+#[derive(Debug)]
+pub(crate) struct Other {
+    names: Vec<String>,
+    commits: Vec<Vouched>,
+}
+
+impl Other {
+    /// The key that signs there under a name.
+    pub(crate) fn key(name: &str) -> AuthorKey {
+        AuthorKey::from_seed(&Domain::Body.hash(&[name.as_bytes()]))
+    }
+
+    pub(crate) fn begin(creator: &str, operators: Vec<RuleOperator>) -> Self {
+        let mut other = Self { names: Vec::new(), commits: Vec::new() };
+        other.add("genesis", creator, &[], Some(operators));
+        other
+    }
+
+    pub(crate) fn space(&self) -> SpaceId {
+        self.commits[0].space()
+    }
+
+    pub(crate) fn rule(&mut self, name: &str, by: &str, parents: &[&str], operators: Vec<RuleOperator>) {
+        self.add(name, by, parents, Some(operators));
+    }
+
+    pub(crate) fn document(&mut self, name: &str, by: &str, parents: &[&str]) {
+        self.add(name, by, parents, None);
+    }
+
+    pub(crate) fn id(&self, name: &str) -> CommitId {
+        self.commit(name).id()
+    }
+
+    fn commit(&self, name: &str) -> &Vouched {
+        let at = self.names.iter().position(|other| other == name).expect("a commit of this name");
+        &self.commits[at]
+    }
+
+    fn add(&mut self, name: &str, by: &str, parents: &[&str], operators: Option<Vec<RuleOperator>>) {
+        let key = Self::key(by);
+        let parents: BTreeSet<CommitId> = parents.iter().map(|name| self.commit(name).id()).collect();
+        let below = self.below(parents.iter().copied().collect());
+        let previous = below.iter().rfind(|commit| commit.header().author == key.id());
+        let last = |commit: &&Vouched| commit.header().time.ms();
+        let mut header = Header {
+            kind: if operators.is_some() { HeaderKind::Rules } else { HeaderKind::Documents },
+            continues: false,
+            space: self.commits.first().map(Vouched::space),
+            author: key.id(),
+            seq: previous.map_or(1, |previous| previous.header().seq + 1),
+            previous: previous.map(|previous| previous.id()),
+            parents: Vec::new(),
+            time: Timestamp::from_ms(below.iter().map(last).max().unwrap_or_default() + 1),
+            body_hash: [0; 32],
+            body_length: 0,
+            body_encoding: BodyEncoding::Plain,
+            extensions: Header::no_extensions(),
+        };
+        header.parents = parents.into_iter().filter(|parent| header.previous != Some(*parent)).collect();
+        let salt = [self.commits.len() as u8; 16];
+        let body = match operators {
+            Some(operators) => RuleBody { operators }.encode(salt),
+            None => DocumentBody { edits: Vec::new(), retracts: Vec::new() }.encode(salt),
+        };
+        self.commits.push(Vouched::sign(header, body, &key).expect("a valid header"));
+        self.names.push(name.to_owned());
+    }
+
+    // These and all that they stand on, parents first.
+    fn below(&self, from: Vec<CommitId>) -> Vec<&Vouched> {
+        let (mut seen, mut open) = (HashSet::new(), from);
+        while let Some(id) = open.pop() {
+            if seen.insert(id) {
+                let commit = self.commits.iter().find(|commit| commit.id() == id).expect("a parent");
+                open.extend(commit.header().all_parents().copied());
+            }
+        }
+        self.commits.iter().filter(|commit| seen.contains(&commit.id())).collect()
+    }
+
+    /// What shows the named commits and all that they stand on.
+    pub(crate) fn proof(&self, names: &[&str]) -> Vec<Shown> {
+        self.proof_above(names, &[])
+    }
+
+    /// The same without what was shown before.
+    pub(crate) fn proof_above(&self, names: &[&str], before: &[&str]) -> Vec<Shown> {
+        let ids = |names: &[&str]| names.iter().map(|name| self.commit(name).id()).collect::<Vec<_>>();
+        let known: HashSet<_> = self.below(ids(before)).into_iter().map(Vouched::id).collect();
+        let shown = |commit: &Vouched| Shown {
+            header: commit.header_bytes().to_vec(),
+            signature: commit.signature().map(|attached| attached.signature),
+            body: commit.body().filter(|_| commit.header().kind == HeaderKind::Rules).map(<[u8]>::to_vec),
+        };
+        let below = self.below(ids(names));
+        below.into_iter().filter(|commit| !known.contains(&commit.id())).map(shown).collect()
     }
 }

@@ -3,9 +3,9 @@
 use driftless_core::cbor::Writer;
 use driftless_core::commit::{DocumentBody, RuleBody, body_hash};
 use driftless_core::document_id::DocumentId;
-use driftless_core::id::{AuthorId, CommitId};
+use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::operator::{Edit, Operator, operators_to_value};
-use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
+use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use driftless_core::sign::Signature;
 use driftless_core::value::{Map, Number, Path, Value};
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,15 @@ fn document_bodies_are_read_and_written_as_the_vectors_say() {
     });
 }
 
+fn shown(proof: &[Shown]) -> serde_json::Value {
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let one = |shown: &Shown| {
+        let signature = shown.signature.as_ref().map(|signature| hex(&signature.0));
+        json!({ "header": hex(&shown.header), "signature": signature, "body": shown.body.as_deref().map(hex) })
+    };
+    proof.iter().map(one).collect()
+}
+
 /// What a rule operator says, in JSON.
 fn show(operator: &RuleOperator) -> serde_json::Value {
     let permission = |permission: &Permission| match permission {
@@ -264,6 +273,7 @@ fn show(operator: &RuleOperator) -> serde_json::Value {
             "subject": match subject {
                 Subject::Key(author) => author.to_string(),
                 Subject::Anyone => "*".into(),
+                Subject::Space(space) => space.to_string(),
             },
             "permission": given.as_ref().map(permission),
             "keep": keep,
@@ -278,6 +288,12 @@ fn show(operator: &RuleOperator) -> serde_json::Value {
         }
         RuleOperator::EndInvite { invite, index, keep } => {
             json!({ "end_invite": { "invite": invite, "index": index, "keep": keep } })
+        }
+        RuleOperator::Enrol { grant, index, proof } => {
+            json!({ "enrol": { "grant": grant, "index": index, "proof": shown(proof) } })
+        }
+        RuleOperator::Withdraw { space, key, proof, keep } => {
+            json!({ "withdraw": { "space": space, "key": key, "proof": shown(proof), "keep": keep } })
         }
         RuleOperator::Unknown { raw } => json!({ "unknown": hex(raw) }),
     }
@@ -301,6 +317,15 @@ fn rules() -> Vec<Valid<serde_json::Value>> {
     let one = CommitId([3; 32]);
     let redeem = RuleOperator::Redeem { invite: one, index: 1, proof: Signature([5; 64]) };
     let end = RuleOperator::EndInvite { invite: one, index: 0, keep: ids.clone() };
+    let team = Subject::Space(SpaceId([6; 32]));
+    // Bodies are read whatever a proof shows; rules look into it.
+    let proof = vec![
+        Shown { header: vec![1, 2], signature: None, body: Some(vec![3]) },
+        Shown { header: vec![4], signature: Some(Signature([5; 64])), body: None },
+    ];
+    let enrol = RuleOperator::Enrol { grant: one, index: 1, proof: proof.clone() };
+    let (space, member) = (SpaceId([6; 32]), AuthorId([7; 32]));
+    let withdraw = RuleOperator::Withdraw { space, key: member, proof, keep: ids.clone() };
     let owner = grant(key, Some(Permission::Admin(Strength(0))));
     let weakest = Permission::Write(Strength(u32::MAX));
     let cases = [
@@ -321,7 +346,10 @@ fn rules() -> Vec<Valid<serde_json::Value>> {
         ("an invite with bounds", vec![invite(Some(3), Some(1_700_000_000_000))]),
         ("a redeem", vec![redeem]),
         ("the end of an invite", vec![end]),
-        ("an operator of a newer version", vec![RuleOperator::Unknown { raw: vec![0x82, 6, 0xf6] }]),
+        ("read for those of a space", vec![grant(team, Some(Permission::Read))]),
+        ("an enrol", vec![enrol]),
+        ("a withdraw", vec![withdraw]),
+        ("an operator of a newer version", vec![RuleOperator::Unknown { raw: vec![0x82, 8, 0xf6] }]),
         ("a subject of a newer version", vec![RuleOperator::Unknown { raw: vec![0x83, 0, 0x81, 1, 0xf6] }]),
         ("several", vec![owner, RuleOperator::Name("list".into()), invite(Some(1), None)]),
     ];

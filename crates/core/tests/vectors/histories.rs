@@ -10,7 +10,7 @@ use driftless_core::rules::{Permission, RuleOperator, Strength, Subject, decode,
 use driftless_core::verdict::naive::{self, Commit};
 use serde::{Deserialize, Serialize};
 
-use crate::replica::{Random, Replica, author, id, replay};
+use crate::replica::{Other, Random, Replica, author, id, replay};
 use crate::{Hex, hold};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -182,6 +182,25 @@ fn histories() -> Vec<History> {
         proof: ticket.prove(&space, &id("ticket"), &author(joiner)),
     };
     let begin = Scribe::begin;
+    // The team: the laptop, the phone and lee are let in; the phone goes.
+    let owner = RuleOperator::Grant {
+        subject: Subject::Key(Other::key("tina").id()),
+        permission: admin(0),
+        keep: None,
+    };
+    let first = vec![owner, grant("laptop", admin(1)), grant("phone", admin(3)), grant("lee", write(7))];
+    let mut team = Other::begin("tina", first);
+    team.rule("no phone", "tina", &["genesis"], vec![cut("phone", None, &[])]);
+    let to_team =
+        |permission| RuleOperator::Grant { subject: Subject::Space(team.space()), permission, keep: None };
+    let enrol = |grant: &str, proof| RuleOperator::Enrol { grant: id(grant), index: 0, proof };
+    let (before, after) = (team.proof(&["genesis"]), team.proof(&["no phone"]));
+    let withdraw = |keep: &[&str], proof| RuleOperator::Withdraw {
+        space: team.space(),
+        key: author("phone"),
+        proof,
+        keep: keep.iter().map(|name| id(name)).collect(),
+    };
     vec![
         begin("b1, sock puppets", &[("mallory", admin(1))])
             .document("m5", "mallory", &["genesis"])
@@ -252,6 +271,38 @@ fn histories() -> Vec<History> {
             .rule("b", "bob", &["genesis"], grant("carl", write(3)))
             .document("c1", "carl", &["a", "b"])
             .rule("c2", "carl", &["a", "b"], grant("dora", write(9)))
+            .end(),
+        begin("d1, an old proof", &[])
+            .rule("team", "ann", &["genesis"], to_team(write(5)))
+            .rule("laptop", "laptop", &["team"], enrol("team", before.clone()))
+            .rule("out", "laptop", &["laptop"], withdraw(&[], team.proof_above(&["no phone"], &["genesis"])))
+            .rule("on top", "phone", &["out"], enrol("team", before.clone()))
+            .rule("beside", "phone", &["team"], enrol("team", before.clone()))
+            .document("p1", "phone", &["beside"])
+            .end(),
+        begin("d2, a team widened and narrowed", &[])
+            .rule("team", "ann", &["genesis"], to_team(write(5)))
+            .rule("laptop", "laptop", &["team"], enrol("team", before.clone()))
+            .rule("wider", "ann", &["laptop"], to_team(admin(3)))
+            .rule("no", "laptop", &["wider"], RuleOperator::Name("mine".into()))
+            .rule("again", "laptop", &["wider"], enrol("wider", vec![]))
+            .rule("yes", "laptop", &["again"], RuleOperator::Name("mine".into()))
+            .rule("narrower", "ann", &["wider"], {
+                let subject = Subject::Space(team.space());
+                RuleOperator::Grant { subject, permission: write(9), keep: Some(vec![id("laptop")]) }
+            })
+            .document("l1", "laptop", &["yes"])
+            .document("l2", "laptop", &["yes", "narrower"])
+            .end(),
+        begin("d3, a team rolled back", &[])
+            .rule("team", "ann", &["genesis"], to_team(write(5)))
+            .rule("lee", "lee", &["team"], enrol("team", after.clone()))
+            .rule("back", "phone", &["lee"], enrol("team", before.clone()))
+            .rule("beside", "phone", &["team"], enrol("team", before))
+            .document("p1", "phone", &["beside"])
+            .rule("out", "ann", &["lee", "p1"], withdraw(&["p1"], vec![]))
+            .document("p2", "phone", &["p1"])
+            .rule("gap", "laptop", &["team"], enrol("team", after[1..].to_vec()))
             .end(),
     ]
 }

@@ -1,11 +1,12 @@
 //! Messages: what each says, and its bytes.
 
+use driftless_core::cbor::{Reader, Writer};
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::limits::{MAX_FOUND, MAX_NOTE, MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Detail, Summary};
-use driftless_core::rules::{Level, Permission, Strength};
+use driftless_core::rules::{Level, Permission, Shown, Strength, decode_proof, encode_proof};
 use driftless_core::session::{
-    AccessRequest, Answer, Discovered, InviteProof, Message, Verdict, numbered, take_number,
+    AccessRequest, Answer, Discovered, InviteProof, Message, Pass, SpaceProof, Verdict, numbered, take_number,
 };
 use driftless_core::sign::Signature;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::{Hex, RefusedBytes, hold};
 pub(crate) enum MessageFields {
     Hello { version: String, nonce: Hex },
     Proof { proofs: Vec<ProofFields> },
-    Open { slot: String, space: String, invite: Option<InviteFields>, summary: SummaryFields },
+    Open { slot: String, space: String, invite: Option<PassFields>, summary: SummaryFields },
     Have { slot: String, summary: SummaryFields },
     Data { slot: String, number: String, digest: Hex, frame: Hex },
     Ack { slot: String, number: String, digest: Hex, refused: Vec<VerdictFields> },
@@ -89,6 +90,57 @@ pub(crate) struct ProofFields {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum PassFields {
+    Invite(InviteFields),
+    Space(SpaceProofFields),
+}
+
+impl PassFields {
+    fn of(pass: &Pass) -> Self {
+        match pass {
+            Pass::Invite(invite) => Self::Invite(InviteFields {
+                invite: invite.invite.to_string(),
+                index: invite.index,
+                joiner: invite.joiner.to_string(),
+                proof: Hex::of(invite.proof.0),
+            }),
+            Pass::Space(SpaceProof { joiner, space, proof }) => {
+                let mut writer = Writer::default();
+                encode_proof(proof, &mut writer);
+                let (joiner, space) = (joiner.to_string(), space.to_string());
+                Self::Space(SpaceProofFields { joiner, space, proof: Hex::of(writer.finish()) })
+            }
+        }
+    }
+
+    fn pass(&self) -> Pass {
+        match self {
+            Self::Invite(invite) => Pass::Invite(InviteProof {
+                invite: invite.invite.parse().unwrap(),
+                index: invite.index,
+                joiner: invite.joiner.parse().unwrap(),
+                proof: Signature(invite.proof.array()),
+            }),
+            Self::Space(shown) => Pass::Space(SpaceProof {
+                joiner: shown.joiner.parse().unwrap(),
+                space: shown.space.parse().unwrap(),
+                proof: decode_proof(&mut Reader::new(&shown.proof.0)).unwrap(),
+            }),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpaceProofFields {
+    joiner: String,
+    space: String,
+    // As in an enrol.
+    proof: Hex,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InviteFields {
     invite: String,
@@ -130,12 +182,7 @@ impl MessageFields {
             Message::Open { slot, space, invite, summary } => Self::Open {
                 slot: slot.to_string(),
                 space: space.to_string(),
-                invite: invite.map(|invite| InviteFields {
-                    invite: invite.invite.to_string(),
-                    index: invite.index,
-                    joiner: invite.joiner.to_string(),
-                    proof: Hex::of(invite.proof.0),
-                }),
+                invite: invite.as_ref().map(PassFields::of),
                 summary: SummaryFields::of(summary),
             },
             Message::Have { slot, summary } => {
@@ -221,12 +268,7 @@ impl MessageFields {
             Self::Open { slot, space, invite, summary } => Message::Open {
                 slot: number(slot),
                 space: space.parse().unwrap(),
-                invite: invite.as_ref().map(|invite| InviteProof {
-                    invite: invite.invite.parse().unwrap(),
-                    index: invite.index,
-                    joiner: invite.joiner.parse().unwrap(),
-                    proof: Signature(invite.proof.array()),
-                }),
+                invite: invite.as_ref().map(PassFields::pass),
                 summary: summary.summary(),
             },
             Self::Have { slot, summary } => Message::Have { slot: number(slot), summary: summary.summary() },
@@ -334,6 +376,12 @@ fn messages() -> Vec<(String, u64, Message)> {
         joiner: AuthorId([7; 32]),
         proof: Signature([8; 64]),
     };
+    let invite = Pass::Invite(invite);
+    let team = Pass::Space(SpaceProof {
+        joiner: AuthorId([7; 32]),
+        space: SpaceId([8; 32]),
+        proof: vec![Shown { header: vec![1, 2], signature: Some(Signature([3; 64])), body: Some(vec![4]) }],
+    });
     let request = |permission, note: &str| {
         let author = AuthorId([7; 32]);
         AccessRequest { space, author, permission, note: note.into() }
@@ -348,6 +396,7 @@ fn messages() -> Vec<(String, u64, Message)> {
         ("proof of two keys", 1, Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2])),
         ("open", 2, Message::Open { slot: 0, space, invite: None, summary: Summary::default() }),
         ("open by invite", 127, open(Some(invite), Detail::Bare)),
+        ("open by another space", 2, open(Some(team), Detail::Bare)),
         ("data", 128, Message::Data { slot: 4, number: 1, frame: vec![1, 2, 3], digest: [4; 8] }),
         ("ack", 300, Message::Ack { slot: 4, number: 256, refused: Vec::new(), digest: [4; 8] }),
         (

@@ -9,7 +9,7 @@ use std::time::Duration;
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{
-    AccessRequest, Answer, Ask, Cursor, Discovered, Event, InviteProof, Output, PullEnd, Session,
+    AccessRequest, Answer, Ask, Cursor, Discovered, Event, Output, Pass, PullEnd, Session,
 };
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -38,7 +38,7 @@ const VEIL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Begin the exchange of a space.
-    Open(SpaceId, Option<InviteProof>),
+    Open(SpaceId, Option<Pass>),
     /// Pull what came after a cursor, in pages of so many bytes, and the bodies of these commits.
     Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
     /// Begin the exchange of many spaces.
@@ -210,7 +210,7 @@ pub(crate) async fn run(
                 None => return Ok(()),
             },
             command = commands.recv() => match command {
-                Some(Command::Open(space, invite)) => session.open(space, invite),
+                Some(Command::Open(space, pass)) => session.open(space, pass),
                 Some(Command::Pull(space, cursor, budget, wanted)) => {
                     session.pull_with(space, cursor, budget, wanted);
                 }

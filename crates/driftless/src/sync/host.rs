@@ -3,6 +3,7 @@
 //! One host per connection. It remembers per slot how far the peer's copy goes and how far the log was read for it.
 //! Every read is authorized anew, against keys that the peer has proven. It never waits for the network.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
@@ -12,8 +13,7 @@ use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{MAX_ROUNDS, MAX_WANTED, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
-    Ask, Checked, Cursor, Declined, Ingested, InviteProof, Opened, ReadFrame, Session, Slot, Surveyed,
-    Verdict,
+    Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
 };
 use driftless_core::sign::Domain;
 
@@ -78,8 +78,8 @@ impl Host {
     /// Does what a session asks and gives it the answer. An error ends the connection.
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
-            Ask::Open { slot, space, keys, invite, theirs, salt } => {
-                let stream = self.stream(space, keys, invite, theirs.is_some(), salt)?;
+            Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
+                let stream = self.stream(space, keys, pass, theirs.is_some(), salt)?;
                 match theirs {
                     Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
                     None => {
@@ -307,7 +307,7 @@ impl Host {
         &self,
         space: SpaceId,
         keys: Vec<AuthorId>,
-        invite: Option<Box<InviteProof>>,
+        pass: Option<Box<Pass>>,
         opening: bool,
         salt: Salt,
     ) -> Result<Stream, Error> {
@@ -320,7 +320,8 @@ impl Host {
         Ok(Stream {
             space,
             keys,
-            invite,
+            pass,
+            let_in: Cell::new(None),
             opening,
             reconciler,
             noted,

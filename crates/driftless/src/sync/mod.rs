@@ -9,6 +9,7 @@ pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod network;
+pub(crate) mod joining;
 pub(crate) mod online;
 pub(crate) mod puller;
 pub(crate) mod asking;

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
-use driftless_core::rules::Subject;
-use driftless_core::session::{InviteProof, PullEnd, Role};
+use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -17,11 +16,9 @@ use crate::changes::Event;
 use crate::database::Database;
 use crate::error::Error;
 use crate::peers::Peer;
-use crate::space::Space;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
 use crate::sync::stream::Moved;
-use crate::ticket::Ticket;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
 const CHANGES: usize = 256;
@@ -213,7 +210,12 @@ impl Network {
     /// Exchanges a space with the peer at an address, both directions, and remembers the peer.
     pub async fn sync_with_peer(&self, address: &Address, space: &SpaceId) -> Result<Synced, Error> {
         let mut exchange = self.dial_or_note(address).await?;
-        let synced = exchange.open(*space, None).await;
+        // Who is let in by another space shows it, as long as it has not entered by itself.
+        let pass = self.database.read(|engine| engine.pass(space))?;
+        let synced = match exchange.open(*space, pass).await {
+            Ok(synced) => self.enrol_over(&mut exchange, synced).await,
+            Err(error) => Err(error),
+        };
         exchange.end().await;
         self.note(exchange.peer, address, *space, synced.as_ref().err())?;
         synced
@@ -238,7 +240,12 @@ impl Network {
                 }
             };
             let before = left.len();
-            let synced = exchange.open_all(&mut left).await;
+            let mut synced = exchange.open_all(&mut left).await;
+            for (_, outcome) in &mut synced {
+                if let Ok(settled) = outcome {
+                    *outcome = self.enrol_over(&mut exchange, settled.clone()).await;
+                }
+            }
             exchange.end().await;
             let stuck = left.len() == before;
             let outcomes: Vec<_> =
@@ -251,81 +258,6 @@ impl Network {
             }
         }
         Ok(done)
-    }
-
-    /// Joins a space by a ticket, or goes on with a join that was cut.
-    pub async fn join(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
-        let database = &self.database;
-        let author = database.author()?;
-        let mut failed = Error::Invalid("the ticket has no address".into());
-        for address in &ticket.addresses {
-            let address: Address = address.parse().map_err(|error| Error::Invalid(format!("{error}")))?;
-            let mut exchange = match self.dial(&address.clone().with_peer(ticket.peer)).await {
-                Ok(exchange) => exchange,
-                Err(error) => {
-                    failed = error;
-                    continue;
-                }
-            };
-            let synced = self.join_over(&mut exchange, ticket, author).await;
-            exchange.end().await;
-            let synced = synced?;
-            self.note(exchange.peer, &address, ticket.space, None)?;
-            return Ok((database.space(&ticket.space.to_string())?, synced));
-        }
-        Err(failed)
-    }
-
-    /// Joins the identity that another device of the user lives in, by a ticket of that device: from then on this
-    /// device is the same user.
-    pub async fn join_identity(&self, ticket: &Ticket) -> Result<(Space, Synced), Error> {
-        if self.database.identity()?.is_some_and(|identity| identity != ticket.space) {
-            return Err(Error::Exists(format!("an identity of user {}", self.database.user()?)));
-        }
-        let (space, synced) = self.join(ticket).await?;
-        self.database.adopt_identity(&space.id())?;
-        Ok((space, synced))
-    }
-
-    async fn join_over(
-        &self,
-        exchange: &mut Exchange,
-        ticket: &Ticket,
-        author: driftless_core::id::AuthorId,
-    ) -> Result<Synced, Error> {
-        let database = self.database.clone();
-        let synced = exchange.open(ticket.space, Some(ticket.proof(&author))).await;
-        let synced = synced.map_err(|error| match error {
-            Error::NotOpen(_) => Error::NotPermitted(
-                "the peer does not let this ticket in: it is wrong, used up, expired or ended".into(),
-            ),
-            other => other,
-        })?;
-        let (space, redeem) = (ticket.space, ticket.redeem(&author));
-        let redeemed = tokio::task::spawn_blocking(move || {
-            let stated = database.read(|engine| {
-                let members = engine.present(&space)?.rules.members();
-                Ok(members.contains_key(&Subject::Key(author)))
-            })?;
-            if !stated {
-                // By the key that the proof was made for, whatever others may do there.
-                database.write(|engine| {
-                    engine.with_key(author, |engine| engine.write_rules(&space, vec![redeem]))
-                })?;
-            }
-            Ok::<_, Error>(!stated)
-        });
-        if !redeemed.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
-            return Ok(synced);
-        }
-        // The peer must have it before the connection ends: only then others will let this key in. What others write
-        // meanwhile may settle first.
-        loop {
-            let now = exchange.settled(space).await?;
-            if now.moved.sent > synced.moved.sent {
-                return Ok(now);
-            }
-        }
     }
 
     /// Keeps every known peer connected and live, until the network is closed: dials again after 2, 4, .. 64 seconds.
@@ -475,7 +407,7 @@ impl Network {
         dialed
     }
 
-    async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
+    pub(super) async fn dial(&self, address: &Address) -> Result<Exchange, Error> {
         let connection = self.shared.transport.dial(address).await?;
         let peer = connection.peer;
         let (commands, receiver) = mpsc::channel(8);
@@ -594,13 +526,9 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Exchanges a space, until both sides have the same.
-    pub(crate) async fn open(
-        &mut self,
-        space: SpaceId,
-        invite: Option<InviteProof>,
-    ) -> Result<Synced, Error> {
+    pub(crate) async fn open(&mut self, space: SpaceId, pass: Option<Pass>) -> Result<Synced, Error> {
         // If the connection has ended, its news say why.
-        let _ = self.commands.send(Command::Open(space, invite)).await;
+        let _ = self.commands.send(Command::Open(space, pass)).await;
         self.settled(space).await
     }
 
@@ -634,6 +562,17 @@ impl Exchange {
                     }
                 }
                 Ok(None) => return Err(self.failure().await),
+            }
+        }
+    }
+
+    // The peer must have what was just written before the connection ends: only then others will let this key in. What
+    // others write meanwhile may settle first.
+    pub(super) async fn sent_more(&mut self, before: Synced) -> Result<Synced, Error> {
+        loop {
+            let now = self.settled(before.space).await?;
+            if now.moved.sent > before.moved.sent {
+                return Ok(now);
             }
         }
     }
@@ -735,6 +674,7 @@ impl Exchange {
                     Some(News::Unchanged(spaces, _)) => {
                         for space in spaces {
                             opening.remove(&space);
+                            network.enrol_where_let_in(space).await?;
                         }
                     }
                     Some(News::Closed(space)) => {
@@ -749,6 +689,8 @@ impl Exchange {
                         opening.remove(&space);
                         withheld.remove(&space);
                         open.insert(space);
+                        // Now that its rules are here. What is written goes over this connection.
+                        network.enrol_where_let_in(space).await?;
                     }
                     Some(News::Stalled(space, ..) | News::Declined(space, _)) => {
                         opening.remove(&space);
@@ -761,7 +703,8 @@ impl Exchange {
                 },
                 _ = again.tick(), if !withheld.is_empty() => {
                     for space in &withheld {
-                        let _ = self.commands.send(Command::Open(*space, None)).await;
+                        let pass = network.database.read(|engine| engine.pass(space))?;
+                        let _ = self.commands.send(Command::Open(*space, pass)).await;
                     }
                 }
                 arrived = arrivals.changed() => if arrived.is_err() { break },

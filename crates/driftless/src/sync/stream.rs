@@ -2,13 +2,14 @@
 //!
 //! It reads the database and writes nothing.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 
 use driftless_core::frame::FrameBuilder;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Agreed, Reconciler};
-use driftless_core::session::{InviteProof, ReadFrame};
+use driftless_core::session::{Pass, ReadFrame};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -72,7 +73,9 @@ impl Moved {
 pub(super) struct Stream {
     pub(super) space: SpaceId,
     pub(super) keys: Vec<AuthorId>,
-    pub(super) invite: Option<Box<InviteProof>>,
+    pub(super) pass: Option<Box<Pass>>,
+    /// Whether what the pass shows lets the peer in, as of so many rule commits: proofs are long.
+    pub(super) let_in: Cell<Option<(u32, bool)>>,
     /// The peer opened it, and is not answered yet.
     pub(super) opening: bool,
     /// What the peer lacks, and where both sides met.
@@ -124,7 +127,7 @@ impl Stream {
     }
 }
 
-/// Whether one of the proven keys may read, or an invite that is still good lets the peer in.
+/// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in.
 pub(super) fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
     if !engine.load(&stream.space)? {
@@ -134,9 +137,26 @@ pub(super) fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Err
         return Ok(true);
     }
     let now = engine.now();
-    let Some(invite) = &stream.invite else { return Ok(false) };
+    let Some(pass) = &stream.pass else { return Ok(false) };
     let (_, replica) = engine.parts(&stream.space)?;
-    Ok(replica.rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
+    let rules = &mut replica.rules;
+    match &**pass {
+        Pass::Invite(invite) => {
+            Ok(rules.invite_opens((&invite.invite, invite.index), &invite.joiner, &invite.proof, now))
+        }
+        Pass::Space(shown) => {
+            let count = rules.rule_count();
+            if let Some((_, let_in)) = stream.let_in.get().filter(|(before, _)| *before == count) {
+                return Ok(let_in);
+            }
+            let doors = rules.delegations().into_iter().filter(|door| door.space == shown.space);
+            let doors: Vec<_> = doors.map(|door| (door.commit, door.index)).collect();
+            let let_in =
+                doors.into_iter().any(|door| rules.lets_in(&shown.joiner, door, &shown.proof).is_ok());
+            stream.let_in.set(Some((count, let_in)));
+            Ok(let_in)
+        }
+    }
 }
 
 // Notes a body that the peer lacks. What is too much for memory comes with the next session.

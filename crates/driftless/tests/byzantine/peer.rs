@@ -7,7 +7,7 @@ use std::time::Duration;
 use driftless::{Address, Database, Network};
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::reconcile::Summary;
-use driftless_core::session::{InviteProof, Message, Verdict, numbered, take_number};
+use driftless_core::session::{Message, Verdict, numbered, take_number};
 use driftless_core::sign::{AuthorKey, Domain, NodeKey};
 use driftless_net::{
     Connection, HttpOptions, HttpTransport, Listener, MAX_FRAME, MemoryNetwork, NetError, Transport,
@@ -198,7 +198,7 @@ impl Talk {
     }
 
     pub(crate) async fn open(&mut self, slot: u64, space: SpaceId, summary: Summary) -> bool {
-        self.say(Message::Open { slot, space, invite: None::<InviteProof>, summary }).await
+        self.say(Message::Open { slot, space, invite: None, summary }).await
     }
 
     /// Says a frame in slot 0, without waiting for what comes of it.

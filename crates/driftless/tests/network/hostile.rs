@@ -9,7 +9,7 @@ use driftless_core::frame::{FrameBuilder, FrameCommit};
 use driftless_core::id::{CommitId, PeerId, SpaceId};
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::reconcile::Summary;
-use driftless_core::session::{InviteProof, Message, numbered, take_number};
+use driftless_core::session::{InviteProof, Message, Pass, numbered, take_number};
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 use driftless_net::{Address, Connection, MAX_FRAME, MemoryNetwork, Transport};
 
@@ -173,8 +173,12 @@ async fn an_unknown_and_a_forbidden_space_are_answered_with_the_same_bytes() {
     // An invite proof of somebody else, or a made up one, opens nothing.
     let joiner = AuthorKey::from_seed(&[2; 32]).id();
     for (slot, joiner) in [(4, joiner), (6, scene.db.author().unwrap())] {
-        let invite =
-            Some(InviteProof { invite: CommitId([1; 32]), index: 0, joiner, proof: Signature([2; 64]) });
+        let invite = Some(Pass::Invite(InviteProof {
+            invite: CommitId([1; 32]),
+            index: 0,
+            joiner,
+            proof: Signature([2; 64]),
+        }));
         raw.say(Message::Open { slot, space: scene.space.id(), invite, summary: Summary::default() }).await;
         assert_eq!(raw.hear().await, Some(Message::Close { slot }));
     }

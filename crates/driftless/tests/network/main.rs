@@ -1,6 +1,7 @@
 //! Databases that talk to each other, over a network in memory.
 
 mod counted;
+mod delegation;
 mod hostile;
 #[cfg(feature = "iroh")]
 mod iroh;
