@@ -1,11 +1,14 @@
 //! A chat without a server: rooms on each device, synced between devices directly, readable and writable offline.
 //!
 //! To read from top to bottom: `room` is what is written and read, `online` how it travels, `screen` and `plain` how
-//! people see it. Everything below is the public API of driftless.
+//! people see it. Everything in them is the public API of driftless.
+
+mod room;
 
 mod online;
+
 mod plain;
-mod room;
+
 mod screen;
 
 use std::error::Error;

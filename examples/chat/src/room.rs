@@ -121,7 +121,8 @@ impl Room {
                 you: member.you,
                 connected: member.you || here.contains(&key),
             }),
-            Subject::Anyone => None,
+            // Nobody lets in teams or everybody here.
+            Subject::Space(_) | Subject::Anyone => None,
         });
         Ok(people.collect())
     }
