@@ -20,9 +20,9 @@ demo:
 bench *arguments:
     cargo run --release -p driftless-bench -- {{arguments}}
 
-# Several databases and somebody hostile, one run per seed: `just sim 1000`. A seed that fails names itself.
-sim seeds="150" first="1":
-    cargo run --release -p driftless-sim -- --seed {{first}} --seeds {{seeds}}
+# Several databases and somebody hostile, one run per seed, until one fails: `just sim` for ever, `just sim 1000` so many.
+sim seeds="":
+    cargo run --release -p driftless-sim -- {{ if seeds == "" { "--forever" } else { "--seeds " + seeds } }}
 
 # Every fuzz target for so many seconds; stops at the first finding and says where its input lies.
 fuzz seconds="60" *targets:

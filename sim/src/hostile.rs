@@ -40,6 +40,11 @@ impl Hostile {
         Self { key: AuthorKey::from_seed(&seed), space }
     }
 
+    /// What it proves to whom it calls.
+    pub fn key(&self) -> AuthorKey {
+        self.key.clone()
+    }
+
     /// Whom to grant something to.
     pub fn author(&self) -> AuthorId {
         self.key.id()

@@ -12,6 +12,7 @@ pub mod peer;
 pub mod world;
 pub mod line;
 pub mod mesh;
+pub mod seeds;
 pub mod verify;
 
-pub use verify::{run, run_mesh};
+pub use verify::{MESH_STEPS, STEPS, run, run_mesh};

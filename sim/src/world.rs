@@ -13,6 +13,7 @@ use crate::dice::Dice;
 use crate::hostile::Hostile;
 use crate::peer::{COLLECTIONS, Fault, Home, Peer, START, fault, is_refusal};
 use crate::pieces;
+use crate::reference::Expected;
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -473,4 +474,29 @@ pub fn same_view(a: &Peer, b: &Peer, space: &SpaceId) -> Result<(), Fault> {
         return Ok(());
     }
     Err(format!("equal heads, and not the same documents: {one:?}, {other:?}"))
+}
+
+/// A replica shows what the reference computes.
+pub fn agrees(peer: &Peer, space: &SpaceId, expected: &Expected) -> Result<(), Fault> {
+    let status = peer.status(space)?;
+    let documents = peer.documents(space)?;
+    if documents != expected.documents {
+        for (at, document) in &expected.documents {
+            if documents.get(at) != Some(document) {
+                return Err(format!("{at:?} is {:?}, not {document:?}", documents.get(at)));
+            }
+        }
+        let more = documents.keys().find(|at| !expected.documents.contains_key(*at));
+        return Err(format!("{more:?} should not be there"));
+    }
+    if status.documents != documents.len() as u64 {
+        return Err(format!("{} documents are counted, {} are there", status.documents, documents.len()));
+    }
+    if status.counts != expected.counts {
+        return Err(format!("states are counted as {:?}, not {:?}", status.counts, expected.counts));
+    }
+    if status.forked.iter().map(|fork| fork.author).collect::<BTreeSet<_>>() != expected.forked {
+        return Err(format!("forked are {:?}, not {:?}", status.forked, expected.forked));
+    }
+    Ok(())
 }

@@ -56,6 +56,26 @@ pub fn crates(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The feature that lets tests break rules is switched on by the tests of the simulation, and by nothing else.
+pub fn broken_rules(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text, _) in manifests(tree).filter(|(path, ..)| *path != "crates/core/Cargo.toml") {
+        let mut section = "";
+        for (line, said) in (1..).zip(text.lines()) {
+            if said.starts_with('[') {
+                section = said.trim();
+            }
+            let named = said.contains("\"broken\"") || said.contains("/broken\"");
+            if named && (path != "sim/Cargo.toml" || section != "[dev-dependencies]") {
+                let advice =
+                    "only the dev-dependencies of `sim` may have the feature `broken`; leave it out here";
+                findings.push(Finding::new(path, line, advice));
+            }
+        }
+    }
+    findings
+}
+
 fn floor(name: &str) -> u8 {
     FLOORS.iter().find(|(known, _)| *known == name).map_or(ABOVE_ALL, |(_, floor)| *floor)
 }
@@ -241,6 +261,21 @@ mod tests {
         assert_eq!(crates(&tree), []);
         let tree = Tree::of(&[("crates/new/Cargo.toml", &manifest("driftless-new", ""))]);
         assert_eq!(lines(&crates(&tree)), [("crates/new/Cargo.toml", 1)]);
+    }
+
+    #[test]
+    fn rules_are_broken_only_in_the_tests_of_the_simulation() {
+        let switch = "driftless-core = { workspace = true, features = [\"broken\"] }\n";
+        let (tests, all) = (
+            format!("[dev-dependencies]\n{switch}"),
+            format!("[dependencies]\n{switch}[dev-dependencies]\n"),
+        );
+        let tree = Tree::of(&[
+            ("sim/Cargo.toml", &manifest("driftless-sim", &tests)),
+            ("crates/cli/Cargo.toml", &manifest("driftless-cli", &tests)),
+        ]);
+        assert_eq!(broken_rules(&tree).len(), 1);
+        assert_eq!(broken_rules(&Tree::of(&[("sim/Cargo.toml", &manifest("driftless-sim", &all))])).len(), 1);
     }
 
     #[test]

@@ -55,6 +55,11 @@ fn crates_depend_only_on_crates_below_them() {
 }
 
 #[test]
+fn nothing_but_the_tests_of_the_simulation_can_break_rules() {
+    hold(layers::broken_rules);
+}
+
+#[test]
 fn the_core_is_pure() {
     hold(purity::core);
 }

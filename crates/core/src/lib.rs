@@ -4,6 +4,8 @@
 //! builds for `wasm32-unknown-unknown`. Modules are listed low to high; a module uses only those above it.
 
 pub mod limits;
+#[doc(hidden)]
+pub mod broken;
 pub mod cbor;
 pub mod id;
 mod leb128;

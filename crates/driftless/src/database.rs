@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::MAX_AHEAD_MS;
@@ -298,7 +299,8 @@ impl Database {
         &self,
         stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.stage(stage, Durability::Each)
+        let early = is_broken(Broken::AcknowledgedBeforeDurable);
+        self.stage(stage, if early { self.shared.durability } else { Durability::Each })
     }
 
     fn stage<T>(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::Kind;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::verdict::{Change, FrontierId, RuleIndex, Verdict};
@@ -324,7 +325,8 @@ pub(crate) fn judge(
     if replica.held.contains(&(row.time, at.seq())) {
         return Ok(Some(State::Held));
     }
-    if !replica.rules.counts(&author, frontier, strength, via, place) {
+    if !replica.rules.counts(&author, frontier, strength, via, place) && !is_broken(Broken::RevokedKeyApplied)
+    {
         return Ok(Some(State::Void));
     }
     if replica.retractions && is_retracted(storage, replica.number, at, row)? {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::DocumentBody;
 use driftless_core::document_id::DocumentId;
@@ -150,7 +151,10 @@ impl View {
                 storage.put(&layout::EDIT, edit_key(number, origin).as_slice().into(), &[])?;
             }
             // Equal times are ordered by commit id; that is rare enough to fold again.
-            let in_order = again || document.last.is_none_or(|(time, _)| origin.time > time);
+            let in_order = again
+                || document
+                    .last
+                    .is_none_or(|(time, _)| origin.time > time || is_broken(Broken::TieByArrival));
             if document.stale_from.is_some() || !in_order {
                 let from = document.stale_from.map_or(origin.time, |from| from.min(origin.time));
                 document.stale_from = Some(from);
@@ -390,7 +394,9 @@ impl View {
                 same.push((log::row(storage, *key)?, *key));
                 at += 1;
             }
-            same.sort_by_key(|(row, _)| row.id);
+            if !is_broken(Broken::TieByArrival) {
+                same.sort_by_key(|(row, _)| row.id);
+            }
             let tie = same.len() > 1;
             for (row, key) in same {
                 let author = log::author(storage, row.author)?;

@@ -1,23 +1,27 @@
 //! Databases that sync by themselves over bad lines, in virtual time: the real database, session and plan, and weather
 //! drawn from the seed. One event after the other; nothing here waits.
 
+mod away;
+mod impostor;
 mod life;
+mod watch;
 mod weather;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use driftless::plan::{Action, Plan, Unsent};
+use driftless::plan::{self, Action, Plan, Unsent};
 use driftless::{
-    AuthorId, Changes, CommitId, DocumentId, DrivenSession, Error, Event as Told, Map, PeerId, Permission,
-    Space, SpaceId, Strength, Subject, operators_from_json,
+    AuthorId, Changes, CommitId, Cursor, DocumentId, DrivenSession, Error, Event as Told, Invite, Map,
+    PeerId, Permission, Preferences, SessionTurn, Space, SpaceId, Strength, Subject, Ticket,
+    operators_from_json,
 };
-use driftless_core::session::{Event, Role};
+use driftless_core::session::{Event, Message, PullEnd, Role, numbered, take_number};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::hostile::Hostile;
-use crate::line::{self, Quality, Sent, Way};
+use crate::line::{Parcel, Quality, Sent, Way};
 use crate::peer::{COLLECTIONS, Fault, Home, Peer, START, fault, is_refusal};
 use crate::pieces;
 
@@ -25,8 +29,10 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// Nothing that was acknowledged may take longer to reach everybody, once all lines are good again.
-const PATIENCE: u64 = 10 * MINUTE;
+/// Nothing that was acknowledged may take longer to reach everybody, once all lines are good again: the longest pause
+/// between two calls, and one interval.
+pub const PATIENCE: u64 = plan::LONGEST_PAUSE_MS + INTERVAL;
+const INTERVAL: u64 = driftless::DEFAULT_INTERVAL * SECOND;
 /// What is in every document of the space that not everybody may read.
 const MARKER: &[u8] = b"only-for-some";
 const DOCUMENTS: usize = 4;
@@ -39,6 +45,10 @@ pub struct Report {
     pub trace: String,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
+    /// The longest that anything took to reach everybody after the lines were good again, in milliseconds.
+    pub slowest: u64,
+    /// What two members who met after one of them was away lacked, and how many commits that took on the line.
+    pub caught_up: Vec<(u64, u64)>,
 }
 
 /// A database, what it does by itself, and what its owner wrote.
@@ -61,12 +71,27 @@ pub struct Member {
     frozen: bool,
     waking: Option<u64>,
     backup: Option<(Disk, Vec<CommitId>)>,
+    // Its clock that never goes back stood still for so long: its machine slept.
+    slept: u64,
+    asleep: Option<u64>,
+    // The longest that its disk takes for what is to be durable, and until when it is at work.
+    slow: u64,
+    busy: u64,
+    // It comes in by this.
+    ticket: Option<Ticket>,
+    // Commits of which it told a peer that they are durable.
+    told: BTreeSet<CommitId>,
 }
 
 #[derive(Debug)]
 struct Connection {
     ends: [usize; 2],
     sides: [DrivenSession; 2],
+    // Author keys that each side has heard the other prove.
+    proven: [Vec<AuthorId>; 2],
+    // The dialer only pulls this; what came instead of a page is kept until both have reconciled.
+    pulls: Option<SpaceId>,
+    cursor: Option<Cursor>,
     // What goes to the side of that number.
     ways: [Way; 2],
     // Messages so far.
@@ -91,6 +116,10 @@ enum What {
     Heal(usize, usize),
     /// A frozen process goes on.
     Thaw(usize),
+    /// The power of a machine is cut.
+    Crash(usize),
+    /// Two cannot reach each other from now on, until then.
+    Cut(usize, usize, u64),
     /// What was written becomes durable.
     Flush(usize),
 }
@@ -108,6 +137,19 @@ pub struct Mesh {
     // From whom nothing reaches whom.
     cut: BTreeSet<(usize, usize)>,
     quality: Quality,
+    // What clocks show is a multiple of so many milliseconds.
+    tick: u64,
+    // No more harm is done by itself.
+    calm: bool,
+    // Some messages that were said, for somebody to say again.
+    overheard: Vec<Message>,
+    // How many commits were in the frames that two said.
+    carried: BTreeMap<(usize, usize), u64>,
+    // Commits in frames that were sent, and those among them that had come from there.
+    sent: u64,
+    echoes: u64,
+    slowest: u64,
+    caught_up: Vec<(u64, u64)>,
     /// The space of all, and that of some.
     pub spaces: [SpaceId; 2],
     hostile: Hostile,
@@ -165,8 +207,10 @@ impl Mesh {
             repetition: dice.below(3) * 5,
             reordering: dice.below(3) * 5,
             garbling: dice.below(3) * 3,
+            stall: dice.below(3),
             delay: *dice.pick(&[2, 20, 200, 2000]).unwrap_or(&20),
         };
+        let tick = *dice.pick(&[1, 1, SECOND, MINUTE]).unwrap_or(&1);
         let mut mesh = Self {
             dice,
             now: 0,
@@ -176,6 +220,14 @@ impl Mesh {
             connections: BTreeMap::new(),
             cut: BTreeSet::new(),
             quality,
+            tick,
+            calm: false,
+            overheard: Vec::new(),
+            carried: BTreeMap::new(),
+            sent: 0,
+            echoes: 0,
+            slowest: 0,
+            caught_up: Vec::new(),
             spaces: [world.id(), inner.id()],
             hostile,
             faults: BTreeMap::new(),
@@ -221,143 +273,14 @@ impl Mesh {
         Ok(())
     }
 
-    /// All lines are good and all clocks right; everybody may read and write. Runs until everybody has everything, and
-    /// says how long that took; then sees that it is silent.
-    pub fn rest(&mut self) -> Result<u64, Fault> {
-        self.cut.clear();
-        self.quality = Quality { delay: 20, ..Quality::default() };
-        self.agenda.retain(|(_, _, what)| !matches!(what, What::Weather | What::Heal(..)));
-        let ahead = self.members.iter().map(|member| member.offset).max().unwrap_or_default().max(0);
-        for at in 0..self.members.len() {
-            let Some(member) = self.members.get_mut(at) else { continue };
-            (member.offset, member.drift) = (ahead + 2 * DAY as i64, 0);
-            if member.frozen {
-                self.thaw(at)?;
-            }
-            if self.members.get(at).is_some_and(|member| member.changes.is_none()) {
-                self.revive(at)?;
-            }
-        }
-        for at in 0..self.members.len() {
-            self.doctor(at)?;
-            // Who was thrown out between two is no way from one to the other.
-            self.acquaint(at, 0);
-            let (now, spaces) = (self.now, self.spaces);
-            let Some(member) = self.members.get_mut(at) else { continue };
-            for other in member.others.clone() {
-                member.plan.peer(name(other), spaces, now);
-            }
-        }
-        // What admins wrote apart comes together first; it may throw somebody out once more.
-        for _ in 0..3 {
-            self.sync_now()?;
-            self.run_for(2 * MINUTE)?;
-            self.make_whole()?;
-        }
-        let begun = self.now;
-        while self.now < begun + PATIENCE {
-            if self.is_equal()? {
-                let took = self.now - begun;
-                self.silence()?;
-                return Ok(took);
-            }
-            self.sync_now()?;
-            self.run_for(5 * SECOND)?;
-        }
-        let mut told = format!("not equal after {} s", PATIENCE / SECOND);
-        for (at, digests) in self.digests()?.iter().enumerate() {
-            let status = self.database(at)?.status().map_err(fault("the status"))?;
-            for (space, digest) in status.spaces.iter().zip(digests) {
-                told += &format!("\n  {at}: {digest:?} {:?}", space.counts);
-            }
-            told += &format!("\n  {at}: refused {:?}", status.refused);
-        }
-        Err(told)
-    }
-
     /// What became of the run.
     pub fn report(&self) -> Report {
-        Report { trace: self.trace.finalize().to_hex()[..32].to_owned(), faults: self.faults.clone() }
-    }
-
-    fn sync_now(&mut self) -> Result<(), Fault> {
-        for at in 0..self.members.len() {
-            let now = self.now;
-            if let Some(member) = self.members.get_mut(at) {
-                member.plan.sync_now(None, None, now);
-            }
-            self.drive(at)?;
+        Report {
+            trace: self.trace.finalize().to_hex()[..32].to_owned(),
+            faults: self.faults.clone(),
+            slowest: self.slowest,
+            caught_up: self.caught_up.clone(),
         }
-        Ok(())
-    }
-
-    // Who was thrown out comes in again, so that what everybody has can be compared.
-    fn make_whole(&mut self) -> Result<(), Fault> {
-        let authors: Vec<(usize, AuthorId)> = (0..self.members.len())
-            .map(|at| Ok((at, self.database(at)?.author().map_err(fault("an author"))?)))
-            .collect::<Result<_, Fault>>()?;
-        let founder = self.database(0)?;
-        let founder = founder.author().map_err(fault("an author"))?;
-        for (at, author) in authors {
-            let inside = self.members.get(at).is_some_and(|member| member.inside);
-            for space in self.spaces.into_iter().take(1 + usize::from(inside)) {
-                if author == founder {
-                    continue;
-                }
-                let space = self.space(0, &space)?;
-                let members = space.members().map_err(fault("the members"))?;
-                let mut own = members.iter().filter(|member| member.subject == Subject::Key(author));
-                if own.any(|member| member.permission.may_write()) {
-                    continue;
-                }
-                match space.grant(Subject::Key(author), writer(at)) {
-                    // An admin that is as strong as the founder, who is itself, needs nothing.
-                    Ok(commit) => self.wrote(0, commit),
-                    Err(Error::AuthorForked { .. }) => return self.doctor(0),
-                    Err(error) if is_refusal(&error) => {}
-                    Err(error) => return Err(format!("a last grant: {error}")),
-                }
-            }
-        }
-        self.flush(0)
-    }
-
-    // Whoever may read a space has the same of it.
-    fn is_equal(&mut self) -> Result<bool, Fault> {
-        let digests = self.digests()?;
-        let first: Vec<_> = digests.first().cloned().unwrap_or_default();
-        let mut equal = true;
-        for (digests, member) in digests.iter().zip(&self.members) {
-            equal &= digests.first() == first.first();
-            equal &= !member.inside || digests.get(1) == first.get(1);
-        }
-        Ok(equal)
-    }
-
-    fn digests(&self) -> Result<Vec<Vec<Option<driftless::Digest>>>, Fault> {
-        let mut all = Vec::new();
-        for at in 0..self.members.len() {
-            let mut own = Vec::new();
-            for space in &self.spaces {
-                own.push(
-                    self.space(at, space).and_then(|space| space.digest().map_err(fault("a digest"))).ok(),
-                );
-            }
-            all.push(own);
-        }
-        Ok(all)
-    }
-
-    // Once everybody has everything, nobody says anything that was not asked for by the clock.
-    fn silence(&mut self) -> Result<(), Fault> {
-        self.run_for(30 * SECOND)?;
-        let before: usize = self.connections.values().map(|connection| connection.said()).sum();
-        self.run_for(20 * SECOND)?;
-        let after: usize = self.connections.values().map(|connection| connection.said()).sum();
-        if after > before + 64 * self.connections.len() {
-            return Err(format!("{} messages though nothing changes", after - before));
-        }
-        Ok(())
     }
 
     fn run_for(&mut self, time: u64) -> Result<(), Fault> {

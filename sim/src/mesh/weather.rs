@@ -23,6 +23,11 @@ impl Mesh {
                 Ok(())
             }
             What::Thaw(at) => self.thaw(at),
+            What::Crash(at) => self.crash_some(at),
+            What::Cut(from, to, until) => {
+                self.cut(from, to, until);
+                Ok(())
+            }
             What::Flush(at) => self.flush(at),
         }
     }
@@ -37,24 +42,35 @@ impl Mesh {
         let pause = 1 + self.dice.below(pause as usize) as u64;
         self.plan_for(self.now + pause, What::Weather);
         let at = self.dice.below(self.members.len());
-        match self.dice.below(100) {
-            0..60 if self.is_up(at) => self.write(at),
-            60..66 => self.cut_off(),
-            66..70 => self.crash_some(at),
-            70..75 => self.turn_clock(at),
-            75..80 => self.govern(at),
-            80..85 => self.forge(),
-            85..88 => self.freeze(at),
+        match self.dice.below(124) {
+            0..40 if self.is_up(at) => self.write(at),
+            // Several at the same moment, about the same.
+            40..56 => (0..self.members.len())
+                .try_for_each(|at| if self.is_up(at) { self.write(at) } else { Ok(()) }),
+            56..61 => self.cut_off(),
+            61..63 => self.swizzle(),
+            63..67 => self.crash_some(at),
+            67..72 => self.turn_clock(at),
+            72..79 => self.govern(at),
+            79..83 => self.forge(),
+            83..86 => self.freeze(at, false),
+            86..88 => self.freeze(at, true),
             88..91 => self.keep_backup(at),
             91..93 => self.set_back(at),
             93 => self.copy(at),
             94..97 => self.break_one(),
+            97..100 => self.impostor(at),
+            100..102 => self.newcomer(),
+            102..105 if self.is_up(at) => self.prefer(at),
+            105..107 => self.slow_disk(at),
+            107..114 => self.pull(at),
+            114..117 => self.look(at),
             _ if self.is_up(at) => self.doctor(at),
             _ => Ok(()),
         }
     }
 
-    fn write(&mut self, at: usize) -> Result<(), Fault> {
+    pub(super) fn write(&mut self, at: usize) -> Result<(), Fault> {
         let inside = self.members.get(at).is_some_and(|member| member.inside) && self.dice.once_in(3);
         let [world, inner] = self.spaces;
         let Ok(space) = self.space(at, if inside { &inner } else { &world }) else { return Ok(()) };
@@ -99,12 +115,9 @@ impl Mesh {
         }
         let both = self.dice.once_in(2);
         let until = self.now + SECOND + self.dice.below(20 * MINUTE as usize) as u64;
-        self.note(&format!("{from} does not reach {to}{}", if both { ", nor back" } else { "" }));
-        self.cut.insert((from, to));
-        self.plan_for(until, What::Heal(from, to));
+        self.cut(from, to, until);
         if both {
-            self.cut.insert((to, from));
-            self.plan_for(until, What::Heal(to, from));
+            self.cut(to, from, until);
         }
         let name = if both { "partition" } else { "one-sided partition" };
         // It does something only to those who talk, or want to.
@@ -114,6 +127,114 @@ impl Mesh {
             self.count(name);
         }
         Ok(())
+    }
+
+    fn cut(&mut self, from: usize, to: usize, until: u64) {
+        self.note(&format!("{from} does not reach {to}"));
+        self.cut.insert((from, to));
+        self.plan_for(until, What::Heal(from, to));
+    }
+
+    // Lines are cut one after the other, and heal in another order.
+    fn swizzle(&mut self) -> Result<(), Fault> {
+        let count = self.members.len();
+        let mut lines: Vec<(usize, usize)> =
+            (0..count).flat_map(|from| (0..from).map(move |to| (from, to))).collect();
+        self.dice.shuffle(&mut lines);
+        lines.truncate(2 + self.dice.below(4));
+        let mut heals: Vec<u64> = lines.iter().map(|_| self.dice.below(5 * MINUTE as usize) as u64).collect();
+        heals.sort_unstable();
+        self.dice.shuffle(&mut heals);
+        let mut at = self.now;
+        let last = at + 10 * SECOND * lines.len() as u64;
+        for ((from, to), heal) in lines.into_iter().zip(heals) {
+            at += 1 + self.dice.below(10 * SECOND as usize) as u64;
+            self.plan_for(at, What::Cut(from, to, last + heal));
+            self.plan_for(at, What::Cut(to, from, last + heal));
+        }
+        self.count("swizzle");
+        Ok(())
+    }
+
+    // Everything that is to be durable takes seconds from now on; or not any more.
+    fn slow_disk(&mut self, at: usize) -> Result<(), Fault> {
+        let slow = if self.dice.once_in(3) { 0 } else { 5 * SECOND };
+        if let Some(member) = self.members.get_mut(at) {
+            member.slow = slow;
+        }
+        Ok(())
+    }
+
+    /// The disk of a member has to make something durable: whoever wants something of it waits.
+    pub(super) fn work_disk(&mut self, at: usize) {
+        let slow = self.members.get(at).map_or(0, |member| member.slow);
+        if slow == 0 {
+            return;
+        }
+        let until = self.now + self.dice.below(slow as usize) as u64;
+        if let Some(member) = self.members.get_mut(at) {
+            member.busy = member.busy.max(until);
+        }
+        self.count("slow disk");
+    }
+
+    // What an owner wants of a space: often, now and then, or not at all.
+    fn prefer(&mut self, at: usize) -> Result<(), Fault> {
+        let space = self.spaces[self.dice.below(2)];
+        let interval = self.dice.pick(&[None, Some(30), Some(300), Some(3600)]).copied().flatten();
+        let enabled = !self.dice.once_in(3);
+        let preferences =
+            Preferences { enabled, on_commit: self.dice.once_in(2), interval, ..Preferences::default() };
+        if self.want(at, &space, &preferences)? {
+            self.count(if enabled { "other interval" } else { "sync off" });
+        }
+        self.drive(at)
+    }
+
+    /// An owner says what he wants of a space; `false` if it is not there.
+    pub(super) fn want(
+        &mut self,
+        at: usize,
+        space: &SpaceId,
+        preferences: &Preferences,
+    ) -> Result<bool, Fault> {
+        let Ok(handle) = self.space(at, space) else { return Ok(false) };
+        handle.set_preferences(preferences).map_err(fault("preferences"))?;
+        let wanted = handle.wanted().map_err(fault("preferences"))?;
+        self.note(&format!("{at} wants {wanted:?}"));
+        if let Some(member) = self.members.get_mut(at) {
+            member.plan.want(*space, wanted);
+        }
+        Ok(true)
+    }
+
+    // Somebody new comes with a ticket, which may be gone before he uses it.
+    fn newcomer(&mut self) -> Result<(), Fault> {
+        let new = self.members.len();
+        if new >= MOST || !self.is_up(0) {
+            return Ok(());
+        }
+        let space = self.space(0, &self.spaces[0])?;
+        let uses = self.dice.once_in(2).then(|| 1 + self.dice.below(2) as u32);
+        let expires = self.dice.once_in(3).then(|| Duration::from_millis(HOUR));
+        let ticket =
+            match space.invite(Invite { permission: writer(new), uses, expires, addresses: Vec::new() }) {
+                Ok(ticket) => ticket,
+                Err(Error::AuthorForked { .. }) => return self.doctor(0),
+                Err(error) if is_refusal(&error) || matches!(error, Error::Restored) => return Ok(()),
+                Err(error) => return Err(format!("a ticket: {error}")),
+            };
+        self.plan_for(self.now + SECOND, What::Flush(0));
+        let disk = Disk::new().map_err(fault("a disk"))?;
+        let peer = Peer::new(self.dice.bits(), Home::Disk(disk), START)?;
+        let mut member = Member::new(peer, self.dice.bits(), false);
+        member.ticket = Some(ticket);
+        self.members.push(member);
+        self.acquaint(new, 0);
+        let other = self.dice.below(new);
+        self.acquaint(new, other);
+        self.note(&format!("{new} comes with a ticket"));
+        self.begin(new)
     }
 
     fn crash_some(&mut self, at: usize) -> Result<(), Fault> {
@@ -151,13 +272,18 @@ impl Mesh {
         if !self.is_up(by) {
             return Ok(());
         }
+        let is_inside = |at: usize| self.members.get(at).is_some_and(|member| member.inside);
+        let inner = is_inside(by) && self.dice.once_in(3);
         let about = self.dice.below(self.members.len() + 1);
+        if inner && !self.members.get(about).is_some_and(|member| member.inside) {
+            return Ok(());
+        }
         let author = match self.members.get(about) {
             Some(_) if !self.is_up(about) => return Ok(()),
             Some(_) => self.database(about)?.author().map_err(fault("an author"))?,
             None => self.hostile.author(),
         };
-        let Ok(space) = self.space(by, &self.spaces[0]) else { return Ok(()) };
+        let Ok(space) = self.space(by, &self.spaces[usize::from(inner)]) else { return Ok(()) };
         let revoked = self.dice.once_in(3);
         let done = if revoked {
             space.revoke(Subject::Key(author))
@@ -205,17 +331,19 @@ impl Mesh {
         self.listen(at)
     }
 
-    // A process is stopped for a while, as by a debugger or a closed lid.
-    fn freeze(&mut self, at: usize) -> Result<(), Fault> {
+    // A process is stopped for a while, as by a debugger; or its machine sleeps, and its clock that never goes back with it.
+    fn freeze(&mut self, at: usize, sleeps: bool) -> Result<(), Fault> {
         if !self.is_up(at) || self.members.get(at).is_some_and(|member| member.frozen) {
             return Ok(());
         }
-        let until = self.now + self.dice.below(2 * MINUTE as usize) as u64;
+        let longest = if sleeps { 3 * HOUR } else { 2 * MINUTE };
+        let (now, until) = (self.now, self.now + self.dice.below(longest as usize) as u64);
         if let Some(member) = self.members.get_mut(at) {
             member.frozen = true;
+            member.asleep = sleeps.then_some(now);
         }
-        self.note(&format!("{at} is stopped"));
-        self.count("stopped process");
+        self.note(&format!("{at} {}", if sleeps { "sleeps" } else { "is stopped" }));
+        self.count(if sleeps { "sleeping machine" } else { "stopped process" });
         self.plan_for(until, What::Thaw(at));
         Ok(())
     }
@@ -237,29 +365,20 @@ impl Mesh {
         };
         let Some((disk, written)) = member.backup.take() else { return Ok(()) };
         self.crash(at)?;
-        let mut elsewhere = BTreeSet::new();
-        for other in (0..self.members.len()).filter(|other| *other != at) {
-            elsewhere.extend(self.held_by(other));
-        }
+        let others = self.members.iter().enumerate().filter(|(other, _)| *other != at);
+        let elsewhere: BTreeSet<CommitId> = others.flat_map(|(_, other)| other.held(&self.spaces)).collect();
         let clock = self.members.get(at).map(|member| member.peer.clock.now()).unwrap_or(START);
         let peer = Peer::on(self.dice.bits(), disk, written, clock)?;
         let Some(member) = self.members.get_mut(at) else { return Ok(()) };
         member.peer = peer;
-        let mut here = BTreeSet::new();
-        for space in self.spaces {
-            here.extend(member.peer.ids(&space).unwrap_or_default());
-        }
+        let here = member.held(&self.spaces);
+        member.told.retain(|commit| here.contains(commit));
         // Nobody else had what others had written and lost, either.
         let gone = |commit: &&CommitId| !here.contains(*commit) && !elsewhere.contains(*commit);
         self.forgiven.extend(self.acknowledged.iter().filter(gone));
         self.note(&format!("{at} goes back to its backup"));
         self.count("restored backup");
         self.begin(at)
-    }
-
-    fn held_by(&self, at: usize) -> BTreeSet<CommitId> {
-        let Some(member) = self.members.get(at) else { return BTreeSet::new() };
-        self.spaces.iter().flat_map(|space| member.peer.ids(space).unwrap_or_default()).collect()
     }
 
     // A second device with the same keys, and the same neighbours.

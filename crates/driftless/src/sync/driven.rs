@@ -2,12 +2,16 @@
 //!
 //! Connections begin here; fuzzing and tests also drive it themselves, message by message. It reads no socket or clock.
 
-use driftless_core::id::{PeerId, SpaceId};
-use driftless_core::session::{Event, Output, Role, Session};
+use driftless_core::id::{CommitId, PeerId, SpaceId};
+use driftless_core::limits::MAX_PAGE;
+use driftless_core::rules::Subject;
+use driftless_core::session::{Cursor, Event, Output, Pass, Role, Session};
 
+use crate::cursor;
 use crate::database::Database;
 use crate::error::Error;
 use crate::sync::host::Host;
+use crate::ticket::Ticket;
 
 /// A new session with `them`, whom the transport has proven, and its host.
 pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Session, Host), Error> {
@@ -21,6 +25,7 @@ pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Se
 pub struct DrivenSession {
     session: Session,
     host: Host,
+    them: PeerId,
 }
 
 /// What one piece of the work of a session gave.
@@ -38,7 +43,7 @@ impl DrivenSession {
     /// The session of a connection whose transport has proven `them`.
     pub fn new(database: &Database, role: Role, them: PeerId) -> Result<Self, Error> {
         let (session, host) = begin(database, role, them)?;
-        Ok(Self { session, host })
+        Ok(Self { session, host, them })
     }
 
     /// Where the other side comes from, as a transport would know it.
@@ -60,6 +65,48 @@ impl DrivenSession {
     /// Begins the exchange of many spaces at once.
     pub fn open_all(&mut self, spaces: &[SpaceId]) {
         self.session.open_all(spaces);
+    }
+
+    /// Begins the exchange of the space of a ticket, which lets this side in. Once it is settled, `redeem`.
+    pub fn join(&mut self, ticket: &Ticket) -> Result<(), Error> {
+        let joiner = self.host.database().author()?;
+        self.session.open(ticket.space, Some(Pass::Invite(ticket.proof(&joiner))));
+        Ok(())
+    }
+
+    /// Writes that the ticket was used, if the rules do not name this side yet. It is durable like everything written here.
+    pub fn redeem(&self, ticket: &Ticket) -> Result<Option<CommitId>, Error> {
+        let joiner = self.host.database().author()?;
+        self.host.database().write(|engine| {
+            if engine.present(&ticket.space)?.rules.members().contains_key(&Subject::Key(joiner)) {
+                return Ok(None);
+            }
+            engine.write_rules(&ticket.space, vec![ticket.redeem(&joiner)]).map(Some)
+        })
+    }
+
+    /// Begins to pull a space, from where the last pull from this peer ended.
+    pub fn pull(&mut self, space: SpaceId) -> Result<(), Error> {
+        let (known, here) = self.host.database().read(|engine| {
+            Ok((cursor::read(engine.storage.as_ref(), &self.them, &space)?, engine.load(&space)?))
+        })?;
+        let budget = if here && known.is_none() { 0 } else { MAX_PAGE as u64 };
+        self.session.pull(space, known.filter(|_| here), budget);
+        Ok(())
+    }
+
+    /// From where the next pull of a space from this peer goes on.
+    pub fn cursor(&self, space: &SpaceId) -> Result<Option<Cursor>, Error> {
+        self.host.database().read(|engine| cursor::read(engine.storage.as_ref(), &self.them, space))
+    }
+
+    /// Both sides have reconciled a space since the peer gave this cursor, in answer to a pull.
+    pub fn keep_cursor(&self, space: &SpaceId, cursor: &Cursor) -> Result<(), Error> {
+        self.host.database().write(|engine| {
+            cursor::write(engine.storage.as_mut(), &self.them, space, cursor)?;
+            engine.staged();
+            Ok(())
+        })
     }
 
     /// Something was written in a space.

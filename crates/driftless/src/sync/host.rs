@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
@@ -195,7 +196,7 @@ impl Host {
         cursor: &Cursor,
         more: bool,
     ) -> Result<bool, Error> {
-        let (page, reasons, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let (page, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
         let moved = &mut self.moved;
         moved.rounds += 1;
         moved.received += page.received;
@@ -207,7 +208,6 @@ impl Host {
         moved.declined += page.declined;
         moved.signatures += page.signatures;
         self.forged += page.unreadable;
-        self.forged += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         bounded(u64::from(more && page.received == 0), 0, "the peer promises more and sends nothing")?;
         // A log holds each commit once.
@@ -503,7 +503,7 @@ impl Host {
             moved.declined += declined;
             moved.signatures += signatures;
             let mut verdicts = taken.refused;
-            *forged += verdicts.iter().filter(|(_, code)| FORGED.contains(code)).count() as u64;
+            *forged += verdicts.iter().filter(|(_, code)| pull::FORGED.contains(code)).count() as u64;
             stream.known += known;
             let orphaned = orphaned(engine, &stream.space, &taken.early)?;
             for commit in &taken.early {
@@ -514,7 +514,7 @@ impl Host {
                 moved.refused += 1;
                 verdicts.push((hash, Reason::MissingParent.code()));
             }
-            for (_, id) in &taken.here {
+            for (_, id) in taken.here.iter().filter(|_| !is_broken(Broken::EchoOnceTooOften)) {
                 stream.has(engine, id, !bodiless.contains(id))?;
             }
             let newer = verdicts.iter().any(|(_, code)| *code == "newer_version");
@@ -639,9 +639,6 @@ fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<V
     }
     Ok(missing.into_iter().collect())
 }
-
-// What an honest peer does not get wrong.
-const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
 
 fn bounded(count: u64, most: u64, otherwise: &str) -> Result<(), Error> {
     if count <= most { Ok(()) } else { Err(Error::Peer(otherwise.into())) }

@@ -1,5 +1,6 @@
 //! Pages for peers that pull, and pages that were pulled. It must not know of connections.
 
+use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::session::{Cursor, Fed};
 
@@ -9,6 +10,9 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::{self, Page, TakenPage};
 use crate::layout::LogSeq;
+
+/// What an honest peer does not get wrong.
+pub(super) const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
 
 /// Whether one of these keys, which the peer has proven, may read a space that is here.
 pub(crate) fn may_read(engine: &mut Engine, space: &SpaceId, keys: &[AuthorId]) -> Result<bool, Error> {
@@ -36,23 +40,25 @@ pub(crate) fn feed(
     })
 }
 
-/// Takes a page of a peer, and with it, in one durable step, notes where the next one begins. Also says why what was not
-/// taken was not, and where our log ends now.
+/// Takes a page of a peer, and with it, in one durable step, notes where the next one begins. Also says where our log
+/// ends now.
 pub(crate) fn take(
     database: &Database,
     peer: &PeerId,
     space: &SpaceId,
     frames: &[Vec<u8>],
     cursor: &Cursor,
-) -> Result<(TakenPage, Vec<&'static str>, LogSeq), Error> {
+) -> Result<(TakenPage, LogSeq), Error> {
     database.write(|engine| {
-        let (page, reasons) = feed::take(engine, space, frames)?;
+        let (mut page, reasons) = feed::take(engine, space, frames)?;
+        // A bit that flipped on the peer's disk or on the way: what was meant has to come again.
+        page.unreadable += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
         if !engine.load(space)? {
-            return Ok((page, reasons, 1));
+            return Ok((page, 1));
         }
         let storage = engine.storage.as_mut();
         let known = cursor::read(storage, peer, space)?;
-        if page.is_whole() && known != Some(*cursor) {
+        if (page.is_whole() || is_broken(Broken::CursorPastFailure)) && known != Some(*cursor) {
             cursor::write(storage, peer, space, cursor)?;
             engine.staged();
         } else if page.early > 0 && known.is_some() {
@@ -60,6 +66,6 @@ pub(crate) fn take(
             engine.staged();
         }
         let next = engine.parts(space)?.1.next;
-        Ok((page, reasons, next))
+        Ok((page, next))
     })
 }
