@@ -21,7 +21,8 @@ const FLOORS: [(&str, u8); 7] = [
 /// Floors of crates that are not in the house (chores, benches, examples): they use any, none uses them.
 const ABOVE_ALL: u8 = u8::MAX;
 
-/// Every crate depends only on crates of lower floors, in every kind of dependency.
+/// Every crate depends only on crates of lower floors, in every kind of dependency; an example only on what its readers
+/// have, `driftless`.
 pub fn crates(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let manifests: Vec<_> = manifests(tree).collect();
@@ -38,6 +39,11 @@ pub fn crates(tree: &Tree) -> Vec<Finding> {
         }
         for (line, used) in dependencies(text) {
             let known = ours.contains(&used) || FLOORS.iter().any(|(crate_name, _)| *crate_name == used);
+            if path.starts_with("examples/") && known && used != "driftless" && used != *name {
+                let advice = format!("`{name}` is an example: it uses `driftless` and not `{used}`");
+                findings.push(Finding::new(path, line, advice));
+                continue;
+            }
             // A crate may name itself, to switch features on for its own tests.
             if !known || used == *name || floor(used) < floor(name) {
                 continue;
@@ -235,6 +241,15 @@ mod tests {
             let chores = manifest("xtask", "");
             let tree = Tree::of(&[("crates/store/Cargo.toml", &store), ("xtask/Cargo.toml", &chores)]);
             assert_eq!(crates(&tree).len(), 1, "{rest}");
+        }
+    }
+
+    #[test]
+    fn an_example_uses_the_database_alone() {
+        for (used, wrong) in [("driftless", 0), ("driftless-core", 1), ("clap", 0)] {
+            let example = manifest("driftless-chat", &format!("[dependencies]\n{used}.workspace = true"));
+            let tree = Tree::of(&[("examples/chat/Cargo.toml", &example)]);
+            assert_eq!(crates(&tree).len(), wrong, "{used}");
         }
     }
 

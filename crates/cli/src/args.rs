@@ -564,6 +564,7 @@ the same folder work meanwhile, through it.")]
   driftless ticket notes
   driftless ticket notes --permission read --uses 1 --expires 2d
   driftless ticket notes --address http://192.0.2.7:7477
+  driftless ticket notes --qr
 
 A ticket is a secret: give it only to those who shall join. It names the addresses of the `driftless serve` that runs on
 this folder, or those that --address gives.")]
@@ -582,6 +583,9 @@ this folder, or those that --address gives.")]
         /// Where this database can be reached; may be given several times
         #[arg(long, value_name = "ADDR")]
         address: Vec<String>,
+        /// The ticket also as a QR code, for a camera; not with --json
+        #[arg(long)]
+        qr: bool,
     },
 
     /// Join a space by a ticket, and fetch it

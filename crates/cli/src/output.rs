@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
 use driftless::{Bootstrap, Document, DocumentId, Permission, Subject};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
 
 pub(crate) use driftless::utc as time_text;
@@ -130,6 +132,19 @@ impl Output {
     /// More visible than the rest, where there are colours.
     pub(crate) fn bold<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.painted("1", text)
+    }
+
+    /// A text for a camera, two rows of squares per line; `None` if it is too long.
+    pub(crate) fn qr_code(&self, text: &str) -> Option<String> {
+        let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
+        let mut code = code.render::<Dense1x2>();
+        if self.json || !self.looks.shows || !self.looks.colours {
+            // Most terminals are dark, and cameras read the negative as well.
+            return Some(code.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build());
+        }
+        // Black on white, whatever the colours of the terminal are.
+        let lines = code.build();
+        Some(lines.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m")).collect::<Vec<_>>().join("\n"))
     }
 
     fn painted<'t>(&self, colour: &str, text: &'t str) -> Cow<'t, str> {

@@ -157,6 +157,20 @@ impl Database {
         self.read(|engine| list(engine.storage.as_ref()))
     }
 
+    /// All peers with what connections came to since the database was opened, also those who only ever connected to us:
+    /// how far they acknowledged each space now, and whose keys they proved.
+    pub fn peers_now(&self) -> Result<Vec<Peer>, Error> {
+        let known = self.peers()?.into_iter().map(|peer| (peer.id, peer));
+        let mut peers: BTreeMap<PeerId, Peer> = known.collect();
+        self.read(|engine| {
+            for (id, met) in &engine.met {
+                peers.entry(*id).or_insert_with(|| Peer::new(*id)).take(met);
+            }
+            Ok(())
+        })?;
+        Ok(peers.into_values().collect())
+    }
+
     /// A peer by its name, its id, or a prefix of that of at least 8 characters.
     pub fn find_peer(&self, text: &str) -> Result<Peer, Error> {
         let mut found = self.peers()?;

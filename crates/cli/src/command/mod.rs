@@ -189,8 +189,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             let settings = flags.over(config.as_deref())?;
             serve::run(context, &settings)
         }
-        Command::Ticket { space, permission, uses, expires, address } => {
-            let choices = network::Choices { permission, uses, expires, addresses: address };
+        Command::Ticket { space, permission, uses, expires, address, qr } => {
+            let choices = network::Choices { permission, uses, expires, addresses: address, qr };
             network::ticket(context, &space, choices)
         }
         Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),

@@ -24,6 +24,8 @@ pub(super) struct Choices {
     pub(super) uses: Option<u32>,
     pub(super) expires: Option<String>,
     pub(super) addresses: Vec<String>,
+    /// Also as a QR code.
+    pub(super) qr: bool,
 }
 
 /// The database on a network: that of `serve`, or one for this command alone.
@@ -83,6 +85,13 @@ pub(super) fn ticket(context: &mut Context, space: &str, choices: Choices) -> Re
     }
     // The ticket alone: it can be piped to where it is needed.
     output.text(&line.ticket)?;
+    if choices.qr {
+        let code = output.qr_code(&line.ticket).ok_or_else(|| {
+            let hint = "name fewer addresses with `--address`";
+            Failure::invalid("too_large", "the ticket is too long for a QR code; it is good as text", hint)
+        })?;
+        output.text(code)?;
+    }
     let times = match line.uses {
         Some(uses) => counted(uses.into(), "time"),
         None => "any number of times".to_owned(),

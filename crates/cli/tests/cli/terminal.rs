@@ -119,3 +119,30 @@ fn help_version_and_completions_go_to_standard_output() {
     }
     sandbox.fails(2, "usage", &["completions", "cmd.exe"]);
 }
+
+#[test]
+fn a_camera_reads_the_ticket() {
+    let sandbox = Sandbox::new();
+    let words = ["ticket", "world", "--address", "http://192.0.2.7:7477", "--qr"];
+    let printed = sandbox.ok(&words);
+    let (ticket, code) = printed.split_once('\n').unwrap();
+    assert!(ticket.starts_with("driftless:"));
+    // Into a pipe goes the negative: a full block is two light squares.
+    let rows: Vec<Vec<char>> = code.lines().map(|line| line.chars().collect()).collect();
+    let dark = |x: usize, y: usize| match rows[y / 2].get(x) {
+        Some('\u{2588}') => false,
+        Some('\u{2580}') => y % 2 == 1,
+        Some('\u{2584}') => y.is_multiple_of(2),
+        _ => true,
+    };
+    let (width, zoom) = (rows[0].len(), 4);
+    let size = width * zoom;
+    let mut image = rqrr::PreparedImage::prepare_from_greyscale(size, size, |x, y| {
+        if dark(x / zoom, y / zoom) { 0 } else { 255 }
+    });
+    let grids = image.detect_grids();
+    assert_eq!(grids.first().expect("a code").decode().unwrap().1, ticket);
+
+    // For programs it is a ticket like any other.
+    assert!(sandbox.json(&words)["ticket"].as_str().unwrap().starts_with("driftless:"));
+}
