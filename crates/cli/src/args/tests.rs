@@ -22,17 +22,20 @@ fn every_command_says_what_it_does_and_shows_an_example() {
 
 /// Words as a shell splits them, as far as examples go: spaces, single quotes, a comment, a pipe, a redirection.
 fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
+    let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
     for character in line.chars() {
         match character {
-            '\'' => quoted = !quoted,
+            '\'' => {
+                quoted = !quoted;
+                // Also nothing between two quotes is a word.
+                word.get_or_insert_default();
+            }
             '#' | '|' | '>' if !quoted => break,
-            ' ' if !quoted => words.push(String::new()),
-            _ => words.last_mut().unwrap().push(character),
+            ' ' if !quoted => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(character),
         }
     }
-    words.retain(|word| !word.is_empty());
+    words.extend(word);
     words
 }
 

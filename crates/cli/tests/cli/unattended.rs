@@ -9,12 +9,6 @@ use serde_json::json;
 use crate::sandbox::{Running, Sandbox};
 
 impl Sandbox {
-    fn serve_at(&self, dir: &str, at: &str) -> (Running, String) {
-        let serve = self.start(&["--dir", dir, "serve", "--http", at, "--json"]);
-        let address = serve.stdout.json()["addresses"][0].as_str().unwrap().to_owned();
-        (serve, address)
-    }
-
     // Waits until two databases show the same.
     fn until_same(&self, one: &str, other: &str, patience: Duration) {
         let end = Instant::now() + patience;
@@ -27,18 +21,37 @@ impl Sandbox {
 #[cfg(unix)]
 #[test]
 fn three_processes_keep_each_other_up_to_date_though_the_one_in_the_middle_is_killed() {
+    three_processes(&[]);
+}
+
+#[cfg(all(unix, feature = "iroh"))]
+#[test]
+fn three_processes_do_so_over_two_networks() {
+    three_processes(&["--iroh", "127.0.0.1:0", "--relay", "none"]);
+}
+
+// Ann and Ben over HTTP; Ben and Cem over what `second` adds, else over HTTP too.
+#[cfg(unix)]
+fn three_processes(second: &[&str]) {
     let sandbox = Sandbox::new();
     sandbox.person("ben");
     sandbox.person("cem");
-    let (mut at_ann, _) = sandbox.serve("db");
-    let ticket = |dir: &str, permission: &str| {
-        let words = ["--dir", dir, "ticket", "world", "--permission", permission];
-        sandbox.json(&words)["ticket"].as_str().unwrap().to_owned()
+    let serve = |dir: &str, at: &str, second: &[&str]| {
+        let running = sandbox.start(&[&["--dir", dir, "serve", "--http", at, "--json"], second].concat());
+        let line = running.stdout.json();
+        let addresses = line["addresses"].as_array().unwrap().iter();
+        (running, addresses.map(|address| address.as_str().unwrap().to_owned()).collect::<Vec<_>>())
     };
-    sandbox.ok(&["--dir", "ben", "join", &ticket("db", "admin")]);
-    let (mut at_ben, address) = sandbox.serve("ben");
-    sandbox.ok(&["--dir", "cem", "join", &ticket("ben", "write")]);
-    let (mut at_cem, _) = sandbox.serve("cem");
+    let (mut at_ann, _) = sandbox.serve("db");
+    let ticket = |dir: &str, permission: &str, more: &[&str]| {
+        let words = ["--dir", dir, "ticket", "world", "--permission", permission];
+        sandbox.json(&[&words[..], more].concat())["ticket"].as_str().unwrap().to_owned()
+    };
+    sandbox.ok(&["--dir", "ben", "join", &ticket("db", "admin", &[])]);
+    let (mut at_ben, addresses) = serve("ben", "127.0.0.1:0", second);
+    let leg = addresses.last().unwrap().clone();
+    sandbox.ok(&["--dir", "cem", "join", &ticket("ben", "write", &["--address", &leg])]);
+    let (mut at_cem, _) = serve("cem", "127.0.0.1:0", second);
 
     // By ben to cem, who has never heard of ann.
     let watch = sandbox.start(&["--dir", "cem", "watch", "world", "c", "--json"]);
@@ -57,9 +70,13 @@ fn three_processes_keep_each_other_up_to_date_though_the_one_in_the_middle_is_ki
         sandbox.ok(&["insert", "world", "c", "{}", "--id", &format!("ann{n}")]);
         sandbox.ok(&["--dir", "cem", "insert", "world", "c", "{}", "--id", &format!("cem{n}")]);
     }
-    let at = address.split("//").nth(1).unwrap().split('/').next().unwrap();
-    let (mut at_ben, again) = sandbox.serve_at("ben", at);
-    assert_eq!(again, address);
+    // At the same places as before.
+    let at = addresses[0].split("//").nth(1).unwrap().split('/').next().unwrap();
+    let place = leg.trim_start_matches("iroh:").split('#').next().unwrap();
+    let second: Vec<&str> =
+        second.iter().map(|word| if *word == "127.0.0.1:0" { place } else { word }).collect();
+    let (mut at_ben, again) = serve("ben", at, &second);
+    assert_eq!(again, addresses);
     sandbox.until_same("db", "ben", Duration::from_secs(70));
     sandbox.until_same("ben", "cem", Duration::from_secs(70));
     assert_eq!(sandbox.json(&["--dir", "cem", "count", "world", "c"])["count"], 13);
