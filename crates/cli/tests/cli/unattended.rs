@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::sandbox::{Running, Sandbox};
+use crate::sandbox::Sandbox;
 
 impl Sandbox {
     // Waits until two databases show the same.
