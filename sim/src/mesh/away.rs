@@ -19,10 +19,12 @@ impl Mesh {
             }
         }
         // What admins wrote apart comes together first; it may throw somebody out once more.
-        for _ in 0..3 {
+        let (mut rounds, mut whole) = (0, false);
+        while rounds < 3 || !whole && rounds < 10 {
             self.sync_now()?;
             self.run_for(2 * MINUTE)?;
-            self.make_whole()?;
+            whole = self.make_whole()?;
+            rounds += 1;
         }
         self.come_together()?;
         self.same_forks()?;
@@ -159,8 +161,10 @@ impl Mesh {
         Ok(())
     }
 
-    // Who was thrown out comes in again, so that what everybody has can be compared.
-    fn make_whole(&mut self) -> Result<(), Fault> {
+    // Who was thrown out comes in again, so that what everybody has can be compared. Whether nothing was to be done: a
+    // founder who finds that there was a copy of it begins anew.
+    fn make_whole(&mut self) -> Result<bool, Fault> {
+        let mut whole = true;
         let authors: Vec<(usize, AuthorId)> = (0..self.members.len())
             .map(|at| Ok((at, self.database(at)?.author().map_err(fault("an author"))?)))
             .collect::<Result<_, Fault>>()?;
@@ -180,14 +184,21 @@ impl Mesh {
                 }
                 match space.grant(Subject::Key(author), writer(at)) {
                     // An admin that is as strong as the founder, who is itself, needs nothing.
-                    Ok(commit) => self.wrote(0, commit),
-                    Err(Error::AuthorForked { .. }) => return self.doctor(0),
+                    Ok(commit) => {
+                        whole = false;
+                        self.wrote(0, commit);
+                    }
+                    Err(Error::AuthorForked { .. }) => {
+                        self.doctor(0)?;
+                        return Ok(false);
+                    }
                     Err(error) if is_refusal(&error) => {}
                     Err(error) => return Err(format!("a last grant: {error}")),
                 }
             }
         }
-        self.flush(0)
+        self.flush(0)?;
+        Ok(whole)
     }
 
     // Whoever may read a space has the same of it.
