@@ -143,12 +143,15 @@ impl ClockWalk {
     ) -> Result<Self, G::Error> {
         let mut entries = theirs.0.clone();
         entries.sort_unstable();
+        // A chain that ends below costs not even the hash of its author.
+        let mut tips = graph.tips()?;
+        tips.retain(|tip| tip.at > listed.min(unlisted));
         Ok(Self {
             theirs: entries,
             salt,
             listed,
             unlisted,
-            tips: graph.tips()?.into_iter(),
+            tips: tips.into_iter(),
             said: 0..0,
             floor: 0,
             next: None,
