@@ -1,7 +1,8 @@
 //! What a session asks its host, and is answered; what it tells, and how it fails.
 
 use super::access::{AccessRequest, Answer, Discovered};
-use super::message::{PROTOCOL_VERSION, Pass, Slot, Verdict};
+use super::message::{PROTOCOL_VERSION, Slot, Verdict};
+use super::pass::Pass;
 use super::pull::{Cursor, PullEnd};
 use crate::cbor::CborError;
 use crate::id::{AuthorId, CommitId, SpaceId};

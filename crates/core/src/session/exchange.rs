@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 
 use super::ask::Event;
-use super::message::{Pass, Slot};
+use super::message::Slot;
+use super::pass::Pass;
 use crate::id::{CommitId, SpaceId};
 use crate::limits::MAX_WANTED;
 use crate::reconcile::{Detail, Summary};

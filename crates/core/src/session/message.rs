@@ -3,6 +3,7 @@
 //! Decoding bounds every count before it reserves anything. What a message means is decided in `session`.
 
 use super::access::{AccessRequest, Answer, Discovered};
+use super::pass::{Pass, decode_pass, encode_pass};
 use super::pull::Cursor;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
@@ -12,7 +13,6 @@ use crate::limits::{
     MAX_WANTED,
 };
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
-use crate::rules::{Shown, decode_proof, encode_proof};
 use crate::sign::Signature;
 use crate::sketch::{Cell, Item};
 
@@ -23,49 +23,6 @@ pub const PROTOCOL_VERSION: u64 = 1;
 pub type Slot = u64;
 
 const DEPTH: usize = 8;
-
-/// What a joiner shows of an invite: never its secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InviteProof {
-    /// The rule commit that holds the invite.
-    pub invite: CommitId,
-    /// Its place among the operators of that commit.
-    pub index: u32,
-    /// Who joins.
-    pub joiner: AuthorId,
-    /// The invite key's signature for this joiner.
-    pub proof: Signature,
-}
-
-/// What a key shows that another space lets in, before it has enrolled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpaceProof {
-    /// Who wants in.
-    pub joiner: AuthorId,
-    /// The space that lets the joiner in.
-    pub space: SpaceId,
-    /// What shows it, as in an enrol.
-    pub proof: Vec<Shown>,
-}
-
-/// By what somebody is served who has no permission yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pass {
-    /// An invite.
-    Invite(InviteProof),
-    /// What another space says.
-    Space(SpaceProof),
-}
-
-impl Pass {
-    /// Who wants in.
-    pub fn joiner(&self) -> &AuthorId {
-        match self {
-            Self::Invite(invite) => &invite.joiner,
-            Self::Space(proof) => &proof.joiner,
-        }
-    }
-}
 
 /// A received commit that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,19 +237,7 @@ impl Message {
             }
             Self::Open { slot, space, invite, summary } => {
                 writer.array(5).u64(2).u64(*slot).bytes(&space.0);
-                match invite {
-                    Some(Pass::Space(SpaceProof { joiner, space, proof })) => {
-                        writer.array(3).bytes(&joiner.0).bytes(&space.0);
-                        encode_proof(proof, &mut writer);
-                    }
-                    Some(Pass::Invite(invite)) => {
-                        writer.array(4).bytes(&invite.invite.0).u64(u64::from(invite.index));
-                        writer.bytes(&invite.joiner.0).bytes(&invite.proof.0);
-                    }
-                    None => {
-                        writer.null();
-                    }
-                }
+                encode_pass(invite.as_ref(), &mut writer);
                 encode_summary(summary, &mut writer);
             }
             Self::Reopen { slot, item, digest, clock } => {
@@ -604,27 +549,6 @@ fn decode_marks(reader: &mut Reader<'_>) -> Result<Vec<Mark>, CborError> {
     }
 }
 
-fn decode_pass(reader: &mut Reader<'_>) -> Result<Option<Pass>, CborError> {
-    if reader.take_null()? {
-        return Ok(None);
-    }
-    match reader.array()? {
-        4 => {}
-        3 => {
-            let (joiner, space) = (AuthorId(reader.array_bytes()?), SpaceId(reader.array_bytes()?));
-            let proof = decode_proof(reader)?;
-            return Ok(Some(Pass::Space(SpaceProof { joiner, space, proof })));
-        }
-        _ => return Err(CborError::Unexpected),
-    }
-    Ok(Some(Pass::Invite(InviteProof {
-        invite: CommitId(reader.array_bytes()?),
-        index: u32::try_from(reader.u64()?).map_err(|_| CborError::Unexpected)?,
-        joiner: AuthorId(reader.array_bytes()?),
-        proof: Signature(reader.array_bytes()?),
-    })))
-}
-
 fn encode_ids(ids: &[CommitId], writer: &mut Writer) {
     writer.array(ids.len() as u64);
     for id in ids {
@@ -652,10 +576,11 @@ fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Role, Session, numbered};
+    use super::super::{InviteProof, Role, Session, SpaceProof, numbered};
     use super::*;
     use crate::id::{PeerId, RequestId};
     use crate::reconcile::Entry;
+    use crate::rules::Shown;
     use crate::rules::{Permission, Strength};
     use crate::sign::AuthorKey;
 

@@ -8,6 +8,7 @@
 //! was acknowledged, which is after the other side's durable write. Any received prefix of frames is a valid state.
 
 mod access;
+mod pass;
 mod message;
 mod ask;
 mod exchange;
@@ -22,7 +23,8 @@ pub use ask::{
     Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError, Surveyed,
 };
 pub use graph_host::GraphHost;
-pub use message::{InviteProof, Message, PROTOCOL_VERSION, Pass, Slot, SpaceProof, Verdict};
+pub use message::{Message, PROTOCOL_VERSION, Slot, Verdict};
+pub use pass::{InviteProof, Pass, SpaceProof};
 pub use pull::{Cursor, CursorError, Fed, PullEnd};
 
 use exchange::Exchange;
