@@ -19,6 +19,7 @@
 //! Modules are listed low to high; a module uses only those above it.
 
 mod error;
+mod schema;
 mod layout;
 mod digest;
 mod pack;
@@ -114,7 +115,7 @@ pub use doctor::{Check, Renewal, Renewed};
 #[cfg(feature = "iroh")]
 pub use driftless_net::Relay;
 pub use driftless_net::{Address, Traffic};
-pub use error::Error;
+pub use error::{Error, SchemaError};
 pub use exchanges::{Exchanges, PastExchange, Unsent};
 pub use explain::{Explanation, Step};
 pub use feed::{Page, TakenPage};
@@ -138,6 +139,9 @@ pub use query::{Plan, Query};
 pub use refused::RefusedLine;
 pub use repair::{Repaired, RepairedSpace};
 pub use replica::Counts;
+pub use schema::Schema;
+#[cfg(feature = "schema-derive")]
+pub use schemars;
 pub use seal::{Password, PasswordCost};
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
