@@ -4,6 +4,7 @@ mod access;
 mod member;
 mod peer;
 mod people;
+mod schema;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use schema::SchemaCommand;
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -351,6 +353,10 @@ With --json, a line of kind `ready` follows the first result.")]
   driftless index list"
     )]
     Index(IndexCommand),
+
+    /// Say what the documents of a collection are to be, and list those that are not
+    #[command(subcommand, after_help = schema::EXAMPLES)]
+    Schema(SchemaCommand),
 
     /// Say what you want of a space: whether, when and how often it is exchanged with peers
     #[command(after_help = "EXAMPLES
