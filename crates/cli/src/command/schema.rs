@@ -1,7 +1,6 @@
 //! `schema set`, `show`, `remove`, `list` and `check`.
 
 use driftless::{Collection, Schema};
-use serde_json::value::RawValue;
 
 use super::{Context, chosen, collection};
 use crate::args::SchemaCommand;
@@ -41,7 +40,7 @@ pub(super) fn run(context: &mut Context, command: SchemaCommand) -> Result<(), F
             let mut line = line(&collection, marked.map_or(0, |line| line.marked));
             // One line, as all output of programs is.
             let json: serde_json::Value = serde_json::from_str(schema.as_json()).unwrap_or_default();
-            line.schema = serde_json::value::to_raw_value(&json).ok().map(Box::<RawValue>::from);
+            line.schema = serde_json::value::to_raw_value(&json).ok();
             output.record(&line)
         }
         SchemaCommand::Remove { at } => {

@@ -201,10 +201,12 @@ fn a_schema_stays_over_a_restart_in_a_backup_and_for_readers() {
     let db = Database::open(dir.path().join("db")).unwrap();
     let space = db.create_space("home").unwrap();
     let notes = space.collection("notes").unwrap();
+    let mut transaction = db.transaction();
     for n in 0..2500 {
         let title = if n % 3 == 0 { "1" } else { "\"x\"" };
-        insert(&notes, &n.to_string(), &format!(r#"{{"title": {title}}}"#)).unwrap();
+        transaction.insert(&notes, map(&format!(r#"{{"title": {title}}}"#))).unwrap();
     }
+    transaction.commit().unwrap();
     assert_eq!(notes.set_schema(&schema(NOTE)).unwrap(), 834);
     drop((notes, space, db));
     let reader = Database::builder().access(driftless::Access::Read).open(dir.path().join("db")).unwrap();

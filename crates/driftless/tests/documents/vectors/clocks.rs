@@ -70,12 +70,12 @@ pub(super) async fn clocks_are_an_hour_ahead_an_hour_behind_and_ten_years_ahead(
         other.set_clock(52 * MINUTE);
         one.meet(other, space).await;
     }
+    assert_eq!(seen(&bob.notes(space)).len(), 8);
     for device in [&ann, &bob, &far] {
         // What it took back waits for ten years, and will have no effect then either.
         let status = device.db.status().unwrap().spaces.remove(0);
         assert_eq!((status.counts.held, status.counts.void, status.documents), (6, 0, 8), "{status:?}");
     }
-    assert_eq!(seen(&bob.notes(space)).len(), 8);
     assert_eq!(bob.meet(&ann, space).await.moved.received, 0);
     all_same(&[&ann, &bob, &fast, &slow, &far], space);
 }
