@@ -9,7 +9,7 @@ use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, Spa
 use serde::Serialize;
 
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
-pub(crate) use schema::{Fault, Marked, Schema};
+pub(crate) use schema::{Marked, Schema};
 
 #[derive(Serialize)]
 pub(crate) struct Init {

@@ -7,9 +7,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use driftless::SchemaError;
 use serde::Serialize;
-
-use crate::contract::Fault;
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +41,13 @@ pub(crate) struct Failure {
     pub(crate) hint: String,
     /// What is wrong with a document that does not fit the schema of its collection.
     pub(crate) errors: Vec<Fault>,
+}
+
+/// One thing that is wrong with a document. `path` is empty for the document as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    pub(crate) message: String,
 }
 
 #[derive(Serialize)]
@@ -97,6 +103,19 @@ impl Failure {
             Reason { code: self.code, message: &self.message, hint: &self.hint, errors: &self.errors };
         // Strings always serialise.
         serde_json::to_string(&Line { error }).unwrap_or_default()
+    }
+}
+
+impl From<SchemaError> for Fault {
+    fn from(error: SchemaError) -> Self {
+        Self { path: error.path, message: error.message }
+    }
+}
+
+impl Fault {
+    /// As a line.
+    pub(crate) fn text(&self) -> String {
+        if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path, self.message) }
     }
 }
 

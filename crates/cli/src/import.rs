@@ -12,8 +12,8 @@ use driftless::{Collection, Database, DocumentId, Insert, Map, Schema, Transacti
 use serde_json::value::RawValue;
 
 use crate::args::Format;
-use crate::contract::{Fault, Import};
-use crate::failure::Failure;
+use crate::contract::Import;
+use crate::failure::{Failure, Fault};
 use crate::terminal::Input;
 
 /// Rows in one transaction: a crash loses at most so many, and the flush at its end is paid by so many.

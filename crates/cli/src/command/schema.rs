@@ -5,7 +5,7 @@ use driftless::{Collection, Schema};
 use super::{Context, chosen, collection};
 use crate::args::SchemaCommand;
 use crate::contract;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, Fault};
 use crate::output::{Table, counted, escape, id_text, thousands};
 
 pub(super) fn run(context: &mut Context, command: SchemaCommand) -> Result<(), Failure> {
@@ -95,7 +95,7 @@ fn check(context: &mut Context, collection: &Collection, limit: usize) -> Result
         return output.text("all documents fit");
     }
     for found in marked {
-        let errors: Vec<_> = found.errors.into_iter().map(contract::Fault::from).collect();
+        let errors: Vec<_> = found.errors.into_iter().map(Fault::from).collect();
         let id = found.document.id;
         if output.json {
             output.record(&contract::Marked { id, errors })?;

@@ -1,8 +1,10 @@
-//! What `schema` prints with `--json`, and what a refused document is told.
+//! What `schema` prints with `--json`.
 
-use driftless::{DocumentId, SchemaError, SpaceId, WithSchema};
+use driftless::{DocumentId, SpaceId, WithSchema};
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::failure::Fault;
 
 /// A collection that has a schema. `schema` is only told by `schema show`, `removed` only by `schema remove`.
 #[derive(Serialize)]
@@ -24,29 +26,9 @@ pub(crate) struct Marked {
     pub(crate) errors: Vec<Fault>,
 }
 
-/// One thing that is wrong with a document. `path` is empty for the document as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
-    pub(crate) path: String,
-    pub(crate) message: String,
-}
-
 impl Schema {
     pub(crate) fn new(space: SpaceId, with: WithSchema) -> Self {
         let WithSchema { collection, marked, .. } = with;
         Self { space, collection, marked, schema: None, removed: None }
-    }
-}
-
-impl From<SchemaError> for Fault {
-    fn from(error: SchemaError) -> Self {
-        Self { path: error.path, message: error.message }
-    }
-}
-
-impl Fault {
-    /// As a line.
-    pub(crate) fn text(&self) -> String {
-        if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path, self.message) }
     }
 }
