@@ -154,9 +154,13 @@ impl Collections {
         let number = self.ensure(storage, space, name)?.number;
         match schema {
             Some(schema) => {
-                storage.put(&layout::COLLECTION_SCHEMA, number.into(), schema.as_json().as_bytes())?;
+                storage.put(
+                    &layout::COLLECTION_SCHEMA,
+                    key([number]).as_slice().into(),
+                    schema.as_json().as_bytes(),
+                )?;
             }
-            None => storage.remove(&layout::COLLECTION_SCHEMA, number.into())?,
+            None => storage.remove(&layout::COLLECTION_SCHEMA, key([number]).as_slice().into())?,
         }
         self.known.remove(&(space, name.to_owned()));
         self.remember(storage, number, space, name)
@@ -203,7 +207,7 @@ impl Collections {
             self.known.clear();
         }
         let schema = storage
-            .get(&layout::COLLECTION_SCHEMA, number.into())?
+            .get(&layout::COLLECTION_SCHEMA, key([number]).as_slice().into())?
             .map(|row| read_schema(&row))
             .transpose()?;
         let facts = Arc::new(CollectionFacts { number, space, name: name.to_owned(), indexes, schema });

@@ -86,7 +86,7 @@ tables! {
     /// Public node key, space id -> what exchanges of that space with that peer came to.
     EXCHANGES = 31 "exchanges" Bytes;
     /// Collection number -> the text of its schema.
-    COLLECTION_SCHEMA = 32 "collection_schema" U64;
+    COLLECTION_SCHEMA = 32 "collection_schema" Bytes;
     /// Collection number, document -> nothing: it does not fit the schema.
     MARK = 33 "mark" Bytes;
 }

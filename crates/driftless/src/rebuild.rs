@@ -110,7 +110,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         if let Some(facts) = engine.collections.get(engine.storage.as_ref(), number, &name)? {
             let (lower, upper) = (key([facts.number]), key([facts.number + 1]));
             remove_bytes(engine.storage.as_mut(), &layout::INDEX, &lower, &upper)?;
-            engine.storage.remove(&layout::COLLECTION_SCHEMA, facts.number.into())?;
+            engine.storage.remove(&layout::COLLECTION_SCHEMA, lower.as_slice().into())?;
         }
     }
     let (storage, replica) = engine.parts(space)?;

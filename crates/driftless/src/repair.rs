@@ -542,7 +542,8 @@ impl<'s> Saving<'s> {
                 engine.collections.create_index(engine.storage.as_mut(), number, name, path)?;
             }
             engine.view.clear_clean();
-            let schema = self.old.get(&layout::COLLECTION_SCHEMA, collection.into()).ok().flatten();
+            let schema =
+                self.old.get(&layout::COLLECTION_SCHEMA, key([collection]).as_slice().into()).ok().flatten();
             if let Some(schema) = schema.and_then(|row| crate::collections::read_schema(&row).ok()) {
                 engine.set_schema(number, name, Some(&schema))?;
             }
