@@ -21,6 +21,7 @@ use crate::sync::ledger::Ledger;
 use crate::sync::link::{EngineStatus, Flushed, Link, Order};
 use crate::sync::network::Network;
 use crate::sync::plan::{Action, CHECK_MS, Plan, Standing};
+use crate::walk;
 
 /// Exchanges that a connection interrupts when it ends, and that are noted one by one.
 const INTERRUPTED: usize = 16;
@@ -186,7 +187,10 @@ impl Task {
                     None => break None,
                 },
                 event = changes.next() => match event {
-                    Some(Event::Change(change)) => self.plan.committed(&change.space, None),
+                    Some(Event::Change(change)) => {
+                        let _step = walk::wake(Some(&change.space));
+                        self.plan.committed(&change.space, None);
+                    }
                     Some(Event::Missed) => {
                         let all: Vec<SpaceId> = self.looked.iter().copied().collect();
                         all.iter().for_each(|space| self.plan.committed(space, None));

@@ -20,6 +20,7 @@ use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::stream::Moved;
+use crate::walk;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
 const CHANGES: usize = 256;
@@ -442,6 +443,7 @@ impl Network {
                     Event::Change(change) => Some(change.space),
                     Event::Missed => None,
                 };
+                let _step = walk::wake(space.as_ref());
                 // Nobody may be connected.
                 let _ = changed.send(space);
             }

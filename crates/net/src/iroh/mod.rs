@@ -18,6 +18,7 @@ use driftless_core::id::PeerId;
 use driftless_core::sign::NodeKey;
 use iroh::SecretKey;
 use iroh::tls::CaTlsConfig;
+use tracing::{Instrument, debug_span};
 
 use crate::address::{Address, AddressError, checked_relay};
 use crate::transport::{BoxFuture, Connection, Listener, NetError, Transport};
@@ -138,7 +139,8 @@ impl IrohTransport {
 
 impl Transport for IrohTransport {
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, NetError>> {
-        Box::pin(dial::dial(&self.identity, &self.endpoints, address))
+        let step = debug_span!("net.dial", %address);
+        Box::pin(dial::dial(&self.identity, &self.endpoints, address).instrument(step))
     }
 
     fn listen<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Listener>, NetError>> {
