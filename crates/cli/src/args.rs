@@ -65,9 +65,12 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
-    /// Say more on standard error
+    /// Say more on standard error: also which steps frames and flushes take (-v), and every commit (-vv)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Which steps are told on standard error, instead of those of -v: `debug`, or `driftless[walk.send]=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "DRIFTLESS_LOG", hide_env_values = true)]
+    pub(crate) log: Option<String>,
 }
 
 /// A collection of a space.

@@ -75,6 +75,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error, &words),
     };
+    if let Err(failure) = crate::spans::print(&arguments.global) {
+        print_failure(&mut std::io::stderr(), Looks::own(), &failure, arguments.global.json);
+        return failure.exit.into();
+    }
     #[cfg(unix)]
     if runs_in_serve(&arguments.command)
         && let Ok(dir) = dir(&arguments.global)

@@ -23,6 +23,7 @@ mod sandbox;
 mod serving;
 #[cfg(unix)]
 mod socket;
+mod spans;
 mod terminal;
 mod unattended;
 mod users;
