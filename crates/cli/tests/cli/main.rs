@@ -10,6 +10,8 @@ mod forks;
 mod guide;
 mod importing;
 mod killing;
+#[cfg(feature = "iroh")]
+mod lan;
 mod looking;
 mod merging;
 mod networking;

@@ -49,10 +49,14 @@ pub(super) async fn listen(
         grace: options.grace,
     });
     let (proven, backlog) = mpsc::channel(BACKLOG);
-    let bound = endpoints.listening(&identity, sockets).await.map_err(|reason| NetError::Unreachable {
+    let no_place = |reason| NetError::Unreachable {
         address: address.clone(),
         reason: format!("cannot listen there: {reason}"),
-    })?;
+    };
+    let bound = endpoints.listening(&identity, sockets).await.map_err(no_place)?;
+    if let Some(lan) = identity.lan().map_err(no_place)? {
+        bound.announce(lan).map_err(no_place)?;
+    }
     // The endpoint holds its door, so the door must not hold the endpoint.
     let (weak, host) = (Arc::downgrade(&bound), identity.clone());
     let let_in = move |incoming: Incoming| {
