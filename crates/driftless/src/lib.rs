@@ -20,6 +20,7 @@
 
 mod error;
 mod schema;
+mod walk;
 mod layout;
 mod digest;
 mod pack;
