@@ -21,6 +21,7 @@ use crate::sync::driven::begin;
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::routes::Routes;
 use crate::sync::stream::Moved;
+use crate::walk;
 
 /// An exchange in which nothing happens for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -266,7 +267,8 @@ impl Network {
         Ok(peer)
     }
 
-    /// Tries the addresses of a known peer in order, and remembers the one that worked.
+    /// Tries where a known peer is heard of on the local network, then its addresses in order, and remembers which of
+    /// these worked.
     pub(crate) async fn reach(
         &self,
         id: &PeerId,
@@ -274,6 +276,9 @@ impl Network {
     ) -> Result<Exchange, Error> {
         let peer = self.database().known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
         let mut failed = Error::Unreachable(format!("peer {id} has no address"));
+        if let Some(exchange) = self.reach_near(&peer).await? {
+            return Ok(exchange);
+        }
         for (at, text) in peer.addresses.iter().enumerate() {
             let Some(address) = text.parse::<Address>().ok().filter(&is_good) else { continue };
             match self.dial(&address.with_peer(*id)).await {
@@ -395,6 +400,10 @@ impl Network {
         Ok(())
     }
 
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        self.shared.transport.as_ref()
+    }
+
     /// Whose network it is.
     pub(crate) fn database(&self) -> &Database {
         &self.database
@@ -435,10 +444,15 @@ impl Network {
                     event = changes.next() => event,
                     () = closed(&mut stop) => return,
                 };
-                match event {
-                    Some(Event::Change(change)) => routes.tell(&change.space),
-                    Some(Event::Missed) => routes.tell_all(),
+                let space = match event {
+                    Some(Event::Change(change)) => Some(change.space),
+                    Some(Event::Missed) => None,
                     None => return,
+                };
+                let _step = walk::wake(space.as_ref());
+                match space {
+                    Some(space) => routes.tell(&space),
+                    None => routes.tell_all(),
                 }
             }
         });
