@@ -22,6 +22,7 @@ use crate::past::effective;
 use crate::peers::Peer;
 use crate::refused;
 use crate::replica;
+use crate::share::{Pointers, pointers};
 use crate::space::Space;
 use crate::status::why;
 
@@ -40,7 +41,7 @@ pub struct Explanation {
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`; for a peer `peer`, `kept`, `permission`,
+    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`, `moved`, `underneath`; for a peer `peer`, `kept`, `permission`,
     /// `exchange`, `acknowledged`; for a key `space`, `statement`, `permission`, `commits`, `void`.
     pub step: &'static str,
     /// Nothing stands in the way here.
@@ -225,6 +226,9 @@ fn document(
         told.step("document", false, "it is not here: no edit with an effect makes it", "");
         return Ok(());
     }
+    if moved(engine, collection, id, told)? {
+        return Ok(());
+    }
     // The deletion that holds: the last that no restoration or insertion follows.
     let mut deleted = None;
     for (key, row) in effective(engine, collection, id, Timestamp(u64::MAX), None)? {
@@ -248,6 +252,42 @@ fn document(
     };
     told.step("document", false, detail, "`driftless restore` brings it back");
     Ok(())
+}
+
+// Where a document went that is deleted here, and what of it stayed behind; says whether it went anywhere.
+fn moved(
+    engine: &mut Engine,
+    collection: &Collection,
+    id: &DocumentId,
+    told: &mut Explanation,
+) -> Result<bool, Error> {
+    let Pointers { to: pointers, unseen } = pointers(engine, collection, id)?;
+    for pointer in &pointers {
+        let (to, commit, at) = (pointer.to, pointer.commit, utc(pointer.time.ms()));
+        let author = log::author(engine.storage.as_ref(), pointer.author)?;
+        let name = match engine.load(&to)? {
+            true => format!("{} ({to})", engine.parts(&to)?.1.summary().local_name()),
+            false => format!("{to}, which is not here"),
+        };
+        let detail = format!("it was moved to space {name}, by {author} with {commit}, at {at} UTC");
+        let fix = format!("`driftless explain {to} {} {id}` tells of it there", collection.name());
+        told.step("moved", false, detail, &fix);
+    }
+    if pointers.len() > 1 {
+        let detail = "it was moved to several spaces at once, and lives in each of them";
+        told.step("moved", false, detail, "keep one of them, and `driftless delete` it in the others");
+    }
+    if unseen > 0 {
+        let detail =
+            format!("{unseen} commits edit it that did not go along: they lie underneath the deletion");
+        told.step(
+            "underneath",
+            false,
+            detail,
+            "`driftless restore` shows it here with them, `driftless log` lists them",
+        );
+    }
+    Ok(!pointers.is_empty())
 }
 
 fn there(

@@ -140,6 +140,7 @@ pub use refused::RefusedLine;
 pub use repair::{Repaired, RepairedSpace};
 pub use replica::Counts;
 pub use seal::{Password, PasswordCost};
+pub use share::{SharePolicy, SharePolicyError, Shared, Sharing};
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
 pub use sync::asking::Requested;

@@ -1,6 +1,7 @@
 //! Documents move to the space that a share policy names, and who receives them is decided there.
 
 mod audiences;
+mod moving;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
