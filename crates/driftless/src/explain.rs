@@ -22,6 +22,7 @@ use crate::past::effective;
 use crate::peers::Peer;
 use crate::refused;
 use crate::replica;
+use crate::serving::Said;
 use crate::share::{Pointers, pointers};
 use crate::space::Space;
 use crate::status::why;
@@ -77,7 +78,9 @@ impl Space {
         let last = self.database().read(|engine| here(engine, &collection, id, &mut told))?;
         if let Some(peer) = peer {
             let known = self.database().peer_now(peer)?;
-            self.database().read(|engine| there(engine, &self.id(), peer, known, last, &mut told))?;
+            let keys = known.as_ref().map(|known| known.authors.clone()).unwrap_or_default();
+            let said = self.database().ask_callbacks(peer, &self.id(), &keys)?;
+            self.database().read(|engine| there(engine, &self.id(), (peer, said), known, last, &mut told))?;
         }
         Ok(told)
     }
@@ -293,7 +296,7 @@ fn moved(
 fn there(
     engine: &mut Engine,
     space: &SpaceId,
-    id: &PeerId,
+    (id, said): (&PeerId, Said),
     known: Option<Peer>,
     edits: Vec<u64>,
     told: &mut Explanation,
@@ -314,7 +317,7 @@ fn there(
         detail,
         "`driftless sync SPACE --peer PEER` begins with it; there, `driftless join` with a ticket",
     );
-    permission(engine, space, &peer, told)?;
+    permission(engine, space, &peer, &said, told)?;
     let failed = !peer.last_error.is_empty();
     let detail = match (peer.last_sync_ms, failed) {
         (_, true) => format!("the last exchange failed: {}", peer.last_error),
@@ -353,11 +356,21 @@ fn permission(
     engine: &mut Engine,
     space: &SpaceId,
     peer: &Peer,
+    said: &Said,
     told: &mut Explanation,
 ) -> Result<(), Error> {
+    if said.closes {
+        let fix = "the program that serves decides that; ask whoever runs it";
+        told.step("permission", false, "the share filter of this program closes the space to it", fix);
+        return Ok(());
+    }
     let (_, replica) = engine.parts(space)?;
     let rules = &replica.rules;
     let reader = peer.authors.iter().find(|author| rules.member(author).is_some()).copied();
+    if !rules.may_read(&peer.authors) && said.opens {
+        told.step("permission", true, "the share resolver of this program opens the space to it", "");
+        return Ok(());
+    }
     if !rules.may_read(&peer.authors) {
         let Some(first) = peer.authors.first() else {
             let fix = "exchange with it once: `driftless sync`";

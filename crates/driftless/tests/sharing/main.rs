@@ -2,13 +2,14 @@
 
 mod audiences;
 mod moving;
+mod serving;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use driftless::{
-    Address, Builder, Database, Error, Map, Network, PeerId, Permission, Space, Subject, UserId,
+    Address, Builder, Database, Error, Map, Network, PeerId, Permission, Space, Strength, Subject, UserId,
 };
 use driftless_net::MemoryNetwork;
 

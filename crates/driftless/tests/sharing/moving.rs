@@ -34,7 +34,7 @@ fn steps(of: &Collection, name: &str) -> Vec<(&'static str, String)> {
 async fn pair(world: &mut World) -> (Database, Database, Collection, Collection) {
     let (ann, ben) = (world.database("ann"), world.database("ben"));
     let team = ann.create_space("team").unwrap();
-    team.grant(Subject::Key(ben.author().unwrap()), Permission::Write(driftless::Strength(5))).unwrap();
+    team.grant(Subject::Key(ben.author().unwrap()), Permission::Write(Strength(5))).unwrap();
     world.sync(&ben, &ann, &team).await.unwrap();
     let notes = |space: &Space| space.collection("notes").unwrap();
     let at_ben = notes(&same(&team, &ben));
