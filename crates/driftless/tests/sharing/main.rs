@@ -1,7 +1,9 @@
 //! Documents move to the space that a share policy names, and who receives them is decided there.
 
 mod audiences;
+mod leaks;
 mod moving;
+mod recording;
 mod serving;
 
 use std::collections::HashMap;
