@@ -83,6 +83,7 @@ mod cases;
 mod bootstrap;
 mod identity;
 mod share;
+mod across;
 mod keys;
 mod doctor;
 mod explain;
@@ -102,6 +103,7 @@ pub use driftless_core::rules::{Permission, Strength, Subject};
 pub use driftless_core::session::{Cursor, CursorError, Discovered};
 pub use driftless_core::value::{Float, JsonError, Map, Path, Value};
 
+pub use across::{Across, AcrossCollection, AcrossQuery, Placed, Placing};
 pub use backup::Original;
 pub use bootstrap::{Approved, Request};
 pub use builder::{Access, Builder, OpenMode};

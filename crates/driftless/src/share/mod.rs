@@ -7,6 +7,7 @@ mod moving;
 mod pointer;
 mod policy;
 
+pub(crate) use moving::states_of;
 pub use moving::{Shared, Sharing};
 pub(crate) use pointer::{Pointers, pointers};
 pub use policy::{SharePolicy, SharePolicyError};

@@ -373,5 +373,5 @@ fn the_same_over_real_http_and_what_may_be_read_does_arrive() {
     let mut bytes = bytes;
     steps.iter_mut().for_each(|step| bytes.fill(step));
     let seen = run(&steps, true);
-    assert!(seen > 100, "{seen} marks were received");
+    assert!(seen > 20, "{seen} marks were received");
 }

@@ -1,5 +1,6 @@
 //! Documents move to the space that a share policy names, and who receives them is decided there.
 
+mod across;
 mod audiences;
 mod leaks;
 mod moving;
