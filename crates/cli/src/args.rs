@@ -4,6 +4,7 @@ mod access;
 mod member;
 mod peer;
 mod people;
+mod share;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use share::{Share, ShareCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -290,6 +292,7 @@ Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push 
   driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
   driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
   driftless find notes shopping --deleted
+  driftless find '*' shopping --across     # in all spaces that you may read; or name some: home,work
   driftless find world subdivisions '{\"country\": \"AT\"}' --plan
 
 Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
@@ -313,6 +316,9 @@ Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMa
         /// Print how it would be searched instead: by which index, over how many documents
         #[arg(long)]
         plan: bool,
+        /// In several spaces: SPACE is `*`, or names with commas between them
+        #[arg(long, conflicts_with = "plan")]
+        across: bool,
     },
 
     /// Count the documents that a filter selects
@@ -396,6 +402,9 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
         /// A space: its id, a prefix of it, or its local name
         space: String,
     },
+
+    #[command(flatten)]
+    Share(ShareCommand),
 
     #[command(flatten)]
     Member(MemberCommand),

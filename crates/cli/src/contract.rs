@@ -3,11 +3,13 @@
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
 mod peer;
+mod share;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
+pub(crate) use share::Shared;
 
 #[derive(Serialize)]
 pub(crate) struct Init {

@@ -170,3 +170,7 @@ pub use watch::{Watch, WatchEvent, WatchKind};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/sharing.md")]
+struct WhoGetsWhat;

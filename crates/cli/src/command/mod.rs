@@ -17,6 +17,7 @@ mod query;
 mod repair;
 mod serve;
 mod settings;
+mod share;
 #[cfg(unix)]
 mod socket;
 mod space;
@@ -144,10 +145,12 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
         Command::Restore(document) => document::restore(context, &document),
-        Command::Find { at, filter, sort, limit, skip, deleted, plan } => {
+        Command::Find { at, filter, sort, limit, skip, deleted, plan, across } => {
             let page = query::Page { sort, limit, skip, deleted, plan };
-            query::find(context, &at, filter.as_deref(), &page)
+            let find = if across { share::find } else { query::find };
+            find(context, &at, filter.as_deref(), &page)
         }
+        Command::Share(command) => share::run(context, command),
         Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
         Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
         Command::Index(command) => index::run(context, command),

@@ -61,7 +61,7 @@ pub(super) fn find(
     Ok(())
 }
 
-fn sort(text: &str) -> Result<Sort, Failure> {
+pub(super) fn sort(text: &str) -> Result<Sort, Failure> {
     Sort::parse(text).map_err(|error| {
         Failure::invalid(
             "invalid_sort",
