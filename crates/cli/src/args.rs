@@ -4,6 +4,7 @@ mod access;
 mod member;
 mod peer;
 mod people;
+mod query;
 mod share;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use query::QueryCommand;
 pub(crate) use share::{Share, ShareCommand};
 
 const AFTER_HELP: &str = "\
@@ -67,9 +69,12 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
-    /// Say more on standard error
+    /// Say more on standard error: also which steps frames and flushes take (-v), and every commit (-vv)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Which steps are told on standard error, instead of those of -v: `debug`, or `driftless[walk.send]=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "DRIFTLESS_LOG", hide_env_values = true)]
+    pub(crate) log: Option<String>,
 }
 
 /// A collection of a space.
@@ -287,67 +292,8 @@ Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push 
   driftless restore notes shopping milk")]
     Restore(OneDocument),
 
-    /// Print the documents that a filter selects, one per line
-    #[command(after_help = "EXAMPLES
-  driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
-  driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
-  driftless find notes shopping --deleted
-  driftless find '*' shopping --across     # in all spaces that you may read; or name some: home,work
-  driftless find world subdivisions '{\"country\": \"AT\"}' --plan
-
-Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
-    Find {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-        /// Fields to sort by, `-` for descending: `country,-name`
-        #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
-        sort: Option<String>,
-        /// Print at most so many
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-        /// Leave out so many at the beginning
-        #[arg(long, value_name = "N")]
-        skip: Option<usize>,
-        /// Include deleted documents
-        #[arg(long)]
-        deleted: bool,
-        /// Print how it would be searched instead: by which index, over how many documents
-        #[arg(long)]
-        plan: bool,
-        /// In several spaces: SPACE is `*`, or names with commas between them
-        #[arg(long, conflicts_with = "plan")]
-        across: bool,
-    },
-
-    /// Count the documents that a filter selects
-    #[command(after_help = "EXAMPLES
-  driftless count world subdivisions
-  driftless count world subdivisions '{\"country\": \"AT\"}'")]
-    Count {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-        /// Include deleted documents
-        #[arg(long)]
-        deleted: bool,
-    },
-
-    /// Print the documents that a filter selects, then every change, until it is stopped
-    #[command(after_help = "EXAMPLES
-  driftless watch notes shopping
-  driftless watch notes shopping '{\"done\": false}' --json
-
-`+` a document that is in the result now, `~` one that changed, `-` one that left the result.
-With --json, a line of kind `ready` follows the first result.")]
-    Watch {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-    },
+    #[command(flatten)]
+    Query(QueryCommand),
 
     /// Create and list indexes
     #[command(
@@ -532,10 +478,11 @@ folder under the name driftless.sqlite.")]
   driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
   driftless serve --iroh
   driftless serve --iroh 127.0.0.1:0 --relay none
+  driftless serve --lan
   driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
 
-The file of --config is TOML: `http`, `iroh`, `relay`, `address`, `metrics` and `link_local` mean what the options mean, which
-win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
+The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics` and `link_local` mean what the options
+mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
@@ -553,6 +500,11 @@ the same folder work meanwhile, through it.")]
         #[cfg(feature = "iroh")]
         #[arg(long, value_name = "RELAY")]
         relay: Option<String>,
+        /// Look for known peers on the local network, and say there under which key this one is; means --iroh, too.
+        /// Whoever listens there learns this key and these sockets, and no name of anything
+        #[cfg(feature = "iroh")]
+        #[arg(long)]
+        lan: bool,
         /// Where others can reach it, if that is somewhere else; may be given several times
         #[arg(long, value_name = "ADDR")]
         address: Vec<String>,
@@ -641,8 +593,21 @@ one round trip, and sends nothing; the first time, and after a peer was restored
     /// List the known peers, and how exchanges with them went
     #[command(after_help = "EXAMPLES
   driftless peers
-  driftless peers --json")]
-    Peers,
+  driftless peers --json
+  driftless peers --lan --timeout 5s
+
+With --lan it lists who says on the local network to be there: those that run `driftless serve --lan`. Nobody proves anything
+by that before somebody connects; `driftless join`, `sync` and `discover` take the address.")]
+    Peers {
+        /// Who is on the local network instead, known or not
+        #[cfg(feature = "iroh")]
+        #[arg(long)]
+        lan: bool,
+        /// How long they may take to say so
+        #[cfg(feature = "iroh")]
+        #[arg(long, value_name = "TIME", default_value = "2s", requires = "lan")]
+        timeout: String,
+    },
 
     /// Add, remove and show peers
     #[command(

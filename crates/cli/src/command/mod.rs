@@ -10,6 +10,8 @@ mod history;
 mod index;
 mod member;
 mod metrics;
+#[cfg(feature = "iroh")]
+mod nearby;
 mod network;
 mod policy_test;
 mod prefs;
@@ -76,6 +78,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error, &words),
     };
+    if let Err(failure) = crate::spans::print(&arguments.global) {
+        print_failure(&mut std::io::stderr(), Looks::own(), &failure, arguments.global.json);
+        return failure.exit.into();
+    }
     #[cfg(unix)]
     if runs_in_serve(&arguments.command)
         && let Ok(dir) = dir(&arguments.global)
@@ -145,14 +151,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
         Command::Restore(document) => document::restore(context, &document),
-        Command::Find { at, filter, sort, limit, skip, deleted, plan, across } => {
-            let page = query::Page { sort, limit, skip, deleted, plan };
-            let find = if across { share::find } else { query::find };
-            find(context, &at, filter.as_deref(), &page)
-        }
         Command::Share(command) => share::run(context, command),
-        Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
-        Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
+        Command::Query(command) => query::run(context, command),
         Command::Index(command) => index::run(context, command),
         Command::Prefs { space, wishes } => prefs::run(context, space.as_deref(), &wishes),
         Command::Log { space, collection, id, limit } => {
@@ -174,6 +174,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             iroh,
             #[cfg(feature = "iroh")]
             relay,
+            #[cfg(feature = "iroh")]
+            lan,
             address,
             metrics,
             link_local,
@@ -185,6 +187,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 iroh: iroh.map(settings::Iroh::At),
                 #[cfg(feature = "iroh")]
                 relay,
+                #[cfg(feature = "iroh")]
+                lan: lan.then_some(true),
                 address,
                 metrics,
                 link_local: link_local.then_some(true),
@@ -201,7 +205,9 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Sync { space, peer, pull, once: _ } => {
             network::sync(context, space.as_deref(), peer.as_deref(), pull)
         }
-        Command::Peers => network::peers(context),
+        #[cfg(feature = "iroh")]
+        Command::Peers { lan: true, timeout } => nearby::list(context, &timeout),
+        Command::Peers { .. } => network::peers(context),
         Command::Peer(command) => network::peer(context, command),
         Command::Demo { file, keep } => {
             crate::demo::run(&mut context.output, file.as_deref(), keep.as_deref())
