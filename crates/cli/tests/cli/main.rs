@@ -23,6 +23,7 @@ mod repairing;
 mod sandbox;
 #[cfg(unix)]
 mod serving;
+mod sharing;
 #[cfg(unix)]
 mod socket;
 mod spans;
