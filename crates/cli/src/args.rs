@@ -5,7 +5,9 @@ mod index;
 mod member;
 mod peer;
 mod people;
+mod query;
 mod schema;
+mod share;
 
 use std::path::PathBuf;
 
@@ -17,7 +19,9 @@ pub(crate) use index::IndexCommand;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use query::QueryCommand;
 pub(crate) use schema::SchemaCommand;
+pub(crate) use share::{Share, ShareCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -292,63 +296,8 @@ Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push 
   driftless restore notes shopping milk")]
     Restore(OneDocument),
 
-    /// Print the documents that a filter selects, one per line
-    #[command(after_help = "EXAMPLES
-  driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
-  driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
-  driftless find notes shopping --deleted
-  driftless find world subdivisions '{\"country\": \"AT\"}' --plan
-
-Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
-    Find {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-        /// Fields to sort by, `-` for descending: `country,-name`
-        #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
-        sort: Option<String>,
-        /// Print at most so many
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-        /// Leave out so many at the beginning
-        #[arg(long, value_name = "N")]
-        skip: Option<usize>,
-        /// Include deleted documents
-        #[arg(long)]
-        deleted: bool,
-        /// Print how it would be searched instead: by which index, over how many documents
-        #[arg(long)]
-        plan: bool,
-    },
-
-    /// Count the documents that a filter selects
-    #[command(after_help = "EXAMPLES
-  driftless count world subdivisions
-  driftless count world subdivisions '{\"country\": \"AT\"}'")]
-    Count {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-        /// Include deleted documents
-        #[arg(long)]
-        deleted: bool,
-    },
-
-    /// Print the documents that a filter selects, then every change, until it is stopped
-    #[command(after_help = "EXAMPLES
-  driftless watch notes shopping
-  driftless watch notes shopping '{\"done\": false}' --json
-
-`+` a document that is in the result now, `~` one that changed, `-` one that left the result.
-With --json, a line of kind `ready` follows the first result.")]
-    Watch {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-    },
+    #[command(flatten)]
+    Query(QueryCommand),
 
     /// Create and list indexes
     #[command(
@@ -407,6 +356,9 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
         /// A space: its id, a prefix of it, or its local name
         space: String,
     },
+
+    #[command(flatten)]
+    Share(ShareCommand),
 
     #[command(flatten)]
     Member(MemberCommand),

@@ -4,6 +4,7 @@
 
 mod peer;
 mod schema;
+mod share;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
 pub(crate) use schema::{Marked, Schema};
+pub(crate) use share::Shared;
 
 #[derive(Serialize)]
 pub(crate) struct Init {

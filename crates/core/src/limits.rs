@@ -139,6 +139,8 @@ pub const MAX_FOUND: usize = 256;
 
 /// Spaces that the users of one database track together: all are read to know what is wanted of one.
 pub const MAX_PREFERENCES: usize = 100_000;
+/// Spaces that are looked through for where a document went, pointer by pointer.
+pub const MAX_POINTERS: usize = 32;
 /// Properties of a tracked space.
 pub const MAX_PROPERTIES: usize = 64;
 /// Bytes of the name, and of the value, of a property.

@@ -36,6 +36,7 @@ mod refused;
 mod policy;
 mod requests;
 mod readers;
+mod serving;
 mod seal;
 mod user;
 mod acting;
@@ -54,6 +55,7 @@ mod commit;
 mod ingest;
 mod write;
 mod database;
+mod served;
 mod builder;
 mod hooks;
 mod space;
@@ -84,6 +86,8 @@ mod grant;
 mod cases;
 mod bootstrap;
 mod identity;
+mod share;
+mod across;
 mod keys;
 mod doctor;
 mod explain;
@@ -103,6 +107,7 @@ pub use driftless_core::rules::{Permission, Strength, Subject};
 pub use driftless_core::session::{Cursor, CursorError, Discovered};
 pub use driftless_core::value::{Float, JsonError, Map, Path, Value};
 
+pub use across::{Across, AcrossCollection, AcrossQuery, Placed, Placing};
 pub use backup::Original;
 pub use bootstrap::{Approved, Request};
 pub use builder::{Access, Builder, OpenMode};
@@ -147,6 +152,8 @@ pub use schema::Schema;
 #[cfg(feature = "schema-derive")]
 pub use schemars;
 pub use seal::{Password, PasswordCost};
+pub use serving::Reader;
+pub use share::{SharePolicy, SharePolicyError, Shared, Sharing};
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
 pub use sync::asking::Requested;
@@ -171,3 +178,7 @@ pub use watch::{Watch, WatchEvent, WatchKind};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/sharing.md")]
+struct WhoGetsWhat;

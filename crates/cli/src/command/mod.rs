@@ -20,6 +20,7 @@ mod repair;
 mod schema;
 mod serve;
 mod settings;
+mod share;
 #[cfg(unix)]
 mod socket;
 mod space;
@@ -151,12 +152,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
         Command::Restore(document) => document::restore(context, &document),
-        Command::Find { at, filter, sort, limit, skip, deleted, plan } => {
-            let page = query::Page { sort, limit, skip, deleted, plan };
-            query::find(context, &at, filter.as_deref(), &page)
-        }
-        Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
-        Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
+        Command::Share(command) => share::run(context, command),
+        Command::Query(command) => query::run(context, command),
         Command::Index(command) => index::run(context, command),
         Command::Schema(command) => schema::run(context, command),
         Command::Prefs { space, wishes } => prefs::run(context, space.as_deref(), &wishes),

@@ -24,6 +24,7 @@ mod sandbox;
 mod schemas;
 #[cfg(unix)]
 mod serving;
+mod sharing;
 #[cfg(unix)]
 mod socket;
 mod spans;

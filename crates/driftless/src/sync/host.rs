@@ -29,6 +29,8 @@ use crate::log;
 use crate::prefs;
 use crate::refused::{self, Claims, Reason};
 use crate::replica;
+use crate::served::Look;
+use crate::serving::Said;
 use crate::sync::discovery;
 use crate::sync::pull;
 use crate::sync::routes::Ear;
@@ -142,7 +144,8 @@ impl Host {
                 None => self.want(slot, &ids)?,
             },
             Ask::Feed { request, space, keys, cursor, budget, wanted } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
+                let reader = (&self.peer, &space, keys.as_slice());
+                let fed = pull::feed(&self.database, reader, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -157,7 +160,7 @@ impl Host {
                 session.handle_answer(number, answer);
             }
             Ask::Discover { number, keys, after } => {
-                let (found, more) = discovery::page(&self.database, &keys, after)?;
+                let (found, more) = discovery::page(&self.database, &self.peer, &keys, after)?;
                 session.handle_found(number, found, more);
             }
             Ask::Survey { keys } => {
@@ -275,13 +278,13 @@ impl Host {
     /// Where both sides met before, of what is here and what the peer may read. Loads only spaces that changed: in the
     /// others the rules are those under which both met.
     fn survey(&self, session: &Session, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
-        let (agreed, here) = self.database.read(|engine| {
+        let (agreed, here, asked) = self.database.read(|engine| {
             let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             let wanted = prefs::all_wanted(engine.storage.as_ref(), agreed.iter().map(|(space, _)| *space))?;
             let agreed: Vec<_> = agreed.into_iter().filter(|(space, _)| wanted.contains_key(space)).collect();
             self.follow(agreed.iter().map(|(space, _)| space));
-            Ok((agreed, here))
+            Ok((agreed, here, !engine.callbacks.is_none()))
         })?;
         let here: HashMap<SpaceId, replica::Summary> =
             here.into_iter().map(|summary| (summary.id, summary)).collect();
@@ -293,11 +296,9 @@ impl Host {
                 continue;
             };
             let changed = summary.next - 1 > len || summary.counts.wanted > 0;
-            let readable = !changed
-                || self
-                    .database
-                    .read(|engine| Ok(engine.load(&space)? && pull::may_read(engine, &space, keys)?))?;
-            if readable {
+            // Callbacks may say something else by now.
+            let as_before = !changed && !asked;
+            if as_before || self.database.serves(&self.peer, &space, keys)? {
                 found.push(Surveyed { space, digest, changed });
             } else {
                 self.unfollow(session, &space);
@@ -359,6 +360,7 @@ impl Host {
             space,
             keys,
             pass,
+            said: Said::default(),
             let_in: Cell::new(None),
             opening,
             reconciler,
@@ -379,7 +381,10 @@ impl Host {
             // A space that we want and do not have yet; a peer may not know that we do not have it.
             None => Opened { summary: Summary::default(), readable: false, ready: false },
             Some(graph) => {
-                let readable = self.database.read(|engine| may_read(engine, &stream))?;
+                let readable =
+                    decided((&self.database, &self.peer, Look::Any), &mut stream, |_, _, readable| {
+                        Ok(readable)
+                    })?;
                 let summary = stream.reconciler.offer(&graph, graph.digest)?;
                 Opened { summary, readable, ready: false }
             }
@@ -397,10 +402,10 @@ impl Host {
         theirs: Summary,
     ) -> Result<(), Error> {
         // What is off for all users here is not exchanged, whoever asks for it.
-        let readable = self.database.read(|engine| {
-            let here = engine.load(&stream.space)? && may_read(engine, &stream)?;
-            Ok(here && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
-        })?;
+        let readable =
+            decided((&self.database, &self.peer, Look::Any), &mut stream, |engine, stream, readable| {
+                Ok(readable && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
+            })?;
         if !readable {
             session.handle_opened(slot, None);
             self.unfollow(session, &stream.space);
@@ -422,7 +427,8 @@ impl Host {
         };
         let opening = stream.opening;
         let graph = SpaceGraph::of(&self.database, stream.space)?;
-        let readable = graph.is_some() && self.database.read(|engine| may_read(engine, stream))?;
+        let readable = graph.is_some()
+            && decided((&self.database, &self.peer, Look::Any), stream, |_, _, readable| Ok(readable))?;
         let Some(graph) = graph.filter(|_| readable) else {
             stream.reconciler.stop();
             if opening {
@@ -486,11 +492,12 @@ impl Host {
     fn read(&mut self, slot: Slot) -> Result<Option<ReadFrame>, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
         let moved = &mut self.moved;
-        let look = |engine: &mut Engine| {
+        // Nothing is sent before it is durable here.
+        decided((&self.database, &self.peer, Look::Durable), stream, |engine, stream, readable| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }
-            if !may_read(engine, stream)? {
+            if !readable {
                 // It gets nothing, not even what our heads are.
                 return Ok(None);
             }
@@ -500,9 +507,7 @@ impl Host {
                 return next_frame(engine, stream, moved).map(Some);
             }
             engine.at_once(|engine| next_frame(engine, stream, moved).map(Some))
-        };
-        // Nothing is sent before it is durable here.
-        self.database.read_durable(look)
+        })
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
@@ -567,7 +572,8 @@ impl Host {
             // What was taken stays, whatever is thought of the peer from now on.
             let (mut digest, mut next) = ([0; 8], 1);
             if engine.load(&stream.space)? {
-                let readable = may_read(engine, stream)?;
+                // Where callbacks have to be asked first the peer is not told what our heads are, this once.
+                let readable = may_read(engine, stream)? == Some(true);
                 let (_, replica) = engine.parts(&stream.space)?;
                 next = replica.next;
                 if readable {
@@ -592,11 +598,11 @@ impl Host {
         round: u32,
     ) -> Result<Checked, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Checked::default()) };
-        let (mut checked, readable) = self.database.read(|engine| {
+        let reader = (&self.database, &self.peer, Look::Any);
+        let (mut checked, readable) = decided(reader, stream, |engine, stream, readable| {
             if !engine.load(&stream.space)? {
                 return Ok((Checked { missing: heads.to_vec(), ..Checked::default() }, false));
             }
-            let readable = may_read(engine, stream)?;
             let (storage, replica) = engine.parts(&stream.space)?;
             let mut missing = Vec::new();
             if digest != frontier_digest(replica) {
@@ -657,6 +663,29 @@ impl Host {
             }
             Ok(())
         })
+    }
+}
+
+// Looks at what a peer may read of a space. Where the callbacks of the program have to be asked first, that is done
+// outside the lock.
+fn decided<T>(
+    (database, peer, much): (&Database, &PeerId, Look),
+    stream: &mut Stream,
+    mut look: impl FnMut(&mut Engine, &mut Stream, bool) -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        let once = |engine: &mut Engine| match may_read(engine, stream)? {
+            Some(readable) => look(engine, stream, readable).map(Some),
+            None => Ok(None),
+        };
+        let done = match much {
+            Look::Any => database.read(once)?,
+            Look::Durable => database.read_durable(once)?,
+        };
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        stream.said = database.ask_callbacks(peer, &stream.space, &stream.keys)?;
     }
 }
 

@@ -233,7 +233,13 @@ impl Network {
             };
             let before = left.len();
             let mut synced = exchange.open_all(&mut left).await;
-            for (_, outcome) in &mut synced {
+            for (space, outcome) in &mut synced {
+                if matches!(outcome, Err(Error::NotOpen(_)))
+                    && let Some(pass) = self.database.read(|engine| engine.pass(space))?
+                {
+                    // Who is let in by another space shows it.
+                    *outcome = exchange.open(*space, Some(pass)).await;
+                }
                 if let Ok(settled) = outcome {
                     *outcome = self.enrol_over(&mut exchange, settled.clone()).await;
                 }
