@@ -80,6 +80,7 @@ mod grant;
 mod cases;
 mod bootstrap;
 mod identity;
+mod share;
 mod keys;
 mod doctor;
 mod explain;

@@ -80,10 +80,15 @@ impl Query {
 
     /// The documents.
     pub fn run(&self) -> Result<Vec<Document>, Error> {
+        self.collection.space().database().read(|engine| self.run_in(engine))
+    }
+
+    /// The same for whoever holds the lock.
+    pub(crate) fn run_in(&self, engine: &mut Engine) -> Result<Vec<Document>, Error> {
         let wanted = if self.sort.is_some() { usize::MAX } else { self.limit.saturating_add(self.skip) };
         let mut found = Vec::new();
         if wanted > 0 {
-            self.each(&mut |id, state| {
+            self.each_in(engine, &mut |id, state| {
                 found.push(Document::new(self.collection.name(), id, state));
                 if found.len() >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
@@ -128,38 +133,45 @@ impl Query {
         &self,
         visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
     ) -> Result<u64, Error> {
-        self.collection.space().database().read(|engine| {
-            let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
-            engine.write_view()?;
-            let (mut failed, mut looked_at) = (None, 0);
-            let mut look = |stored: &StoredDocument<'_>| {
-                if stored.deleted && !self.deleted {
-                    return ControlFlow::Continue(());
-                }
-                looked_at += 1;
-                match self.matches(stored) {
-                    Ok(Some((id, state))) => visit(&id, &state),
-                    Ok(None) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            };
-            match self.index(&facts) {
-                Some((index, range)) => {
-                    for number in candidates(engine, index, range)? {
-                        let mut flow = ControlFlow::Continue(());
-                        engine.storage.document(number, &mut |stored| flow = look(stored))?;
-                        if flow.is_break() {
-                            break;
-                        }
-                    }
-                }
-                None => engine.storage.scan(facts.number, None, &mut look)?,
+        self.collection.space().database().read(|engine| self.each_in(engine, visit))
+    }
+
+    /// The same for whoever holds the lock.
+    pub(crate) fn each_in(
+        &self,
+        engine: &mut Engine,
+        visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
+        engine.write_view()?;
+        let (mut failed, mut looked_at) = (None, 0);
+        let mut look = |stored: &StoredDocument<'_>| {
+            if stored.deleted && !self.deleted {
+                return ControlFlow::Continue(());
             }
-            failed.map_or(Ok(looked_at), Err)
-        })
+            looked_at += 1;
+            match self.matches(stored) {
+                Ok(Some((id, state))) => visit(&id, &state),
+                Ok(None) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        match self.index(&facts) {
+            Some((index, range)) => {
+                for number in candidates(engine, index, range)? {
+                    let mut flow = ControlFlow::Continue(());
+                    engine.storage.document(number, &mut |stored| flow = look(stored))?;
+                    if flow.is_break() {
+                        break;
+                    }
+                }
+            }
+            None => engine.storage.scan(facts.number, None, &mut look)?,
+        }
+        failed.map_or(Ok(looked_at), Err)
     }
 
     fn matches(&self, stored: &StoredDocument<'_>) -> Result<Option<(DocumentId, DocumentState)>, Error> {

@@ -1,0 +1,5 @@
+//! Sharing: who may receive a document is decided by the space it lives in, and a share policy names that space.
+//!
+//! It must not know of peers: whoever may read a space gets all of it, and whoever may not gets nothing.
+
+mod audience;
