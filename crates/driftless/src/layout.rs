@@ -85,6 +85,8 @@ tables! {
     UNSENT = 30 "unsent" Bytes;
     /// Public node key, space id -> what exchanges of that space with that peer came to.
     EXCHANGES = 31 "exchanges" Bytes;
+    /// Public node key, space id, store id -> what pulls of that space from that store came to.
+    PULLS = 32 "pulls" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -2,4 +2,4 @@
 //!
 //! It must not know of peers: whoever may read a space gets all of it, and whoever may not gets nothing.
 
-mod audience;
+pub(crate) mod audience;

@@ -2,6 +2,8 @@
 //!
 //! It makes connections and hears of their news; what is said on them is decided by the session.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,6 +20,7 @@ use crate::error::Error;
 use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
+use crate::sync::follow::{Ears, Follower};
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::stream::Moved;
 
@@ -78,6 +81,8 @@ struct Shared {
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     engine: OnceLock<mpsc::UnboundedSender<Order>>,
+    /// Who follows the connections that begin from now on.
+    follower: Mutex<Option<Follower>>,
     /// No peer is let in.
     paused: AtomicBool,
     stop: watch::Sender<bool>,
@@ -118,6 +123,7 @@ impl Network {
             changed,
             connected,
             engine: OnceLock::new(),
+            follower: Mutex::default(),
             paused: AtomicBool::new(false),
             stop,
             next: Mutex::new(0),
@@ -187,7 +193,8 @@ impl Network {
                             this.tell_engine(Order::News(peer, number, news));
                         }
                     };
-                    let running = this.run(connection, place, Role::Listener, receiver, news);
+                    let running = (commands.downgrade(), receiver);
+                    let running = this.run(connection, place, Role::Listener, running, news);
                     // What went wrong with one connection concerns nobody else; the peer dials again.
                     let (ended, ()) = tokio::join!(running, listening);
                     drop(commands);
@@ -417,13 +424,14 @@ impl Network {
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
         let this = self.worker();
+        let receiver = (commands.downgrade(), receiver);
         let place = this.place(peer, usize::MAX, None);
         let place =
             place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
         let connected = place.connected.clone();
         let task =
             tokio::spawn(async move { this.run(connection, place, Role::Dialer, receiver, sender).await });
-        Ok(Exchange { peer, commands, news, task, connected })
+        Ok(Exchange { peer, commands, news, task: Some(task), connected: Some(connected) })
     }
 
     // All connections hear of every change from the first of them on.
@@ -453,19 +461,24 @@ impl Network {
         connection: Connection,
         place: Place,
         role: Role,
-        commands: mpsc::Receiver<Command>,
+        (sender, commands): (mpsc::WeakSender<Command>, mpsc::Receiver<Command>),
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
         let (session, mut host) = begin(&self.database, role, connection.peer)?;
         host.source = connection.source;
+        let mut ears = Ears::new(news);
+        if let Some(follower) = self.follower() {
+            ears = ears.followed(&follower, connection.peer, place.number, sender);
+            host.batches = Some(follower.batches);
+        }
         let mut state = Some((session, host));
         self.tell_changes();
         let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
         let done = tokio::select! {
-            done = run(connection, &mut state, changed, commands, news, idle) => done,
+            done = run(connection, &mut state, changed, commands, ears, idle) => done,
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
@@ -554,8 +567,9 @@ pub(crate) struct Exchange {
     pub(crate) peer: PeerId,
     commands: mpsc::Sender<Command>,
     news: mpsc::UnboundedReceiver<News>,
-    task: tokio::task::JoinHandle<Result<(), Error>>,
-    connected: Arc<Connected>,
+    /// Only of a connection that this made.
+    task: Option<tokio::task::JoinHandle<Result<(), Error>>>,
+    connected: Option<Arc<Connected>>,
 }
 
 impl Exchange {
@@ -679,14 +693,18 @@ impl Exchange {
                 let why = format!("the peer does not take more of this space for now: {why}");
                 vec![(space, Some(Err(Error::Peer(why))))]
             }
-            Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => Vec::new(),
+            Some(
+                News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..) | News::Located(_),
+            ) => Vec::new(),
             None => return Err(self.failure().await),
         })
     }
 
     /// Hands the connection over to the engine, which hears of all its news.
     pub(crate) fn hand_over(self, network: &Network, orders: &mpsc::UnboundedSender<Order>) {
-        let Self { peer, commands, mut news, task, connected } = self;
+        let Self { peer, commands, mut news, task: Some(task), connected: Some(connected) } = self else {
+            return;
+        };
         let link = Link::new(connected, commands, true);
         let (orders, number, network) = (orders.clone(), link.number, network.worker());
         // If the engine has ended, the connection ends with what is dropped here.
@@ -713,9 +731,12 @@ impl Exchange {
     }
 
     async fn failure(&mut self) -> Error {
-        match (&mut self.task).await {
-            Ok(Err(error)) => error,
-            _ => Error::from(NetError::Closed),
+        match &mut self.task {
+            Some(task) => match task.await {
+                Ok(Err(error)) => error,
+                _ => Error::from(NetError::Closed),
+            },
+            None => Error::from(NetError::Closed),
         }
     }
 
@@ -723,7 +744,9 @@ impl Exchange {
     pub(crate) async fn end(&mut self) {
         if self.commands.send(Command::End).await.is_ok() {
             // Until what was sent is out; the outcome is known already.
-            let _ = tokio::time::timeout(PATIENCE, &mut self.task).await;
+            if let Some(task) = &mut self.task {
+                let _ = tokio::time::timeout(PATIENCE, task).await;
+            }
         }
     }
 }
@@ -735,35 +758,4 @@ async fn closed(stop: &mut watch::Receiver<bool>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use driftless_net::MemoryNetwork;
-
-    use super::*;
-
-    fn peer(n: usize) -> PeerId {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&n.to_be_bytes());
-        PeerId(id)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_there_is_no_place_the_longest_idle_connection_makes_room() {
-        let database = Database::memory().unwrap();
-        let transport = MemoryNetwork::new().transport(database.peer().unwrap());
-        let network = Network::over(&database, Arc::new(transport)).unwrap();
-        let places: Vec<Option<Place>> =
-            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER, None)).collect();
-        assert_eq!(places.iter().flatten().count(), CONNECTIONS);
-        let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
-        // The first has a space open, the second has had none for as long as the others, and is older.
-        places[0].as_ref().unwrap().connected.idle.send_replace(None);
-        tokio::time::advance(IDLE - Duration::from_millis(1)).await;
-        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER, None).is_none());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER, None);
-        assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
-        assert_eq!(network.connected().len(), CONNECTIONS);
-        drop((places, newcomer));
-        assert!(network.connected().is_empty());
-    }
-}
+mod tests;
