@@ -128,6 +128,8 @@ pub const MAX_LOOKED_SPACES: usize = 64;
 
 /// Spaces that the users of one database track together: all are read to know what is wanted of one.
 pub const MAX_PREFERENCES: usize = 100_000;
+/// Spaces that are looked through for where a document went, pointer by pointer.
+pub const MAX_POINTERS: usize = 32;
 /// Properties of a tracked space.
 pub const MAX_PROPERTIES: usize = 64;
 /// Bytes of the name, and of the value, of a property.

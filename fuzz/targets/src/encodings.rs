@@ -190,6 +190,7 @@ pub(crate) fn edits() -> Vec<Edit> {
         edit(DocumentId::random([1; 16]), operators),
         edit(DocumentId::from(7), vec![Operator::Delete]),
         edit(DocumentId::from(-1), vec![Operator::Restore]),
+        edit(DocumentId::from(-2), vec![Operator::Moved { to: SpaceId([4; 32]) }, Operator::Delete]),
     ]
 }
 

@@ -3,3 +3,10 @@
 //! It must not know of peers: whoever may read a space gets all of it, and whoever may not gets nothing.
 
 pub(crate) mod audience;
+mod moving;
+mod pointer;
+mod policy;
+
+pub use moving::{Shared, Sharing};
+pub(crate) use pointer::{Pointers, pointers};
+pub use policy::{SharePolicy, SharePolicyError};

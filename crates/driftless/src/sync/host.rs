@@ -29,6 +29,8 @@ use crate::log;
 use crate::prefs;
 use crate::refused::{self, Claims, Reason};
 use crate::replica;
+use crate::served::Look;
+use crate::serving::Said;
 use crate::sync::discovery;
 use crate::sync::follow::{Batches, SyncBatch};
 use crate::sync::lookup;
@@ -133,7 +135,8 @@ impl Host {
                 None => self.want(slot, &ids)?,
             },
             Ask::Feed { request, space, keys, cursor, budget, wanted } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
+                let reader = (&self.peer, &space, keys.as_slice());
+                let fed = pull::feed(&self.database, reader, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -148,20 +151,20 @@ impl Host {
                 session.handle_answer(number, answer);
             }
             Ask::Discover { number, keys, after } => {
-                let (found, more) = discovery::page(&self.database, &keys, after)?;
+                let (found, more) = discovery::page(&self.database, &self.peer, &keys, after)?;
                 session.handle_found(number, found, more);
             }
             Ask::Shared { number, keys, after, pass } => {
                 let pass = lookup::by_space(pass.as_deref());
-                let (found, more) = lookup::shared(&self.database, &keys, after, pass)?;
+                let (found, more) = lookup::shared(&self.database, (&self.peer, &keys), after, pass)?;
                 session.handle_found(number, found, more);
             }
             Ask::Find { number, keys, lookup } => {
-                let located = lookup::find(&self.database, &keys, &lookup)?;
+                let located = lookup::find(&self.database, (&self.peer, &keys), &lookup)?;
                 session.handle_located(number, located);
             }
             Ask::Tell { keys, spaces } => {
-                let told = lookup::told(&self.database, &keys, &spaces)?;
+                let told = lookup::told(&self.database, (&self.peer, &keys), &spaces)?;
                 session.handle_told(told);
             }
             Ask::Survey { keys } => {
@@ -306,12 +309,12 @@ impl Host {
     /// Where both sides met before, of what is here and what the peer may read. Loads only spaces that changed: in the
     /// others the rules are those under which both met.
     fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
-        let (agreed, here) = self.database.read(|engine| {
+        let (agreed, here, asked) = self.database.read(|engine| {
             let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             let wanted = prefs::all_wanted(engine.storage.as_ref(), agreed.iter().map(|(space, _)| *space))?;
             let agreed: Vec<_> = agreed.into_iter().filter(|(space, _)| wanted.contains_key(space)).collect();
-            Ok((agreed, here))
+            Ok((agreed, here, !engine.callbacks.is_none()))
         })?;
         let here: HashMap<SpaceId, replica::Summary> =
             here.into_iter().map(|summary| (summary.id, summary)).collect();
@@ -320,11 +323,9 @@ impl Host {
             // What lies beyond the log was lost here: there both meet anew.
             let Some(summary) = here.get(&space).filter(|summary| len < summary.next) else { continue };
             let changed = summary.next - 1 > len || summary.counts.wanted > 0;
-            let readable = !changed
-                || self
-                    .database
-                    .read(|engine| Ok(engine.load(&space)? && pull::may_read(engine, &space, keys)?))?;
-            if readable {
+            // Callbacks may say something else by now.
+            let as_before = !changed && !asked;
+            if as_before || self.database.serves(&self.peer, &space, keys)? {
                 found.push(Surveyed { space, digest, changed });
             }
         }
@@ -370,6 +371,7 @@ impl Host {
             space,
             keys,
             pass,
+            said: Said::default(),
             let_in: Cell::new(None),
             opening,
             reconciler,
@@ -390,7 +392,10 @@ impl Host {
             // A space that we want and do not have yet; a peer may not know that we do not have it.
             None => Opened { summary: Summary::default(), readable: false, ready: false },
             Some(graph) => {
-                let readable = self.database.read(|engine| may_read(engine, &stream))?;
+                let readable =
+                    decided((&self.database, &self.peer, Look::Few), &mut stream, |_, _, readable| {
+                        Ok(readable)
+                    })?;
                 let summary = stream.reconciler.offer(&graph, graph.digest)?;
                 Opened { summary, readable, ready: false }
             }
@@ -408,10 +413,10 @@ impl Host {
         theirs: Summary,
     ) -> Result<(), Error> {
         // What is off for all users here is not exchanged, whoever asks for it.
-        let readable = self.database.read(|engine| {
-            let here = engine.load(&stream.space)? && may_read(engine, &stream)?;
-            Ok(here && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
-        })?;
+        let readable =
+            decided((&self.database, &self.peer, Look::Few), &mut stream, |engine, stream, readable| {
+                Ok(readable && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
+            })?;
         if !readable {
             session.handle_opened(slot, None);
             return Ok(());
@@ -432,7 +437,8 @@ impl Host {
         };
         let opening = stream.opening;
         let graph = SpaceGraph::of(&self.database, stream.space)?;
-        let readable = graph.is_some() && self.database.read(|engine| may_read(engine, stream))?;
+        let readable = graph.is_some()
+            && decided((&self.database, &self.peer, Look::Few), stream, |_, _, readable| Ok(readable))?;
         let Some(graph) = graph.filter(|_| readable) else {
             stream.reconciler.stop();
             if opening {
@@ -502,17 +508,14 @@ impl Host {
                 && last.is_some_and(|last| stream.reconciler.plan().peek(last).is_none()))
         })?;
         let moved = &mut self.moved;
-        let look = |engine: &mut Engine| {
+        let much = if nothing { Look::Few } else { Look::Many };
+        decided((&self.database, &self.peer, much), stream, |engine, stream, readable| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }
-            if !may_read(engine, stream)? {
-                // It gets nothing, not even what our heads are.
-                return Ok(None);
-            }
-            next_frame(engine, stream, moved).map(Some)
-        };
-        if nothing { self.database.read(look) } else { self.database.read_many(look) }
+            // Who may not read gets nothing, not even what our heads are.
+            if readable { next_frame(engine, stream, moved).map(Some) } else { Ok(None) }
+        })
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
@@ -579,7 +582,8 @@ impl Host {
             // What was taken stays, whatever is thought of the peer from now on.
             let (mut digest, mut next) = ([0; 8], 1);
             if engine.load(&stream.space)? {
-                let readable = may_read(engine, stream)?;
+                // Where callbacks have to be asked first the peer is not told what our heads are, this once.
+                let readable = may_read(engine, stream)? == Some(true);
                 let (_, replica) = engine.parts(&stream.space)?;
                 next = replica.next;
                 if readable {
@@ -607,11 +611,11 @@ impl Host {
         round: u32,
     ) -> Result<Checked, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Checked::default()) };
-        let (mut checked, readable) = self.database.read(|engine| {
+        let reader = (&self.database, &self.peer, Look::Few);
+        let (mut checked, readable) = decided(reader, stream, |engine, stream, readable| {
             if !engine.load(&stream.space)? {
                 return Ok((Checked { missing: heads.to_vec(), ..Checked::default() }, false));
             }
-            let readable = may_read(engine, stream)?;
             let (storage, replica) = engine.parts(&stream.space)?;
             let mut missing = Vec::new();
             if digest != frontier_digest(replica) {
@@ -672,6 +676,29 @@ impl Host {
             }
             Ok(())
         })
+    }
+}
+
+// Looks at what a peer may read of a space. Where the callbacks of the program have to be asked first, that is done
+// outside the lock.
+fn decided<T>(
+    (database, peer, much): (&Database, &PeerId, Look),
+    stream: &mut Stream,
+    mut look: impl FnMut(&mut Engine, &mut Stream, bool) -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        let once = |engine: &mut Engine| match may_read(engine, stream)? {
+            Some(readable) => look(engine, stream, readable).map(Some),
+            None => Ok(None),
+        };
+        let done = match much {
+            Look::Few => database.read(once)?,
+            Look::Many => database.read_many(once)?,
+        };
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        stream.said = database.ask_callbacks(peer, &stream.space, &stream.keys)?;
     }
 }
 

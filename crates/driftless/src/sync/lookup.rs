@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use driftless_core::document::Document;
 use driftless_core::filter::Filter;
-use driftless_core::id::{AuthorId, SpaceId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::{MAX_FOUND, MAX_LOCATED, MAX_LOOKED, MAX_LOOKED_SPACES, MAX_PAGE};
 use driftless_core::rules::Subject;
 use driftless_core::session::{
@@ -15,12 +15,11 @@ use driftless_core::session::{
 use driftless_core::verdict::{Rules, Via};
 
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
+use crate::served::{Look, Served};
 use crate::share::audience::is_audience;
 use crate::space::Space;
 use crate::sync::discovery::look_at_what_changed;
-use crate::sync::pull::may_read;
 use crate::sync::space_graph::frontier_digest;
 
 /// Proofs that are verified for one page: each may be 64 KiB of signatures.
@@ -45,7 +44,7 @@ impl Database {
         readers: &[AuthorId],
         after: Option<SpaceId>,
     ) -> Result<(Vec<Discovered>, bool), Error> {
-        shared(self, readers, after, None)
+        shared(self, (&self.peer()?, readers), after, None)
     }
 
     /// The documents of a collection that somebody made, in the spaces that one of these keys may read, behind the space
@@ -58,7 +57,7 @@ impl Database {
         after: Option<SpaceId>,
     ) -> Result<FoundBy, Error> {
         let lookup = Lookup { collection: collection.to_owned(), by, after };
-        let Located { documents, next, cut } = find(self, readers, &lookup)?;
+        let Located { documents, next, cut } = find(self, (&self.peer()?, readers), &lookup)?;
         FoundBy::read(collection, documents, next, cut)
     }
 
@@ -87,7 +86,7 @@ impl FoundBy {
 /// The next page of what is shared by name with keys that were proven, and with the space of a pass.
 pub(crate) fn shared(
     database: &Database,
-    keys: &[AuthorId],
+    (peer, keys): (&PeerId, &[AuthorId]),
     after: Option<SpaceId>,
     pass: Option<&SpaceProof>,
 ) -> Result<(Vec<Discovered>, bool), Error> {
@@ -101,25 +100,25 @@ pub(crate) fn shared(
             let more = !found.is_empty();
             return Ok((found, more));
         }
-        let looked = database.read(|engine| {
+        let (looked, proof) = database.as_said((peer, &space, keys), Look::Few, |engine, said| {
             if !engine.load(&space)? || !is_audience(&engine.parts(&space)?.1.rules) {
-                return Ok(None);
+                return Ok(Some((None, false)));
             }
+            let served = engine.serves(&space, keys, said)?;
             let rules = &mut engine.parts(&space)?.1.rules;
             let named = keys.iter().any(|key| rules.member(key).is_some_and(|by| by.via != Via::Anyone));
-            if !named {
-                let Some(pass) = pass else { return Ok(None) };
-                shown += 1;
-                if !opens(rules, pass) {
-                    return Ok(None);
-                }
-            } else if !may_read(engine, &space, keys)? {
-                return Ok(None);
-            }
-            let name = engine.parts(&space)?.1.rules.name().unwrap_or_default().to_owned();
-            Ok(Some(Discovered { space, name }))
-        });
-        found.extend(looked?);
+            let (is_shared, proof) = match (served, pass) {
+                (Served::Ask, _) => return Ok(None),
+                (Served::No, _) => (false, false),
+                (Served::Yes, _) if named => (true, false),
+                (Served::Yes | Served::Unless, Some(pass)) => (opens(rules, pass), true),
+                (Served::Yes | Served::Unless, None) => (false, false),
+            };
+            let name = rules.name().unwrap_or_default().to_owned();
+            Ok(Some((is_shared.then_some(Discovered { space, name }), proof)))
+        })?;
+        shown += usize::from(proof);
+        found.extend(looked);
         last = Some(space);
     }
     Ok((found, false))
@@ -141,7 +140,11 @@ pub(crate) fn by_space(pass: Option<&Pass>) -> Option<&SpaceProof> {
 }
 
 /// What was found of what somebody made, for keys that were proven.
-pub(crate) fn find(database: &Database, keys: &[AuthorId], lookup: &Lookup) -> Result<Located, Error> {
+pub(crate) fn find(
+    database: &Database,
+    (peer, keys): (&PeerId, &[AuthorId]),
+    lookup: &Lookup,
+) -> Result<Located, Error> {
     let mut located = Located::default();
     if keys.is_empty() {
         return Ok(located);
@@ -150,7 +153,7 @@ pub(crate) fn find(database: &Database, keys: &[AuthorId], lookup: &Lookup) -> R
     look_at_what_changed(database)?;
     let made_by = match &lookup.by {
         Creator::Author(author) => BTreeSet::from([*author]),
-        Creator::User(user) => database.read(|engine| devices(engine, &SpaceId(user.0), keys))?,
+        Creator::User(user) => devices(database, (peer, keys), &SpaceId(user.0))?,
     };
     let (mut last, mut budget) = (lookup.after, MAX_PAGE);
     for _ in 0..MAX_LOOKED_SPACES {
@@ -160,9 +163,8 @@ pub(crate) fn find(database: &Database, keys: &[AuthorId], lookup: &Lookup) -> R
         if located.documents.len() == MAX_LOCATED {
             break;
         }
-        let readable = database.read(|engine| Ok(engine.load(&space)? && may_read(engine, &space, keys)?))?;
-        if readable && !made_by.is_empty() {
-            look_in(database, space, lookup, &made_by, &mut located, &mut budget)?;
+        if !made_by.is_empty() {
+            look_in(database, (peer, &space, keys), lookup, &made_by, &mut located, &mut budget)?;
         }
         last = Some(space);
     }
@@ -172,68 +174,91 @@ pub(crate) fn find(database: &Database, keys: &[AuthorId], lookup: &Lookup) -> R
 
 fn look_in(
     database: &Database,
-    space: SpaceId,
+    whom: (&PeerId, &SpaceId, &[AuthorId]),
     lookup: &Lookup,
     made_by: &BTreeSet<AuthorId>,
     located: &mut Located,
     budget: &mut usize,
 ) -> Result<(), Error> {
+    let (_, space, keys) = whom;
     // What does not name a collection has no documents.
-    let Ok(collection) = Space::new(database.clone(), space).collection(&lookup.collection) else {
+    let Ok(collection) = Space::new(database.clone(), *space).collection(&lookup.collection) else {
         return Ok(());
     };
-    let (mut looked, mut cut) = (0, false);
-    collection.find(Filter::all()).each(&mut |id, state| {
-        looked += 1;
-        if looked > MAX_LOOKED {
-            cut = true;
-            return ControlFlow::Break(());
+    database.as_said(whom, Look::Few, |engine, said| {
+        if !engine.load(space)? {
+            return Ok(Some(()));
         }
-        if !made_by.contains(state.created_by()) {
-            return ControlFlow::Continue(());
+        match engine.serves(space, keys, said)? {
+            Served::Ask => return Ok(None),
+            Served::Yes => {}
+            Served::No | Served::Unless => return Ok(Some(())),
         }
-        let bytes = encode_document(&Document::new(&lookup.collection, id, state));
-        if located.documents.len() == MAX_LOCATED || bytes.len() > *budget {
-            cut = true;
-            return ControlFlow::Continue(());
-        }
-        *budget -= bytes.len();
-        located.documents.push((space, bytes));
-        ControlFlow::Continue(())
-    })?;
-    located.cut |= cut;
-    Ok(())
+        let (mut looked, mut cut) = (0, false);
+        collection.find(Filter::all()).each_in(engine, &mut |id, state| {
+            looked += 1;
+            if looked > MAX_LOOKED {
+                cut = true;
+                return ControlFlow::Break(());
+            }
+            if !made_by.contains(state.created_by()) {
+                return ControlFlow::Continue(());
+            }
+            let bytes = encode_document(&Document::new(&lookup.collection, id, state));
+            if located.documents.len() == MAX_LOCATED || bytes.len() > *budget {
+                cut = true;
+                return ControlFlow::Continue(());
+            }
+            *budget -= bytes.len();
+            located.documents.push((*space, bytes));
+            ControlFlow::Continue(())
+        })?;
+        located.cut |= cut;
+        Ok(Some(()))
+    })
 }
 
 // The keys that an identity names, if it is here and the asker may read it.
-fn devices(engine: &mut Engine, identity: &SpaceId, keys: &[AuthorId]) -> Result<BTreeSet<AuthorId>, Error> {
-    if !engine.load(identity)? || !may_read(engine, identity, keys)? {
+fn devices(
+    database: &Database,
+    (peer, keys): (&PeerId, &[AuthorId]),
+    identity: &SpaceId,
+) -> Result<BTreeSet<AuthorId>, Error> {
+    if !database.serves(peer, identity, keys)? {
         return Ok(BTreeSet::new());
     }
-    let members = engine.parts(identity)?.1.rules.members().into_keys();
     let key = |subject| match subject {
         Subject::Key(key) => Some(key),
         Subject::Anyone | Subject::Space(_) => None,
     };
-    Ok(members.filter_map(key).collect())
+    database.read(|engine| {
+        engine.load(identity)?;
+        Ok(engine.parts(identity)?.1.rules.members().into_keys().filter_map(key).collect())
+    })
 }
 
 /// Which of these spaces the keys may read, and their heads now.
 pub(crate) fn told(
     database: &Database,
-    keys: &[AuthorId],
+    (peer, keys): (&PeerId, &[AuthorId]),
     spaces: &[SpaceId],
 ) -> Result<Vec<Changed>, Error> {
     // Nothing is told of before it is durable.
     database.flush_if_staged()?;
     let mut told = Vec::new();
     for space in spaces {
-        told.extend(database.read(|engine| {
-            if !engine.load(space)? || !may_read(engine, space, keys)? {
-                return Ok(None);
+        told.extend(database.as_said((peer, space, keys), Look::Few, |engine, said| {
+            if !engine.load(space)? {
+                return Ok(Some(None));
             }
-            let digest = frontier_digest(engine.parts(space)?.1);
-            Ok(Some(Changed { space: *space, digest }))
+            Ok(match engine.serves(space, keys, said)? {
+                Served::Ask => None,
+                Served::No | Served::Unless => Some(None),
+                Served::Yes => {
+                    let digest = frontier_digest(engine.parts(space)?.1);
+                    Some(Some(Changed { space: *space, digest }))
+                }
+            })
         })?);
     }
     Ok(told)

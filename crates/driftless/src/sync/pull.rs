@@ -6,37 +6,36 @@ use driftless_core::session::{Cursor, Fed};
 
 use crate::cursor;
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::{self, Page, TakenFrames, TakenPage};
 use crate::layout::LogSeq;
+use crate::served::{Look, Served};
 
 /// What an honest peer does not get wrong.
 pub(super) const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
 
-/// Whether one of these keys, which the peer has proven, may read a space that is here.
-pub(crate) fn may_read(engine: &mut Engine, space: &SpaceId, keys: &[AuthorId]) -> Result<bool, Error> {
-    Ok(engine.parts(space)?.1.rules.may_read(keys))
-}
-
 /// What a peer that has proven these keys gets.
 pub(crate) fn feed(
     database: &Database,
-    space: &SpaceId,
-    keys: &[AuthorId],
+    (peer, space, keys): (&PeerId, &SpaceId, &[AuthorId]),
     cursor: Option<&Cursor>,
     budget: u64,
     wanted: &[CommitId],
 ) -> Result<Fed, Error> {
     database.flush_if_staged()?;
-    database.read_many(|engine| {
-        if !engine.load(space)? || !may_read(engine, space, keys)? {
-            return Ok(Fed::Withheld);
+    database.as_said((peer, space, keys), Look::Many, |engine, said| {
+        if !engine.load(space)? {
+            return Ok(Some(Fed::Withheld));
         }
-        Ok(match feed::page(engine, space, cursor, budget, wanted)? {
+        match engine.serves(space, keys, said)? {
+            Served::Ask => return Ok(None),
+            Served::Yes => {}
+            Served::No | Served::Unless => return Ok(Some(Fed::Withheld)),
+        }
+        Ok(Some(match feed::page(engine, space, cursor, budget, wanted)? {
             Ok(Page { frames, cursor, more, .. }) => Fed::Page { frames, cursor, more },
             Err(now) => Fed::Stale(now),
-        })
+        }))
     })
 }
 

@@ -17,7 +17,8 @@ use crate::feed::{push, push_wanted};
 use crate::layout::LogSeq;
 use crate::log;
 use crate::replica::Replica;
-use crate::sync::pull;
+use crate::served::Served;
+use crate::serving::Said;
 use crate::sync::space_graph::frontier_digest;
 
 // Bodies that a peer waits for and that are not here either.
@@ -74,6 +75,8 @@ pub(super) struct Stream {
     pub(super) space: SpaceId,
     pub(super) keys: Vec<AuthorId>,
     pub(super) pass: Option<Box<Pass>>,
+    /// What the callbacks of the program said of the peer.
+    pub(super) said: Said,
     /// Whether what the pass shows lets the peer in, as of so many rule commits: proofs are long.
     pub(super) let_in: Cell<Option<(u32, bool)>>,
     /// The peer opened it, and is not answered yet.
@@ -127,15 +130,23 @@ impl Stream {
     }
 }
 
-/// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in.
-pub(super) fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
+/// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in; none
+/// where the callbacks of the program have to be asked first.
+pub(super) fn may_read(engine: &mut Engine, stream: &Stream) -> Result<Option<bool>, Error> {
     // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
     if !engine.load(&stream.space)? {
-        return Ok(false);
+        return Ok(Some(false));
     }
-    if pull::may_read(engine, &stream.space, &stream.keys)? {
-        return Ok(true);
+    match engine.serves(&stream.space, &stream.keys, &stream.said)? {
+        Served::Yes => Ok(Some(true)),
+        Served::No => Ok(Some(false)),
+        Served::Ask => Ok(None),
+        Served::Unless => passes(engine, stream).map(Some),
     }
+}
+
+// Whether what the peer has shown lets it in.
+fn passes(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     let now = engine.now();
     let Some(pass) = &stream.pass else { return Ok(false) };
     let (_, replica) = engine.parts(&stream.space)?;

@@ -1,13 +1,17 @@
 //! Documents move to the space that a share policy names, and who receives them is decided there.
 
 mod audiences;
+mod leaks;
+mod moving;
+mod recording;
+mod serving;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use driftless::{
-    Address, Builder, Database, Error, Map, Network, PeerId, Permission, Space, Subject, UserId,
+    Address, Builder, Database, Error, Map, Network, PeerId, Permission, Space, Strength, Subject, UserId,
 };
 use driftless_net::MemoryNetwork;
 
