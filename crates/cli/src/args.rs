@@ -4,6 +4,7 @@ mod access;
 mod member;
 mod peer;
 mod people;
+mod roots;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use roots::{RootsChange, RootsCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -604,6 +606,9 @@ A join that was cut off goes on where it was when it is run again.")]
 
     #[command(flatten)]
     Access(AccessCommand),
+
+    #[command(flatten)]
+    Roots(RootsCommand),
 
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES

@@ -3,11 +3,13 @@
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
 mod peer;
+mod roots;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
+pub(crate) use roots::{Accepted, Reset, UserInvite};
 
 #[derive(Serialize)]
 pub(crate) struct Init {

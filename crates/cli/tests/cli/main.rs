@@ -17,6 +17,7 @@ mod networking;
 mod over_iroh;
 mod permissions;
 mod prefs;
+mod pulling;
 mod repairing;
 mod sandbox;
 #[cfg(unix)]

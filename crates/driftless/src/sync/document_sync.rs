@@ -38,6 +38,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// What pulls came to is written down so often, and when nothing has been under way for so long.
 const WRITE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(100);
+/// How long both sides may take to know each other.
+const GREETING: Duration = Duration::from_secs(20);
 /// Batches that wait for a slow callback.
 const BATCHES: usize = 1024;
 /// The longest pause before a flow, or a dial, that failed is tried again is 2 to the power of this, in seconds.
@@ -196,6 +198,10 @@ impl DocumentSync {
         let peer = exchange.peer;
         self.shared.network.note_all(peer, address, &[])?;
         self.shared.hold(exchange);
+        let mut begun = self.shared.under_way.subscribe();
+        let followed = begun.wait_for(|_| self.shared.lines().values().any(|line| line.peer == peer));
+        // It may have ended at once; then it is dialed again.
+        let _ = tokio::time::timeout(GREETING, followed).await;
         Ok(peer)
     }
 
