@@ -8,6 +8,8 @@ mod roots;
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
+#[cfg(feature = "iroh")]
+pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
 pub(crate) use roots::{Accepted, Reset, UserInvite};
 
