@@ -6,8 +6,10 @@ mod member;
 mod peer;
 mod people;
 mod query;
+mod roots;
 mod schema;
 mod share;
+mod space;
 
 use std::path::PathBuf;
 
@@ -20,8 +22,10 @@ pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
 pub(crate) use query::QueryCommand;
+pub(crate) use roots::{RootsChange, RootsCommand};
 pub(crate) use schema::SchemaCommand;
 pub(crate) use share::{Share, ShareCommand};
+pub(crate) use space::SpaceCommand;
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -574,6 +578,9 @@ A join that was cut off goes on where it was when it is run again.")]
     #[command(flatten)]
     Access(AccessCommand),
 
+    #[command(flatten)]
+    Roots(RootsCommand),
+
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES
   driftless sync
@@ -649,49 +656,6 @@ Without FILE it takes examples/data/subdivisions.jsonl of the source tree, if it
     Completions {
         /// The shell
         shell: Shell,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SpaceCommand {
-    /// Create a space; its creator is its strongest admin
-    #[command(after_help = "EXAMPLES
-  driftless space create notes")]
-    Create {
-        /// The name, which its members see
-        name: String,
-    },
-    /// List the spaces that are here
-    #[command(after_help = "EXAMPLES
-  driftless space list --json")]
-    List,
-    /// Show one space
-    #[command(after_help = "EXAMPLES
-  driftless space show notes")]
-    Show {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-    },
-    /// Give a space another name in this database
-    #[command(after_help = "EXAMPLES
-  driftless space rename notes old-notes")]
-    Rename {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// The new name
-        name: String,
-    },
-    /// Remove the local copy of a space, with commits that nobody else may have
-    #[command(after_help = "EXAMPLES
-  driftless bundle export notes notes.bundle     # a copy, in case it is wanted again
-  driftless space forget notes
-  driftless space forget notes --yes")]
-    Forget {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// Do not ask; on a terminal it asks otherwise
-        #[arg(long)]
-        yes: bool,
     },
 }
 

@@ -3,6 +3,7 @@
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
 mod peer;
+mod roots;
 mod schema;
 mod share;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 #[cfg(feature = "iroh")]
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
+pub(crate) use roots::{Accepted, Reset, UserInvite};
 pub(crate) use schema::{Marked, Schema};
 pub(crate) use share::Shared;
 

@@ -136,6 +136,14 @@ pub const MAX_ASKED: u64 = 1024;
 pub const MAX_ASKED_AT_ONCE: usize = 4;
 /// Spaces in one page of a discovery: 75 KiB of names.
 pub const MAX_FOUND: usize = 256;
+/// Spaces in one word that something changed: of more, it is said without naming any.
+pub const MAX_CHANGED: usize = 256;
+/// Documents in one answer to a look-up: it is for one, or a few.
+pub const MAX_LOCATED: usize = 64;
+/// Documents of one space that are looked at for a look-up; whoever wants more pulls the space.
+pub const MAX_LOOKED: usize = 4096;
+/// Spaces that are looked at for one page of a look-up.
+pub const MAX_LOOKED_SPACES: usize = 64;
 
 /// Spaces that the users of one database track together: all are read to know what is wanted of one.
 pub const MAX_PREFERENCES: usize = 100_000;

@@ -89,6 +89,8 @@ tables! {
     COLLECTION_SCHEMA = 32 "collection_schema" Bytes;
     /// Collection number, document -> nothing: it does not fit the schema.
     MARK = 33 "mark" Bytes;
+    /// Public node key, space id, store id -> what pulls of that space from that store came to.
+    PULLS = 34 "pulls" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -79,12 +79,17 @@ impl Readers {
         }
     }
 
+    /// The next space above an id, or the first, whose rules name one of these.
+    pub(crate) fn next_of(&self, subjects: &[Subject], after: Option<SpaceId>) -> Option<SpaceId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let spaces = subjects.iter().filter_map(|subject| self.spaces.get(subject));
+        spaces.filter_map(|spaces| spaces.range((from, Bound::Unbounded)).next().copied()).min()
+    }
+
     /// The next space above an id, or the first, that one of these keys may read.
     pub(crate) fn next(&self, keys: &[AuthorId], after: Option<SpaceId>) -> Option<SpaceId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let subjects = keys.iter().map(|key| Subject::Key(*key)).chain([Subject::Anyone]);
-        let spaces = subjects.filter_map(|subject| self.spaces.get(&subject));
-        spaces.filter_map(|spaces| spaces.range((from, Bound::Unbounded)).next().copied()).min()
+        let subjects: Vec<_> = keys.iter().map(|key| Subject::Key(*key)).chain([Subject::Anyone]).collect();
+        self.next_of(&subjects, after)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
 use crate::marks;
 use crate::prefs;
+use crate::progress;
 use crate::replica::{Counts, Facts};
 use crate::requests::{self, Requests};
 use crate::space::{Digest, Space};
@@ -124,6 +125,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     cursor::forget(storage, space)?;
     prefs::forget(storage, space)?;
     exchanges::forget_space(storage, space)?;
+    progress::forget(storage, Some(space))?;
     requests::forget(storage, space)?;
     for at in 1..replica.next {
         let at = LogKey::new(number, at);

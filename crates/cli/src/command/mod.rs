@@ -17,6 +17,7 @@ mod policy_test;
 mod prefs;
 mod query;
 mod repair;
+mod roots;
 mod schema;
 mod serve;
 mod settings;
@@ -204,6 +205,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         }
         Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),
         Command::Access(command) => access::run(context, command),
+        Command::Roots(command) => roots::run(context, command),
         Command::Sync { space, peer, pull, once: _ } => {
             network::sync(context, space.as_deref(), peer.as_deref(), pull)
         }

@@ -19,6 +19,7 @@ mod networking;
 mod over_iroh;
 mod permissions;
 mod prefs;
+mod pulling;
 mod repairing;
 mod sandbox;
 mod schemas;

@@ -14,7 +14,7 @@ use driftless_core::limits::MAX_SPACE_NAME;
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::rules::{Permission, RuleOperator, Strength, Subject};
 use driftless_core::value::{Map, Value};
-use driftless_core::verdict::Via;
+use driftless_core::verdict::{Rules, Via};
 
 use crate::collection::Collection;
 use crate::database::Database;
@@ -23,6 +23,8 @@ use crate::error::Error;
 use crate::space::Space;
 use crate::write::divide;
 
+/// The setting of a space that was made for exactly some users: what is in it is shared with them by name.
+const AUDIENCE: &str = "audience";
 /// The collection of an identity that names the private space of its user.
 const PRIVATE: &str = "private";
 /// The collection of a private space that remembers for whom which space was made.
@@ -30,6 +32,11 @@ const AUDIENCES: &str = "audiences";
 /// What the other devices of whoever made such a space may do there, and what others may.
 const DEVICE: Permission = Permission::Admin(Strength(10));
 const GUEST: Permission = Permission::Write(Strength(20));
+
+/// Whether a space was made for exactly some users.
+pub(crate) fn is_audience(rules: &Rules) -> bool {
+    rules.settings().contains_key(AUDIENCE)
+}
 
 /// For whom a space is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,11 +149,16 @@ impl Engine {
             permission: Some(*permission),
             keep: None,
         };
+        let mut rules: Vec<RuleOperator> = grants.iter().map(grant).collect();
+        if fields.get("users").is_some() {
+            // Null; that it is there is what counts.
+            rules.push(RuleOperator::Setting { key: AUDIENCE.to_owned(), value: vec![0xf6] });
+        }
         let operators = vec![Operator::Insert { fields, parent: None }];
         let document = DocumentId::string(space.to_string())?;
         let edit = Edit { collection: memory.name().to_owned(), document, operators };
         let noted = self
-            .write_rules(&space, grants.iter().map(grant).collect())
+            .write_rules(&space, rules)
             .and_then(|_| self.write_after(&memory.space().id(), parents, divide(vec![edit])?));
         // A space that nobody else gets into and nobody finds is worse than no database.
         noted.inspect_err(|error| self.poison(error))?;

@@ -2,7 +2,7 @@
 //!
 //! It must not know of peers: whoever may read a space gets all of it, and whoever may not gets nothing.
 
-mod audience;
+pub(crate) mod audience;
 mod moving;
 mod pointer;
 mod policy;

@@ -20,6 +20,7 @@ use driftless_core::session::{
 use driftless_core::sign::Domain;
 
 use crate::bootstrap::{self, Asker};
+use crate::cursor;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -32,6 +33,8 @@ use crate::replica;
 use crate::served::Look;
 use crate::serving::Said;
 use crate::sync::discovery;
+use crate::sync::follow::{Batches, SyncBatch};
+use crate::sync::lookup;
 use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
@@ -65,6 +68,8 @@ pub(crate) struct Host {
     pub(crate) source: Option<IpAddr>,
     /// Hears of changes in the spaces that are looked at here, if anybody tells them.
     pub(crate) ear: Option<Arc<Ear>>,
+    /// Who is told of what became durable.
+    pub(crate) batches: Option<Batches>,
     failure: Option<Error>,
 }
 
@@ -81,6 +86,7 @@ impl Host {
             looked: HashMap::new(),
             source: None,
             ear: None,
+            batches: None,
             failure: None,
         }
     }
@@ -163,6 +169,19 @@ impl Host {
                 let (found, more) = discovery::page(&self.database, &self.peer, &keys, after)?;
                 session.handle_found(number, found, more);
             }
+            Ask::Shared { number, keys, after, pass } => {
+                let pass = lookup::by_space(pass.as_deref());
+                let (found, more) = lookup::shared(&self.database, (&self.peer, &keys), after, pass)?;
+                session.handle_found(number, found, more);
+            }
+            Ask::Find { number, keys, lookup } => {
+                let located = lookup::find(&self.database, (&self.peer, &keys), &lookup)?;
+                session.handle_located(number, located);
+            }
+            Ask::Tell { keys, spaces } => {
+                let told = lookup::told(&self.database, (&self.peer, &keys), &spaces)?;
+                session.handle_told(told);
+            }
             Ask::Survey { keys } => {
                 let found = self.survey(session, &keys)?;
                 session.handle_surveyed(found);
@@ -215,7 +234,9 @@ impl Host {
         cursor: &Cursor,
         more: bool,
     ) -> Result<bool, Error> {
-        let (page, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let (page, next, ids) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
+        let before = self.moved;
         let moved = &mut self.moved;
         moved.rounds += 1;
         moved.received += page.received;
@@ -226,6 +247,8 @@ impl Host {
         moved.refused += page.refused;
         moved.declined += page.declined;
         moved.signatures += page.signatures;
+        let now = self.moved_since(&before);
+        self.tell_batch(SyncBatch::new(self.peer, space, ids, bytes), now, Some(cursor.store))?;
         self.forged += page.unreadable;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         bounded(u64::from(more && page.received == 0), 0, "the peer promises more and sends nothing")?;
@@ -238,6 +261,29 @@ impl Host {
             "the peer sends the same again and again",
         )?;
         Ok(page.is_whole())
+    }
+
+    // Says what became durable, if somebody wants to hear of it: after the view has it, outside of every lock.
+    fn tell_batch(&self, mut batch: SyncBatch, moved: Moved, store: Option<[u8; 16]>) -> Result<(), Error> {
+        let Some(batches) = &self.batches else { return Ok(()) };
+        (batch.applied, batch.held, batch.void) = (moved.applied, moved.held, moved.void);
+        (batch.wanted, batch.refused) = (moved.wanted, moved.refused);
+        self.database.flush_if_staged()?;
+        let known = || {
+            let cursor = self
+                .database
+                .read(|engine| cursor::read(engine.storage.as_ref(), &self.peer, &batch.root))?;
+            Ok::<_, Error>(cursor.map_or([0; 16], |cursor| cursor.store))
+        };
+        let store = store.map_or_else(known, Ok)?;
+        batches.tell(batch, moved.received, store);
+        Ok(())
+    }
+
+    fn moved_since(&self, before: &Moved) -> Moved {
+        let mut moved = Moved::default();
+        moved.add_since(before, &self.moved);
+        moved
     }
 
     /// Whose session it is.
@@ -513,6 +559,7 @@ impl Host {
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
     fn ingest(&mut self, slot: Slot, bytes: &[u8]) -> Result<Ingested, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Ingested::default()) };
+        let before = self.moved;
         let moved = &mut self.moved;
         moved.rounds += 1;
         let received = match frame::decode(&stream.space, bytes) {
@@ -536,11 +583,12 @@ impl Host {
             .filter(|commit| commit.body.is_none())
             .map(|commit| commit_id(&commit.header))
             .collect();
-        let forged = &mut self.forged;
+        let (forged, mut new) = (&mut self.forged, Vec::new());
         // The peer is told that it is durable.
         let ingested = self.database.write_durably(|engine| {
             engine.source(Source::Peer);
             let taken = ingest(engine, received)?;
+            new = taken.new;
             let Tally { known, applied, held, void, wanted, refused, declined, signatures } = taken.tally;
             moved.applied += applied;
             moved.held += held;
@@ -583,10 +631,13 @@ impl Host {
             Ok((Ingested { refused, declined, orphaned, digest }, next))
         });
         let (ingested, next) = ingested?;
+        let (space, known) = (stream.space, stream.known);
+        let (now, bytes) = (self.moved_since(&before), bytes.len() as u64);
+        self.tell_batch(SyncBatch::new(self.peer, space, new, bytes), now, None)?;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         // What was here already came once, and once more for each time that all was asked for, and each body once.
         let most = (u64::from(MAX_ROUNDS) + 2).saturating_mul(next);
-        bounded(stream.known, most, "the peer sends the same again and again")?;
+        bounded(known, most, "the peer sends the same again and again")?;
         Ok(ingested)
     }
 

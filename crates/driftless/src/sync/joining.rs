@@ -94,7 +94,7 @@ impl Network {
         Ok((space, synced))
     }
 
-    async fn join_over(
+    pub(super) async fn join_over(
         &self,
         exchange: &mut Exchange,
         ticket: &Ticket,

@@ -6,6 +6,9 @@ pub(crate) mod pull;
 pub(crate) mod stream;
 pub(crate) mod routes;
 pub(crate) mod discovery;
+pub(crate) mod lookup;
+pub(crate) mod counted;
+pub(crate) mod follow;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
@@ -18,3 +21,7 @@ pub(crate) mod joining;
 pub(crate) mod online;
 pub(crate) mod puller;
 pub(crate) mod asking;
+pub(crate) mod roots;
+
+pub(crate) mod flow;
+pub(crate) mod document_sync;

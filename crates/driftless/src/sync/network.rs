@@ -2,6 +2,8 @@
 //!
 //! It makes connections and hears of their news; what is said on them is decided by the session.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,6 +20,7 @@ use crate::error::Error;
 use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
+use crate::sync::follow::{Ears, Follower};
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::routes::Routes;
 use crate::sync::stream::Moved;
@@ -78,6 +81,8 @@ struct Shared {
     routes: Arc<Routes>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     engine: OnceLock<mpsc::UnboundedSender<Order>>,
+    /// Who follows the connections that begin from now on.
+    follower: Mutex<Option<Follower>>,
     /// No peer is let in.
     paused: AtomicBool,
     stop: watch::Sender<bool>,
@@ -117,6 +122,7 @@ impl Network {
             routes: Arc::default(),
             connected,
             engine: OnceLock::new(),
+            follower: Mutex::default(),
             paused: AtomicBool::new(false),
             stop,
             next: Mutex::new(0),
@@ -186,7 +192,8 @@ impl Network {
                             this.tell_engine(Order::News(peer, number, news));
                         }
                     };
-                    let running = this.run(connection, place, Role::Listener, receiver, news);
+                    let running = (commands.downgrade(), receiver);
+                    let running = this.run(connection, place, Role::Listener, running, news);
                     // What went wrong with one connection concerns nobody else; the peer dials again.
                     let (ended, ()) = tokio::join!(running, listening);
                     drop(commands);
@@ -430,13 +437,14 @@ impl Network {
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
         let this = self.worker();
+        let receiver = (commands.downgrade(), receiver);
         let place = this.place(peer, usize::MAX, None);
         let place =
             place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
         let connected = place.connected.clone();
         let task =
             tokio::spawn(async move { this.run(connection, place, Role::Dialer, receiver, sender).await });
-        Ok(Exchange { peer, commands, news, task, connected })
+        Ok(Exchange { peer, commands, news, task: Some(task), connected: Some(connected) })
     }
 
     // Connections hear of changes in what they follow from the first of them on.
@@ -469,7 +477,7 @@ impl Network {
         connection: Connection,
         place: Place,
         role: Role,
-        commands: mpsc::Receiver<Command>,
+        (sender, commands): (mpsc::WeakSender<Command>, mpsc::Receiver<Command>),
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
@@ -477,12 +485,17 @@ impl Network {
         host.source = connection.source;
         let ear = Arc::new(self.shared.routes.ear(place.number));
         host.ear = Some(ear.clone());
+        let mut ears = Ears::new(news);
+        if let Some(follower) = self.follower() {
+            ears = ears.followed(&follower, connection.peer, place.number, sender);
+            host.batches = Some(follower.batches);
+        }
         let mut state = Some((session, host));
         self.tell_changes();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
         let done = tokio::select! {
-            done = run(connection, &mut state, &ear, commands, news, idle) => done,
+            done = run(connection, &mut state, &ear, commands, ears, idle) => done,
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
@@ -571,8 +584,9 @@ pub(crate) struct Exchange {
     pub(crate) peer: PeerId,
     commands: mpsc::Sender<Command>,
     news: mpsc::UnboundedReceiver<News>,
-    task: tokio::task::JoinHandle<Result<(), Error>>,
-    connected: Arc<Connected>,
+    /// Only of a connection that this made.
+    task: Option<tokio::task::JoinHandle<Result<(), Error>>>,
+    connected: Option<Arc<Connected>>,
 }
 
 impl Exchange {
@@ -696,14 +710,18 @@ impl Exchange {
                 let why = format!("the peer does not take more of this space for now: {why}");
                 vec![(space, Some(Err(Error::Peer(why))))]
             }
-            Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => Vec::new(),
+            Some(
+                News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..) | News::Located(_),
+            ) => Vec::new(),
             None => return Err(self.failure().await),
         })
     }
 
     /// Hands the connection over to the engine, which hears of all its news.
     pub(crate) fn hand_over(self, network: &Network, orders: &mpsc::UnboundedSender<Order>) {
-        let Self { peer, commands, mut news, task, connected } = self;
+        let Self { peer, commands, mut news, task: Some(task), connected: Some(connected) } = self else {
+            return;
+        };
         let link = Link::new(connected, commands, true);
         let (orders, number, network) = (orders.clone(), link.number, network.worker());
         // If the engine has ended, the connection ends with what is dropped here.
@@ -730,9 +748,12 @@ impl Exchange {
     }
 
     async fn failure(&mut self) -> Error {
-        match (&mut self.task).await {
-            Ok(Err(error)) => error,
-            _ => Error::from(NetError::Closed),
+        match &mut self.task {
+            Some(task) => match task.await {
+                Ok(Err(error)) => error,
+                _ => Error::from(NetError::Closed),
+            },
+            None => Error::from(NetError::Closed),
         }
     }
 
@@ -740,7 +761,9 @@ impl Exchange {
     pub(crate) async fn end(&mut self) {
         if self.commands.send(Command::End).await.is_ok() {
             // Until what was sent is out; the outcome is known already.
-            let _ = tokio::time::timeout(PATIENCE, &mut self.task).await;
+            if let Some(task) = &mut self.task {
+                let _ = tokio::time::timeout(PATIENCE, task).await;
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use driftless_core::session::{Cursor, Fed};
 use crate::cursor;
 use crate::database::Database;
 use crate::error::Error;
-use crate::feed::{self, Page, TakenPage};
+use crate::feed::{self, Page, TakenFrames, TakenPage};
 use crate::layout::LogSeq;
 use crate::served::{Look, Served};
 
@@ -39,20 +39,20 @@ pub(crate) fn feed(
 }
 
 /// Takes a page of a peer, and with it, in one durable step, notes where the next one begins. Also says where our log
-/// ends now.
+/// ends now, and which commits are new.
 pub(crate) fn take(
     database: &Database,
     peer: &PeerId,
     space: &SpaceId,
     frames: &[Vec<u8>],
     cursor: &Cursor,
-) -> Result<(TakenPage, LogSeq), Error> {
+) -> Result<(TakenPage, LogSeq, Vec<CommitId>), Error> {
     database.write(|engine| {
-        let (mut page, reasons) = feed::take(engine, space, frames)?;
+        let TakenFrames { mut page, reasons, new } = feed::take(engine, space, frames)?;
         // A bit that flipped on the peer's disk or on the way: what was meant has to come again.
         page.unreadable += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
         if !engine.load(space)? {
-            return Ok((page, 1));
+            return Ok((page, 1, new));
         }
         let storage = engine.storage.as_mut();
         let known = cursor::read(storage, peer, space)?;
@@ -64,6 +64,6 @@ pub(crate) fn take(
             engine.staged();
         }
         let next = engine.parts(space)?.1.next;
-        Ok((page, next))
+        Ok((page, next, new))
     })
 }
