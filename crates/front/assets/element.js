@@ -24,10 +24,31 @@ function add(parent, children) {
   }
 }
 
-/** Puts other children in the place of what is there. */
+/** Puts other children in the place of what is there. Whoever was on one of them is on its successor afterwards. */
 export function fill(parent, ...children) {
+  const at = document.activeElement;
+  const held = at !== parent && parent.contains(at) ? same(at) : null;
   parent.replaceChildren();
   add(parent, children);
+  if (held) [...parent.querySelectorAll('a, button, input, select, [tabindex]')].find((one) => same(one) === held)?.focus({ preventScroll: true });
+}
+
+const same = (one) => [one.localName, one.id, one.dataset.copy, one.getAttribute('href'), one.getAttribute('aria-label') ?? one.textContent].join('\n');
+
+const told = new WeakMap();
+
+/** `fill`, unless what is told (any JSON) is what was told there last: what did not change is left alone. */
+export function tell(parent, what, ...children) {
+  const text = JSON.stringify(what);
+  if (told.get(parent) === text) return;
+  told.set(parent, text);
+  fill(parent, ...children.map((child) => (typeof child === 'function' ? child() : child)));
+}
+
+/** A table of at most so many rows, and a word about the others. */
+export function bounded(label, columns, rows, most) {
+  const more = rows.length - most;
+  return [table(label, columns, rows.slice(0, most)), more > 0 ? element('p', { class: 'faint' }, `and ${more} more`) : null];
 }
 
 /**

@@ -1,7 +1,8 @@
 // Why a document is, or is not, here and at a peer: the chain of decisions, and where it stops.
 
 import { chooser, field } from '/assets/choose.js';
-import { element, empty, fill, trouble } from '/assets/element.js';
+import { element, empty, fill, tell, trouble } from '/assets/element.js';
+import { meant } from '/assets/key.js';
 import { advice, plain, sentence, short } from '/assets/show.js';
 
 export function explain(app, scope) {
@@ -32,14 +33,14 @@ export function explain(app, scope) {
       const [chosen, peers] = await Promise.all([choice.load(place), app.call('peers').catch(() => [])]);
       if (mine !== asked) return;
       fill(known, peers.map((one) => element('option', { value: one.peer }, plain(one.name ?? short(one.peer)))));
-      if (!chosen.space) return fill(answer, empty('There is no space yet.', 'driftless space create notes'));
-      if (!place.id) return fill(answer, empty('Name a document, and a peer if it is missing there. The same from a terminal:', 'driftless explain SPACE COLLECTION ID --peer PEER'));
-      const question = { space: chosen.space, collection: chosen.collection ?? '', id: place.id };
+      if (!chosen.space) return tell(answer, 'no space', empty('There is no space yet.', 'driftless space create notes'));
+      if (!place.id) return tell(answer, 'nothing asked', empty('Name a document, and a peer if it is missing there. The same from a terminal:', 'driftless explain SPACE COLLECTION ID --peer PEER'));
+      const question = { space: chosen.space, collection: chosen.collection ?? '', id: meant(place.id) };
       if (place.peer) question.peer = place.peer;
       const told = await app.call('explain', question);
-      if (mine === asked) fill(answer, chain(told));
+      if (mine === asked) tell(answer, told, () => chain(told));
     } catch (error) {
-      if (mine === asked && error.code !== 'disconnected') fill(answer, trouble(error));
+      if (mine === asked && error.code !== 'disconnected') tell(answer, String(error), trouble(error));
     }
   }
   scope.on('signal', () => update(app.place));

@@ -21,7 +21,7 @@ class App {
   connection = null;
   #view = null;
   #name = null;
-  #ends = [];
+  #ends = new Set();
 
   call(op, args) {
     return this.connection.call(op, args);
@@ -72,7 +72,8 @@ class App {
   }
 
   leave() {
-    for (const end of this.#ends.splice(0)) end();
+    for (const end of this.#ends) end();
+    this.#ends.clear();
     this.#name = this.#view = null;
   }
 
@@ -82,12 +83,16 @@ class App {
     return {
       every(ms, work) {
         const timer = setInterval(() => { if (!document.hidden) work(); }, ms);
-        ends.push(() => clearInterval(timer));
+        ends.add(() => clearInterval(timer));
       },
-      on(what, listener) { ends.push(connection.on(what, listener)); },
+      on(what, listener) { ends.add(connection.on(what, listener)); },
       stream(op, args, heard) {
-        const end = connection.stream(op, args, heard);
-        ends.push(end);
+        const stop = connection.stream(op, args, heard);
+        const end = () => {
+          stop();
+          ends.delete(end);
+        };
+        ends.add(end);
         return end;
       },
     };
@@ -176,7 +181,7 @@ document.getElementById('keys').addEventListener('click', help);
 
 addEventListener('keydown', (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || dialog.open) return;
-  const typing = event.target.closest('input, textarea, select');
+  const typing = event.target.closest('input:not([type="radio"], [type="checkbox"]), textarea, select');
   if (event.key === 'Escape' && typing) return typing.blur();
   if (typing) return;
   const number = Number(event.key);

@@ -1,7 +1,7 @@
 // Who may do what in a space, which statement decided it, and the rules as they were written.
 
 import { chooser } from '/assets/choose.js';
-import { element, empty, fill, heading, table, trouble } from '/assets/element.js';
+import { element, empty, heading, table, tell, trouble } from '/assets/element.js';
 import { id, line, moment, plain, sentence } from '/assets/show.js';
 
 // Of so many commits the rules among them are shown.
@@ -19,11 +19,11 @@ export function members(app, scope) {
     try {
       const { space } = await choice.load(place);
       if (mine !== asked) return;
-      if (!space) return fill(answer, empty('There is no space yet.', 'driftless space create notes'));
+      if (!space) return tell(answer, 'no space', empty('There is no space yet.', 'driftless space create notes'));
       const [list, log] = await Promise.all([app.call('effective', { space }), app.call('log', { space, limit: LOOKED_AT })]);
-      if (mine === asked) fill(answer, people(list), rules(log));
+      if (mine === asked) tell(answer, [list, log], () => people(list), () => rules(log));
     } catch (error) {
-      if (mine === asked && error.code !== 'disconnected') fill(answer, trouble(error));
+      if (mine === asked && error.code !== 'disconnected') tell(answer, String(error), trouble(error));
     }
   }
   scope.on('signal', () => update(app.place));

@@ -1,12 +1,16 @@
 // What there is and how it goes: spaces, peers, and what does not count, waits or was refused.
 
-import { element, empty, fill, heading, table, trouble } from '/assets/element.js';
+import { bounded, element, empty, heading, tell, trouble } from '/assets/element.js';
 import { advice, age, bytes, id, moment, number, plain, sentence } from '/assets/show.js';
 
 // Asked again as often, besides after every signal.
 const AGAIN = 5000;
 // Signals come in bursts; one look follows each.
 const CALM = 150;
+// Lines of a table; each peer is one question more.
+const SPACES = 500;
+const PEERS = 50;
+const REASONS = 100;
 
 export function overview(app, scope) {
   const about = element('div', { class: 'about' });
@@ -25,15 +29,16 @@ export function overview(app, scope) {
     const mine = ++asked;
     try {
       const [hello, status, known] = await Promise.all([app.call('hello'), app.call('status'), app.call('peers')]);
-      const told = await Promise.all(known.slice(0, 50).map((peer) => app.call('peer', { peer: peer.peer }).catch(() => peer)));
+      known.sort((one, other) => (other.connected === true) - (one.connected === true) || (other.last_sync ?? 0) - (one.last_sync ?? 0));
+      const looked = await Promise.all(known.slice(0, PEERS).map((peer) => app.call('peer', { peer: peer.peer }).catch(() => peer)));
       if (mine !== asked) return;
       const names = new Map(status.spaces.map((space) => [space.space, space.name]));
-      fill(about, facts(hello, status));
-      fill(spaces, status.spaces.length ? spacesTable(status.spaces) : empty('There is no space yet. A space holds documents and says who may do what with them.', 'driftless space create notes'));
-      fill(peers, told.length ? peersTable(told, names) : empty('No peer is known yet. Let one in with a ticket, or join one.', 'driftless ticket SPACE', 'driftless join TICKET'));
-      fill(waiting, reasons(status));
+      tell(about, [hello, status.ok, status.bytes, status.requests], () => facts(hello, status));
+      tell(spaces, status.spaces, () => status.spaces.length ? spacesTable(status.spaces) : empty('There is no space yet. A space holds documents and says who may do what with them.', 'driftless space create notes'));
+      tell(peers, [looked, known.length, [...names]], () => looked.length ? peersTable([...looked, ...known.slice(PEERS)], names) : empty('No peer is known yet. Let one in with a ticket, or join one.', 'driftless ticket SPACE', 'driftless join TICKET'));
+      tell(waiting, [status.spaces, status.refused, status.copied], () => reasons(status));
     } catch (error) {
-      if (mine === asked && error.code !== 'disconnected') fill(about, trouble(error));
+      if (mine === asked && error.code !== 'disconnected') tell(about, String(error), trouble(error));
     }
   }
 
@@ -65,12 +70,12 @@ export function overview(app, scope) {
     const columns = [{ name: 'Space', wide: true }, { name: 'Documents', number: true }, { name: 'Commits', number: true },
       { name: 'Held', number: true }, { name: 'Void', number: true }, { name: 'Wanted', number: true },
       { name: 'Lag', number: true }, { name: 'Exchanged', wide: true }];
-    return table('Spaces', columns, list.map((space) => [
+    return bounded('Spaces', columns, list.map((space) => [
       [element('a', { href: app.address({ view: 'documents', space: space.space }) }, plain(space.name) || 'unnamed'), ' ', id(space.space)],
       number(space.documents), number(space.commits),
       count(space.held.count), count(space.void.count), count(space.wanted.count),
       number(space.lag), exchanged(space.sync),
-    ]));
+    ]), SPACES);
   }
 }
 
@@ -98,7 +103,7 @@ function exchanged(wants) {
 function peersTable(list, names) {
   const columns = [{ name: 'Peer', wide: true }, { name: 'Now', wide: true }, { name: 'Lag', number: true }, { name: 'Last sync' },
     { name: 'Went well', number: true }, { name: 'Spaces', wide: true }];
-  return table('Peers', columns, list.map((peer) => {
+  return bounded('Peers', columns, list.map((peer) => {
     const lags = peer.exchanges.map((one) => one.lag).filter((lag) => lag !== null && lag !== undefined);
     const lag = lags.length ? Math.max(...lags) : null;
     const shared = peer.spaces.map((space) => plain(names.get(space) ?? 'another')).join(', ');
@@ -109,7 +114,7 @@ function peersTable(list, names) {
       peer.rate === null ? number(null) : `${Math.round(peer.rate * 100)} %`,
       shared || number(null),
     ];
-  }));
+  }), PEERS);
 }
 
 function dot(peer) {
@@ -131,7 +136,7 @@ function reasons(status) {
     const all = status.spaces.reduce((sum, space) => sum + space[state].count, 0);
     return rows.length ? element('section', null, heading(`${state[0].toUpperCase()}${state.slice(1)}`, element('span', { class: 'faint' }, number(all))),
       element('p', { class: 'faint' }, MEANING[state]),
-      table(state, [{ name: 'Commit' }, { name: 'Space' }, { name: 'Author' }, { name: 'Time' }, { name: 'Why', wide: true }], rows)) : null;
+      bounded(state, [{ name: 'Commit' }, { name: 'Space' }, { name: 'Author' }, { name: 'Time' }, { name: 'Why', wide: true }], rows, REASONS)) : null;
   });
   const forks = status.spaces.flatMap((space) => space.forked.map((fork) => [
     id(fork.author), plain(space.name), number(fork.seq), age(fork.since)]));
@@ -141,10 +146,10 @@ function reasons(status) {
   return [
     ...lists,
     forks.length ? element('section', null, heading('Forked'), element('p', { class: 'faint' }, 'An author has signed two commits of one number: it was copied or restored.'),
-      table('Forked', [{ name: 'Author' }, { name: 'Space' }, { name: 'Number', number: true }, { name: 'Since' }], forks)) : null,
+      bounded('Forked', [{ name: 'Author' }, { name: 'Space' }, { name: 'Number', number: true }, { name: 'Since' }], forks, REASONS)) : null,
     status.copied ? element('section', null, heading('Copied'), trouble({ code: 'copied', message: 'Another copy of this database signs with the same key.', hint: '' }), element('p', null, advice('`driftless doctor` says what to do.'))) : null,
     refused.length ? element('section', null, heading('Refused', element('span', { class: 'faint' }, number(refused.length))),
       element('p', { class: 'faint' }, 'What was not let in, by the bytes that came.'),
-      table('Refused', [{ name: 'Time' }, { name: 'Code' }, { name: 'Author' }, { name: 'Times', number: true }, { name: 'Why', wide: true }], refused)) : null,
+      bounded('Refused', [{ name: 'Time' }, { name: 'Code' }, { name: 'Author' }, { name: 'Times', number: true }, { name: 'Why', wide: true }], refused, REASONS)) : null,
   ];
 }
