@@ -93,7 +93,7 @@ test('it explains why a peer lacks a document of a space it may not read', async
   assert.deepEqual(steps.filter((one) => one.stop).length, 1);
   assert.equal(steps.find((one) => !one.ok).stop, true, 'the first that is not well is the one that is marked');
   assert.equal(steps.find((one) => one.step === 'document').ok, true);
-  assert.equal(steps.find((one) => one.step === 'permission').ok, false);
+  assert.equal(steps.find((one) => one.step === 'permission').ok, false, JSON.stringify(steps));
   assert.match(await stop.innerText(), /To do: .*join/);
   // The same for a document that the peer has.
   await page.goto(`${desk.at}/#/explain?${new URLSearchParams({ space: 'notes', collection: 'shopping', id: 'milk', peer: phone.peer })}`);

@@ -13,8 +13,14 @@ export function field(label, input, wide) {
  * says, else the first there is.
  */
 export function chooser(app, chosen, deep = true) {
-  const space = element('select', { name: 'space', onchange: () => chosen({ space: space.value }) });
+  const space = element('select', { name: 'space', onchange: other });
   const collection = element('select', { name: 'collection', onchange: () => chosen({ space: space.value, collection: collection.value }) });
+
+  // The collections of one space are not those of another: nothing is chosen until they are known.
+  function other() {
+    offer(collection, []);
+    chosen({ space: space.value, collection: '' });
+  }
 
   async function load(place) {
     const spaces = await app.call('spaces');
