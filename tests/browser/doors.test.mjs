@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
 import { test } from 'node:test';
-import { chromium } from 'playwright-core';
 import { Home, browser, open } from './harness.mjs';
 
 /** A page of somebody else, on another port and so of another origin. */
@@ -80,10 +79,8 @@ test('a page of no origin is refused', async (t) => {
 test('a foreign name that leads here reaches nothing', async (t) => {
   const desk = await served(t);
   const { port } = new URL(desk.at);
-  const args = ['--host-resolver-rules=MAP evil.example 127.0.0.1', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])];
   const known = await browser(t);
-  const rebound = await chromium.launch({ executablePath: process.env.DRIFTLESS_CHROMIUM ?? '/usr/bin/chromium', args });
-  t.after(() => rebound.close());
+  const rebound = await browser(t, '--host-resolver-rules=MAP evil.example 127.0.0.1');
   const page = await (await rebound.newContext()).newPage();
   for (const path of ['/', '/assets/inspector.js', '/openapi.json']) {
     assert.equal((await page.goto(`http://evil.example:${port}${path}`)).status(), 421, path);

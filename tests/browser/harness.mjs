@@ -16,14 +16,12 @@ const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
 const BROWSER = process.env.DRIFTLESS_CHROMIUM ?? BROWSERS.find(existsSync);
 // Longer than anything takes on a busy machine.
 export const PATIENCE = 30_000;
-// Pictures for the guide are taken only when asked for.
-export const PICTURES = process.env.DRIFTLESS_PICTURES;
 
 /** A browser; it ends with the test. */
-export async function browser(test) {
+export async function browser(test, ...args) {
   if (!BROWSER) throw new Error('no chromium here: name one in DRIFTLESS_CHROMIUM');
   // Chromium has no sandbox for root, who runs tests in containers.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  if (process.getuid?.() === 0) args.push('--no-sandbox');
   const opened = await chromium.launch({ executablePath: BROWSER, args });
   test.after(() => opened.close());
   return opened;

@@ -106,11 +106,13 @@ function peersTable(list, names) {
   return bounded('Peers', columns, list.map((peer) => {
     const lags = peer.exchanges.map((one) => one.lag).filter((lag) => lag !== null && lag !== undefined);
     const lag = lags.length ? Math.max(...lags) : null;
-    const shared = peer.spaces.map((space) => plain(names.get(space) ?? 'another')).join(', ');
+    const lists = peer.spaces.length ? peer.spaces : peer.exchanges.map((one) => one.space);
+    const shared = lists.map((space) => plain(names.get(space) ?? 'another')).join(', ');
     return [
-      [peer.name ? `${plain(peer.name)} ` : null, id(peer.peer), peer.addresses[0] ? element('div', { class: 'faint small' }, plain(peer.addresses[0])) : null],
+      [peer.name ? `${plain(peer.name)} ` : null, id(peer.peer), element('div', { class: 'faint small' }, peer.addresses[0] ? plain(peer.addresses[0]) : 'it dials us')],
       [dot(peer), peer.last_error ? element('div', { class: 'bad small' }, plain(peer.last_error)) : null],
-      number(lag), age(peer.last_sync),
+      // Of one that only dials us nothing is written down.
+      number(lag), peer.last_sync || peer.addresses.length ? age(peer.last_sync) : number(null),
       peer.rate === null ? number(null) : `${Math.round(peer.rate * 100)} %`,
       shared || number(null),
     ];

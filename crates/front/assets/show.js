@@ -124,7 +124,7 @@ function part(value, depth, budget, into) {
   if (budget.left < 0 || depth > DEEP) { into.append('…'); return; }
   if (value === null || typeof value !== 'object') { into.append(leaf(value)); return; }
   const list = Array.isArray(value);
-  const keys = list ? [...value.keys()] : Object.keys(value);
+  const keys = list ? [...value.keys()] : depth ? Object.keys(value) : inOrder(Object.keys(value));
   if (keys.length === 0) { into.append(list ? '[]' : '{}'); return; }
   const inner = '  '.repeat(depth + 1);
   into.append(list ? '[\n' : '{\n');
@@ -139,6 +139,13 @@ function part(value, depth, budget, into) {
     into.append(at < keys.length - 1 ? ',\n' : '\n');
   }
   into.append('  '.repeat(depth), list ? ']' : '}');
+}
+
+const SYSTEM = ['_id', '_collection', '_created', '_updated', '_author', '_deleted', '_parent'];
+
+// System fields first, as the command line prints them.
+function inOrder(keys) {
+  return [...SYSTEM.filter((key) => keys.includes(key)), ...keys.filter((key) => !SYSTEM.includes(key))];
 }
 
 function leaf(value) {
