@@ -4,6 +4,7 @@ mod access;
 mod member;
 mod peer;
 mod people;
+mod ui;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use ui::Ui;
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -524,9 +526,11 @@ folder under the name driftless.sqlite.")]
   driftless serve --iroh
   driftless serve --iroh 127.0.0.1:0 --relay none
   driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
+  driftless serve --ui
+  driftless serve --ui 127.0.0.1:7480 --ui-token-file ~/.driftless-token --ui-origin https://app.example.org
 
-The file of --config is TOML: `http`, `iroh`, `relay`, `address`, `metrics` and `link_local` mean what the options mean, which
-win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
+The file of --config is TOML: `http`, `iroh`, `relay`, `address`, `metrics`, `link_local`, `ui`, `ui_token_file`, `ui_origin`,
+`ui_host` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
@@ -554,6 +558,8 @@ the same folder work meanwhile, through it.")]
         /// Also dial link-local addresses by itself
         #[arg(long)]
         link_local: bool,
+        #[command(flatten)]
+        ui: Ui,
         /// A file with the same choices
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,

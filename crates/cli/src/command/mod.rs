@@ -20,6 +20,7 @@ mod settings;
 #[cfg(unix)]
 mod socket;
 mod space;
+mod ui;
 mod user;
 
 use std::ffi::OsString;
@@ -174,6 +175,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             address,
             metrics,
             link_local,
+            ui,
             config,
         } => {
             let flags = settings::Settings {
@@ -185,6 +187,11 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 address,
                 metrics,
                 link_local: link_local.then_some(true),
+                ui: ui.ui,
+                ui_token_file: ui.ui_token_file,
+                ui_origin: ui.ui_origin,
+                ui_host: ui.ui_host,
+                insecure_http: ui.insecure_http.then_some(true),
             };
             let settings = flags.over(config.as_deref())?;
             serve::run(context, &settings)

@@ -89,6 +89,8 @@ pub(crate) struct Link {
     pub(crate) moved: BTreeMap<SpaceId, (u64, u64)>,
     bytes: u64,
     noted_bytes: u64,
+    told: BTreeMap<SpaceId, Moved>,
+    told_bytes: u64,
 }
 
 impl Link {
@@ -105,6 +107,8 @@ impl Link {
             moved: BTreeMap::new(),
             bytes: 0,
             noted_bytes: 0,
+            told: BTreeMap::new(),
+            told_bytes: 0,
         }
     }
 
@@ -139,6 +143,18 @@ impl Link {
         if commits > 0 {
             self.moved.entry(space).or_default().0 = commits;
         }
+    }
+
+    /// What went over in a space since this was asked last, and the bytes of all spaces meanwhile.
+    pub(crate) fn untold(&mut self, space: SpaceId, moved: Moved, traffic: Traffic) -> (Moved, u64) {
+        let before = self.told.get(&space).copied().unwrap_or_default();
+        let mut since = Moved::default();
+        since.add_since(&before, &moved);
+        if moved != before {
+            self.told.insert(space, moved);
+        }
+        let bytes = traffic.sent + traffic.received;
+        (since, bytes.saturating_sub(std::mem::replace(&mut self.told_bytes, bytes)))
     }
 
     /// What of it is not noted yet: commits of this space, bytes of all.

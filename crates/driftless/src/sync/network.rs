@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
+use crate::sync::events::{EVENTS, SyncEvent, SyncEvents};
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::stream::Moved;
 
@@ -78,6 +79,8 @@ struct Shared {
     changed: broadcast::Sender<Option<SpaceId>>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     engine: OnceLock<mpsc::UnboundedSender<Order>>,
+    /// What the engine does, for whoever listens.
+    events: broadcast::Sender<SyncEvent>,
     /// No peer is let in.
     paused: AtomicBool,
     stop: watch::Sender<bool>,
@@ -118,6 +121,7 @@ impl Network {
             changed,
             connected,
             engine: OnceLock::new(),
+            events: broadcast::channel(EVENTS).0,
             paused: AtomicBool::new(false),
             stop,
             next: Mutex::new(0),
@@ -133,6 +137,16 @@ impl Network {
             return Err(Error::Invalid("a network serves one database".into()));
         }
         Ok(Self { database: database.clone(), ..self.clone() })
+    }
+
+    /// What the sync engine does, from now on.
+    pub fn events(&self) -> SyncEvents {
+        SyncEvents::new(self.shared.events.subscribe())
+    }
+
+    /// Tells whoever listens; it costs nothing where nobody does.
+    pub(crate) fn tell(&self, event: SyncEvent) {
+        let _ = self.shared.events.send(event);
     }
 
     pub(crate) fn worker(&self) -> Self {
