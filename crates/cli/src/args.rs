@@ -528,9 +528,10 @@ folder under the name driftless.sqlite.")]
   driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
   driftless serve --ui
   driftless serve --ui 127.0.0.1:7480 --ui-token-file ~/.driftless-token --ui-origin https://app.example.org
+  driftless serve --ui --ui-pages examples/notes-web
 
 The file of --config is TOML: `http`, `iroh`, `relay`, `address`, `metrics`, `link_local`, `ui`, `ui_token_file`, `ui_origin`,
-`ui_host` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
+`ui_host`, `ui_pages` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]

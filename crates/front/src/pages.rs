@@ -54,7 +54,8 @@ impl Pages {
         }
         let file = names.iter().fold(self.folder.clone(), |folder, name| folder.join(name));
         // What a link leads to counts by where it is.
-        let file = file.canonicalize().ok().filter(|file| file.starts_with(&self.folder) && file.is_file())?;
+        let file =
+            file.canonicalize().ok().filter(|file| file.starts_with(&self.folder) && file.is_file())?;
         let mut content = Vec::new();
         File::open(&file).ok()?.take(MAX_PAGE + 1).read_to_end(&mut content).ok()?;
         if content.len() as u64 > MAX_PAGE {
@@ -82,7 +83,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("pages");
         std::fs::create_dir_all(folder.join("deep")).unwrap();
-        for (file, content) in [("secret", "s"), ("pages/index.html", "i"), ("pages/deep/a.js", "a"), ("pages/.env", "e")] {
+        for (file, content) in
+            [("secret", "s"), ("pages/index.html", "i"), ("pages/deep/a.js", "a"), ("pages/.env", "e")]
+        {
             std::fs::write(home.path().join(file), content).unwrap();
         }
         #[cfg(unix)]
@@ -90,7 +93,20 @@ mod tests {
         let pages = Pages::open(&folder).unwrap();
         assert_eq!(pages.find("").unwrap(), ("text/html; charset=utf-8", b"i".to_vec()));
         assert_eq!(pages.find("deep/a.js").unwrap(), ("text/javascript; charset=utf-8", b"a".to_vec()));
-        for path in ["../secret", "deep/../../secret", "link", ".env", "%2e%2e/secret", "deep", "deep/", "/etc/passwd", "deep//a.js", "none", "a\\b", "\0"] {
+        for path in [
+            "../secret",
+            "deep/../../secret",
+            "link",
+            ".env",
+            "%2e%2e/secret",
+            "deep",
+            "deep/",
+            "/etc/passwd",
+            "deep//a.js",
+            "none",
+            "a\\b",
+            "\0",
+        ] {
             assert!(pages.find(path).is_none(), "{path:?}");
         }
         assert!(Pages::open(&home.path().join("secret")).is_err());

@@ -20,6 +20,9 @@ pub(crate) struct Ui {
     /// --ui is reached under this name as well, such as that of a proxy; may be given several times
     #[arg(long, value_name = "HOST")]
     pub(crate) ui_host: Vec<String>,
+    /// Serve the files of this folder, too, under /pages/: pages of your own beside the inspector
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ui_pages: Option<PathBuf>,
     /// Let --ui listen on another address than one of this machine alone, where others may read the token
     #[arg(long)]
     pub(crate) insecure_http: bool,
