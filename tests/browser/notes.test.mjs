@@ -81,8 +81,10 @@ test('both edit at once, and end with the same notes', async (t) => {
   await right.waitForFunction(() => document.getElementById('state').textContent !== 'live');
   await desk.ask('insert', { space: 'notes', collection: 'notes', document: { title: 'meanwhile', text: '' } });
   await has(left, 2);
+  await right.locator('textarea').first().fill('written without a connection');
   await phone.serve(...again, '--ui', host);
   await has(right, 2);
+  await left.waitForFunction(() => [...document.querySelectorAll('textarea')].some((box) => box.value === 'written without a connection'));
   assert.deepEqual([...left.wrong, ...right.wrong], []);
   assert.equal((await notes(left)).length, 2);
 });
