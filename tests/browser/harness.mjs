@@ -15,7 +15,7 @@ const BIN = process.env.DRIFTLESS_BIN ?? join(root, 'target', 'debug', 'driftles
 const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 const BROWSER = process.env.DRIFTLESS_CHROMIUM ?? BROWSERS.find(existsSync);
 // Longer than anything takes on a busy machine.
-export const PATIENCE = 30_000;
+export const PATIENCE = 60_000;
 
 /** A browser; it ends with the test. */
 export async function browser(test, ...args) {
@@ -38,9 +38,21 @@ export async function open(test, from, address, options = {}) {
   page.on('request', (request) => { if (address && new URL(request.url()).origin !== new URL(address).origin) wrong.push(`left for ${request.url()}`); });
   page.on('console', (message) => { if (message.type() === 'error' && /Security Policy|Trusted/.test(message.text())) wrong.push(message.text()); });
   test.after(() => context.close());
+  await page.addInitScript(measure);
   if (address) await page.goto(address);
   return Object.assign(page, { wrong });
 }
+
+// Runs in the page: adds up how far things jump that nobody moved.
+function measure() {
+  globalThis.jumped = 0;
+  new PerformanceObserver((list) => {
+    for (const shift of list.getEntries()) if (!shift.hadRecentInput) globalThis.jumped += shift.value;
+  }).observe({ type: 'layout-shift', buffered: true });
+}
+
+/** How far things jumped on a page; below 0.1 nobody is bothered. */
+export const jumped = (page) => page.evaluate(() => globalThis.jumped);
 
 /** A database in a folder of its own. */
 export class Home {

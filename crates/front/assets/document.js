@@ -14,10 +14,12 @@ export function reading(app, shut) {
   const close = element('button', { type: 'button', 'aria-label': 'Close the document', onclick: shut }, '✕');
   const body = element('div', { class: 'body' });
   const history = element('div');
+  // Hidden until it has something, so that nothing is seen to move down.
+  const before = element('section', { hidden: true }, heading('History'), history);
   const diff = element('div', { 'aria-live': 'polite' });
   const page = element('article', { class: 'document', 'aria-label': 'Document', hidden: true },
     element('div', { class: 'heading' }, title, why, close), body,
-    element('section', null, heading('History'), history), diff);
+    before, diff);
   let at = null;
   let turn = 0;
   let limit = FIRST;
@@ -26,6 +28,7 @@ export function reading(app, shut) {
   let chosen = { from: null, to: null };
   let then = null;
   let told = null;
+  let drawn = null;
 
   function open(space, collection, id) {
     const next = { space, collection, id };
@@ -35,11 +38,6 @@ export function reading(app, shut) {
     chosen = { from: null, to: null };
     then = told = null;
     page.hidden = false;
-    fill(title, plain(word(id)));
-    why.href = app.address({ view: 'explain', space, collection, id: word(id) });
-    fill(diff);
-    fill(history);
-    fill(body);
     if (focus) title.focus({ preventScroll: matchMedia('(min-width: 900px)').matches });
     focus = false;
     look();
@@ -54,11 +52,20 @@ export function reading(app, shut) {
     if (mine !== turn) return;
     const failure = shown.reason ?? log.reason;
     if (failure?.code === 'disconnected') return;
+    // What was read before stays until all of the next is there.
+    const { space, collection, id } = place;
+    if (drawn !== place) {
+      drawn = place;
+      fill(title, plain(word(id)));
+      why.href = app.address({ view: 'explain', space, collection, id: word(id) });
+      fill(diff);
+    }
     if (shown.status === 'fulfilled') fill(body, past(), json(shown.value));
     else if (shown.reason.code === 'not_found') fill(body, past(), missing());
     else fill(body, past(), trouble(shown.reason));
     if (log.status === 'fulfilled') drawHistory(log.value);
     else fill(history, trouble(log.reason));
+    before.hidden = false;
   }
 
   const missing = () => empty(then ? 'It was not there then.' : 'It is not here, or deleted. Explain says why; the history says what happened.',

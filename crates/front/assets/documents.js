@@ -48,6 +48,7 @@ export function documents(app, scope) {
 
   async function update(place) {
     now = place;
+    split.classList.toggle('open', Boolean(place.id));
     for (const [input, name] of [[query, 'filter'], [sort, 'sort']]) {
       if (document.activeElement !== input || place[name]) input.value = place[name] ?? '';
     }

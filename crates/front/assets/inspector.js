@@ -189,9 +189,11 @@ addEventListener('keydown', (event) => {
   if (event.key === '?') return help();
   if (event.key === '/') {
     event.preventDefault();
-    if (!document.getElementById('query')) app.go({ view: 'documents', space: app.place.space });
-    // The view is shown by the change of the fragment, which comes before the next frame.
-    return void setTimeout(() => document.getElementById('query')?.focus());
+    const query = document.getElementById('query');
+    if (query) return query.focus();
+    // The view is shown by the change of the fragment, which is told after this.
+    addEventListener('hashchange', () => document.getElementById('query')?.focus(), { once: true });
+    return app.go({ view: 'documents', space: app.place.space });
   }
   app.key(event);
 });
