@@ -18,10 +18,13 @@ export function overview(app, scope) {
   const peers = element('div', { class: 'body' });
   const waiting = element('div');
   const sync = element('button', { type: 'button', onclick: exchange }, 'Sync now');
-  const page = element('div', { class: 'overview' },
-    element('h1', { class: 'unseen' }, 'Overview'), about,
+  // Hidden until the first answer, so that nothing is seen to move down.
+  const rest = element('div', { hidden: true },
     element('section', null, heading('Spaces', sync), spaces),
     element('section', null, heading('Peers'), peers), waiting);
+  const page = element('div', { class: 'overview' },
+    element('h1', { class: 'unseen' }, 'Overview'), about,
+    rest);
   let asked = 0;
   let timer = null;
 
@@ -36,6 +39,7 @@ export function overview(app, scope) {
       tell(about, [hello, status.ok, status.bytes, status.requests], () => facts(hello, status));
       tell(spaces, status.spaces, () => status.spaces.length ? spacesTable(status.spaces) : empty('There is no space yet. A space holds documents and says who may do what with them.', 'driftless space create notes'));
       tell(peers, [looked, known.length, [...names]], () => looked.length ? peersTable([...looked, ...known.slice(PEERS)], names) : empty('No peer is known yet. Let one in with a ticket, or join one.', 'driftless ticket SPACE', 'driftless join TICKET'));
+      rest.hidden = false;
       tell(waiting, [status.spaces, status.refused, status.copied], () => reasons(status));
     } catch (error) {
       if (mine === asked && error.code !== 'disconnected') tell(about, String(error), trouble(error));
