@@ -133,12 +133,19 @@ test('it explains that a commit is void, and the overview counts it', async (t) 
 
 test('documents are queried, live, with their history and what differs', async (t) => {
   const desk = await new Home(t, 'desk').init();
+  await desk.serve();
+  const page = await open(t, await browser(t), desk.ui);
+  // Where there is nothing, the page says what to do, and follows when it is done.
+  await page.getByText('driftless space create notes').waitFor();
+  await page.keyboard.press('2');
+  await page.getByText('driftless space create notes').waitFor();
   await desk.run('space', 'create', 'notes');
+  await page.reload();
+  await page.getByText('No document is in this space yet.').waitFor();
   for (const n of [1, 2, 3]) await desk.run('insert', 'notes', 'shopping', JSON.stringify({ title: `Thing ${n}`, n }), '--id', `t${n}`);
+  await page.locator('.found a', { hasText: 't3' }).waitFor();
   await desk.run('insert', 'notes', 'shopping', '{"title":"five"}', '--id', '5');
   await desk.run('insert', 'notes', 'shopping', '{"title":"text five"}', '--id', '"5"');
-  await desk.serve();
-  const page = await open(t, await browser(t), `${desk.ui}`);
   const found = () => page.locator('.found .name').allInnerTexts();
   const shown = (count) => page.waitForFunction((n) => document.querySelectorAll('.found li').length === n, count);
   await page.keyboard.press('/');

@@ -65,6 +65,8 @@ export function documents(app, scope) {
     const mine = ++turn;
     unwatch?.();
     unwatch = null;
+    clearTimeout(timer);
+    timer = null;
     live = false;
     try {
       const chosen = await choice.load(place);
@@ -122,17 +124,18 @@ export function documents(app, scope) {
 
   scope.on('signal', (signal) => {
     const ours = !signal.space || (signal.space === now.space && (!signal.collections || signal.collections.includes(now.collection)));
+    // The first document of a space, or the first space.
+    if (!now.collection) return void begin(now).then(mark);
     if (!ours) {
       if (signal.space === form.elements.space.value) choice.load(now).catch(() => {});
       return;
     }
     if (now.id) one.changed();
-    if (!now.space) return begin(now);
-    if (!live) look0();
+    if (!live) lookAgain();
   });
   scope.on('state', (state) => { if (state === 'open' && now.view) begin(now).then(mark); });
 
-  function look0() {
+  function lookAgain() {
     const mine = turn;
     try {
       again({ space: now.space, collection: now.collection, filter: filter(now.filter ?? '') }, mine);
