@@ -32,6 +32,12 @@ fuzz seconds="60" *targets:
 hostile folder="target/hostile":
     cargo run --release -p driftless-fuzz-targets -- hostile {{folder}}
 
+# The JavaScript client: its types, whether its dist/ is up to date, and its tests (needs node and npm).
+client:
+    test -d clients/js/node_modules || npm ci --prefix clients/js --no-audit --no-fund
+    cargo build -p driftless-cli
+    cd clients/js && npm run --silent check && npm test --silent
+
 # A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
 hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture

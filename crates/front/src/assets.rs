@@ -32,6 +32,12 @@ const ASSETS: &[Asset] = &[
     Asset { path: "/assets/members.js", kind: SCRIPT, content: include_bytes!("../assets/members.js") },
     Asset { path: "/assets/overview.js", kind: SCRIPT, content: include_bytes!("../assets/overview.js") },
     Asset { path: "/assets/show.js", kind: SCRIPT, content: include_bytes!("../assets/show.js") },
+    // The client for pages: `import { connect } from "/assets/driftless.js"`.
+    Asset {
+        path: "/assets/driftless.js",
+        kind: SCRIPT,
+        content: include_bytes!("../../../clients/js/dist/driftless.js"),
+    },
 ];
 
 /// What pages may do: run our scripts, and talk to us.
@@ -92,7 +98,8 @@ mod tests {
     fn each_file_of_the_folder_is_served_and_pages_hold_no_script() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
         let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-        assert_eq!(files.len(), ASSETS.len(), "a file of assets is not in the table");
+        // The client comes from a folder of its own.
+        assert_eq!(files.len() + 1, ASSETS.len(), "a file of assets is not in the table");
         for file in files {
             let content = std::fs::read(&file).unwrap();
             assert!(ASSETS.iter().any(|asset| asset.content == content), "{file:?} is not in the table");

@@ -24,6 +24,7 @@ mod serving;
 #[cfg(unix)]
 mod socket;
 mod terminal;
+mod ui;
 mod unattended;
 mod users;
 mod watching;
