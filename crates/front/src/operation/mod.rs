@@ -6,6 +6,7 @@ mod documents;
 mod history;
 mod people;
 mod peers;
+mod pulling;
 mod state;
 
 use driftless::Error;
@@ -284,6 +285,46 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         arguments: &[],
         answer: "{kind: text, time: number, peer: text?, space: text?, error: text?}",
         work: Work::Events,
+    },
+    Operation {
+        name: "document.discover",
+        about: "The spaces that the user may read here, or at a peer.",
+        arguments: &[may("peer", Kind::Text, "At this peer.")],
+        answer: "[{space: text, name: text, here: flag}]",
+        work: Work::WithPeers(pulling::discover),
+    },
+    Operation {
+        name: "document.pull",
+        about: "What came into a space after a cursor: frames of signed commits, as docs/format.md says, each of which can be taken alone, in this order.",
+        arguments: &[
+            SPACE,
+            may("cursor", Kind::Text, "What the page before gave; from the beginning, if left out."),
+            may("bytes", Kind::Number, "About so many, at most 512 KiB; 256 KiB if left out."),
+        ],
+        answer: "{space: text, frames: [object], commits: number, cursor: text, more: flag}",
+        work: Work::Once(pulling::pull),
+    },
+    Operation {
+        name: "document.find",
+        about: "The documents of a collection in all spaces, or those that somebody made.",
+        arguments: &[
+            needs("collection", Kind::Text, "The name of a collection."),
+            may(
+                "author",
+                Kind::Text,
+                "Only what this key made: an author id, 8 or more characters of it, or a user here.",
+            ),
+            may("limit", Kind::Number, "At most so many; 100 if left out."),
+        ],
+        answer: "[{space: text, document: object}]",
+        work: Work::Once(pulling::find),
+    },
+    Operation {
+        name: "document.changed",
+        about: "Says that peers have something new: exchanges with them are due now. Does not wait for them.",
+        arguments: &[may("peer", Kind::Text, "This peer."), may("space", Kind::Text, "In this space.")],
+        answer: "{heard: flag}",
+        work: Work::Once(pulling::changed),
     },
 ];
 

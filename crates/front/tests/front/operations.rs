@@ -97,6 +97,74 @@ async fn values_that_javascript_has_not_come_and_go_unchanged() {
 }
 
 #[tokio::test]
+async fn another_store_pulls_page_by_page_and_goes_on_from_its_cursor() {
+    let served = Served::new().await;
+    let notes = served.space.collection("notes").unwrap();
+    for n in 0..1000 {
+        notes.insert(Map::from_json(&format!("{{\"n\": {n}}}")).unwrap()).unwrap();
+    }
+    let other = driftless::Database::memory().unwrap();
+    let id = served.space.id();
+    let discovered = served.done("document.discover", json!({})).await;
+    assert_eq!(discovered, json!([{"space": id, "name": "home", "here": true}]));
+    let mut cursor = Value::Null;
+    let mut pull = async || {
+        let mut pages = 0;
+        loop {
+            let answer =
+                served.done("document.pull", json!({"space": id, "cursor": cursor, "bytes": 8192})).await;
+            let frames = answer["frames"].as_array().unwrap().iter();
+            let frames = frames.map(|frame| {
+                let Ok(driftless::Value::Bytes(frame)) = driftless::Value::from_json(&frame.to_string())
+                else {
+                    panic!("a frame is bytes");
+                };
+                frame
+            });
+            let page = driftless::Page {
+                frames: frames.collect(),
+                commits: answer["commits"].as_u64().unwrap(),
+                cursor: answer["cursor"].as_str().unwrap().parse().unwrap(),
+                more: answer["more"].as_bool().unwrap(),
+            };
+            assert!(other.take_page(&id, &page).unwrap().is_whole());
+            cursor = answer["cursor"].clone();
+            pages += 1;
+            if !page.more {
+                return pages;
+            }
+        }
+    };
+    assert!(pull().await > 1, "in several pages");
+    let there = other.space(&id.to_string()).unwrap();
+    assert_eq!(there.digest().unwrap().view, served.space.digest().unwrap().view);
+    notes.insert(Map::from_json(r#"{"n": 201}"#).unwrap()).unwrap();
+    assert_eq!(pull().await, 1);
+    assert_eq!(there.digest().unwrap().view, served.space.digest().unwrap().view);
+
+    let cut = format!("{}aa", &cursor.as_str().unwrap()[..20]);
+    assert_eq!(
+        served.ask("document.pull", json!({"space": id, "cursor": cut})).await.code(),
+        "invalid_arguments"
+    );
+    let foreign = there.feed(None, 1).unwrap().cursor.to_string();
+    assert_eq!(
+        served.ask("document.pull", json!({"space": id, "cursor": foreign})).await.code(),
+        "stale_cursor"
+    );
+    let author = served.space.author().unwrap();
+    let found =
+        served.done("document.find", json!({"collection": "notes", "author": author, "limit": 7})).await;
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["space"]), (7, &json!(id)));
+    let stranger = "a_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    assert_eq!(
+        served.done("document.find", json!({"collection": "notes", "author": stranger})).await,
+        json!([])
+    );
+    assert_eq!(served.ask("document.changed", json!({})).await.code(), "not_online");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_with_a_code_and_a_next_step() {
     let served = Served::new().await;
     let notes = |more: &str| format!(r#"{{"space": "home", "collection": "notes"{more}}}"#);
