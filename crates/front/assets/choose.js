@@ -3,6 +3,9 @@
 import { element, fill } from '/assets/element.js';
 import { plain, short } from '/assets/show.js';
 
+// More are reached by their name in the address of the page.
+const OFFERED = 1000;
+
 /** A labelled field. */
 export function field(label, input, wide) {
   return element('label', { class: wide ? 'field wide' : 'field' }, element('span', null, label), input);
@@ -25,9 +28,10 @@ export function chooser(app, chosen, deep = true) {
   async function load(place) {
     const spaces = await app.call('spaces');
     const here = spaces.find((one) => one.space === place.space || one.name === place.space) ?? spaces[0];
-    offer(space, spaces.map((one) => [one.space, title(one, spaces)]), here?.space);
+    offer(space, [...new Set([...spaces.slice(0, OFFERED), ...(here ? [here] : [])])].map((one) => [one.space, title(one, spaces)]), here?.space);
     if (!here || !deep) return { space: here?.space, spaces };
-    const collections = (await app.call('collections', { space: here.space })).map((one) => one.collection);
+    const all = await app.call('collections', { space: here.space });
+    const collections = all.slice(0, OFFERED).map((one) => one.collection);
     // A collection that is not here may be meant: then the answer says so.
     const one = place.collection || collections[0];
     if (one && !collections.includes(one)) collections.push(one);

@@ -5,6 +5,8 @@ import { element, empty, fill, tell, trouble } from '/assets/element.js';
 import { meant } from '/assets/key.js';
 import { advice, plain, sentence, short } from '/assets/show.js';
 
+const CALM = 1000;
+
 export function explain(app, scope) {
   const choice = chooser(app, (chosen) => app.go({ ...read(), ...chosen, view: 'explain' }));
   const id = element('input', { name: 'id', id: 'query', autocomplete: 'off', spellcheck: 'false', placeholder: 'the _id of the document' });
@@ -43,7 +45,11 @@ export function explain(app, scope) {
       if (mine === asked && error.code !== 'disconnected') tell(answer, String(error), trouble(error));
     }
   }
-  scope.on('signal', () => update(app.place));
+  // Looking through the log takes the database a while.
+  const again = scope.calm(CALM, () => update(app.place));
+  scope.on('signal', ({ space, collections }) => {
+    if (!space || (space === form.elements.space.value && (!collections || collections.includes(form.elements.collection.value)))) again();
+  });
   scope.on('state', (state) => { if (state === 'open') update(app.place); });
   return { page, update };
 }

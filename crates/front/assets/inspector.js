@@ -85,6 +85,17 @@ class App {
         const timer = setInterval(() => { if (!document.hidden) work(); }, ms);
         ends.add(() => clearInterval(timer));
       },
+      /** What does the work a moment after the first of several calls, once for all of them. */
+      calm(ms, work) {
+        let timer = null;
+        ends.add(() => clearTimeout(timer));
+        return () => {
+          timer ??= setTimeout(() => {
+            timer = null;
+            work();
+          }, ms);
+        };
+      },
       on(what, listener) { ends.add(connection.on(what, listener)); },
       stream(op, args, heard) {
         const stop = connection.stream(op, args, heard);

@@ -5,8 +5,10 @@ import { element, empty, heading, table, tell, trouble } from '/assets/element.j
 import { id, line, moment, plain, sentence } from '/assets/show.js';
 
 // Of so many commits the rules among them are shown.
-const LOOKED_AT = 1000;
+const LOOKED_AT = 500;
 const SHOWN = 100;
+// Most of what changes is no rule.
+const CALM = 1000;
 
 export function members(app, scope) {
   const choice = chooser(app, (chosen) => app.go({ ...chosen, view: 'members' }), false);
@@ -26,7 +28,7 @@ export function members(app, scope) {
       if (mine === asked && error.code !== 'disconnected') tell(answer, String(error), trouble(error));
     }
   }
-  scope.on('signal', () => update(app.place));
+  scope.on('signal', scope.calm(CALM, () => update(app.place)));
   scope.on('state', (state) => { if (state === 'open') update(app.place); });
   return { page, update };
 }

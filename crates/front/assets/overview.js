@@ -6,7 +6,7 @@ import { advice, age, bytes, id, moment, number, plain, sentence } from '/assets
 // Asked again as often, besides after every signal.
 const AGAIN = 5000;
 // Signals come in bursts; one look follows each.
-const CALM = 150;
+const CALM = 200;
 // Lines of a table; each peer is one question more.
 const SPACES = 500;
 const PEERS = 50;
@@ -26,7 +26,6 @@ export function overview(app, scope) {
     element('h1', { class: 'unseen' }, 'Overview'), about,
     rest);
   let asked = 0;
-  let timer = null;
 
   async function look() {
     const mine = ++asked;
@@ -60,10 +59,7 @@ export function overview(app, scope) {
     look();
   }
 
-  const soon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(look, CALM);
-  };
+  const soon = scope.calm(CALM, look);
   scope.on('signal', soon);
   scope.on('state', (state) => { if (state === 'open') look(); });
   scope.stream('events', {}, { event: soon });
