@@ -36,14 +36,15 @@ async function pictures() {
   const things = [['milk', 2], ['bread', 1], ['coffee', 1], ['lemons', 6], ['olive-oil', 1], ['rice', 3]];
   for (const [id, count] of things) await desk.run('insert', 'notes', 'shopping', JSON.stringify({ title: id.replace('-', ' '), count, done: false }), '--id', id);
   await desk.run('import', 'notes', 'countries', join(root, 'examples', 'data', 'countries.jsonl'), '--key', 'alpha_2');
-  await desk.serve();
+  const pages = ['--ui-pages', join(root, 'examples', 'notes-web')];
+  await desk.serve(...pages);
   await letIn(desk, phone);
   const chrome = await browser(test);
   const view = { viewport: { width: 1180, height: 720 }, deviceScaleFactor: 1.5 };
   const log = await open(test, chrome, `${desk.ui}`, view);
   await log.keyboard.press('5');
   await log.getByText('Nothing went over').or(log.locator('table[aria-label="Sync log"]')).first().waitFor();
-  await phone.serve();
+  await phone.serve(...pages);
   const page = await open(test, chrome, desk.ui, view);
   await page.locator('table[aria-label="Peers"]').getByText('connected').waitFor();
   const at = (id) => ({ space: 'notes', collection: 'shopping', id });
@@ -52,7 +53,9 @@ async function pictures() {
   await phone.ask('edit', { ...at('lemons'), operators: { $inc: { count: 2 } } });
   await until(async () => (await desk.ask('get', at('lemons'))).count === 8);
   await desk.ask('edit', { ...at('milk'), operators: { $push: { shops: 'corner' } } });
-  await take(page, 'overview');
+  const over = await open(test, chrome, phone.ui, view);
+  await over.waitForFunction(() => [...document.querySelectorAll('td[data-name="Lag"]')].map((cell) => cell.innerText).join() === '0,0');
+  await take(over, 'overview');
 
   await log.locator('table[aria-label="Sync log"] tbody tr').nth(3).waitFor();
   await take(log, 'log');
@@ -81,9 +84,27 @@ async function pictures() {
     if (place.includes('explain')) await one.locator('.chain li.stop').scrollIntoViewIfNeeded();
     shots.push((await one.screenshot()).toString('base64'));
   }
-  const sheet = await open(test, chrome, null, { viewport: { width: 1140, height: 700 }, deviceScaleFactor: 1.5 });
-  await sheet.setContent(`<body style="margin:0;display:flex;gap:30px;background:#fff">${shots.map((shot) => `<img width="360" height="700" src="data:image/png;base64,${shot}">`).join('')}`);
-  await take(sheet, 'phone');
+  await beside(chrome, shots, 360, 700, 'phone');
+
+  // The page with notes, in two browsers.
+  for (const [title, text] of [['Shopping', 'milk, bread, coffee\nlemons for the cake'], ['Lake', 'Saturday, if it does not rain.\nBen brings the boat.']]) {
+    await desk.ask('insert', { space: 'notes', collection: 'notes', document: { title, text } });
+  }
+  const both = [];
+  for (const home of [desk, phone]) {
+    const one = await open(test, chrome, home.line.pages, { viewport: { width: 640, height: 330 }, deviceScaleFactor: 1.5 });
+    await one.locator('article').nth(1).waitFor();
+    both.push((await one.screenshot()).toString('base64'));
+  }
+  await beside(chrome, both, 640, 330, 'notes');
+}
+
+/** Several pictures of one size beside each other. */
+async function beside(chrome, shots, width, height, name) {
+  const gap = 30;
+  const sheet = await open(test, chrome, null, { viewport: { width: shots.length * (width + gap) - gap, height }, deviceScaleFactor: 1.5 });
+  await sheet.setContent(`<body style="margin:0;display:flex;gap:${gap}px;background:#8884">${shots.map((shot) => `<img width="${width}" height="${height}" src="data:image/png;base64,${shot}">`).join('')}`);
+  await take(sheet, name);
 }
 
 try {
