@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Home, browser, jumped, letIn, open, two, until } from './harness.mjs';
+import { Home, browser, jumped, letIn, open, root, two, until } from './harness.mjs';
 
 // What somebody hostile would write.
 const HOSTILE = ['<img src=x onerror=alert(1)>', '"><script>alert(2)</script>', 'javascript:alert(3)', '</pre><svg/onload=alert(4)>', 'a\u202egnp.exe', '{{7*7}}'];
@@ -188,6 +188,28 @@ test('documents are queried, live, with their history and what differs', async (
   await page.getByRole('alert').getByText('invalid_json').waitFor();
   await page.goto(`${desk.at}/#/documents?space=notes&collection=shopping&filter=%7B%22%24nonsense%22%3A1%7D`);
   await page.getByRole('alert').filter({ hasText: 'nonsense' }).waitFor();
+  assert.deepEqual(page.wrong, []);
+});
+
+test('a large collection is shown a page at a time, and looked at again when something changed', async (t) => {
+  const desk = await new Home(t, 'desk').init();
+  await desk.run('space', 'create', 'world');
+  await desk.run('import', 'world', 'places', join(root, 'examples', 'data', 'subdivisions.jsonl'), '--key', 'code');
+  const { count } = await desk.one('count', 'world', 'places');
+  await desk.serve();
+  const page = await open(t, await browser(t), desk.ui);
+  await page.goto(`${desk.at}/#/documents?space=world&collection=places&sort=code`);
+  await page.getByText('by signal').waitFor();
+  const range = (text) => page.waitForFunction((wanted) => document.querySelector('.pager span').innerText.replace(/\u2009/g, '') === wanted, text);
+  await range(`1 to 50 of ${count}`);
+  assert.equal(await page.locator('.found li').count(), 50);
+  await page.getByRole('link', { name: 'The next page' }).click();
+  await range(`51 to 100 of ${count}`);
+  await page.goBack();
+  await range(`1 to 50 of ${count}`);
+  await desk.ask('insert', { space: 'world', collection: 'places', id: 'first', document: { code: 'A', name: 'The first' } });
+  await range(`1 to 50 of ${count + 1}`);
+  await page.locator('.found li').first().getByText('The first').waitFor();
   assert.deepEqual(page.wrong, []);
 });
 
