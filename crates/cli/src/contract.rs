@@ -7,6 +7,8 @@ mod peer;
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
+#[cfg(feature = "iroh")]
+pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
 
 #[derive(Serialize)]

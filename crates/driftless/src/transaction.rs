@@ -15,6 +15,7 @@ use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::Error;
 use crate::space::Space;
+use crate::walk;
 use crate::write::divide;
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
@@ -232,6 +233,7 @@ impl Transaction {
     }
 
     fn stage(&mut self, to: &Collection, id: &DocumentId, operators: Vec<Operator>) -> Result<(), Error> {
+        let _step = walk::stage(&to.space().id());
         let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
         let author = self.author(to.space())?;

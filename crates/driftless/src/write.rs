@@ -18,6 +18,7 @@ use crate::layout::{self, LogKey};
 use crate::log;
 use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
+use crate::walk;
 
 // What a body needs besides its edits: salt, heads of lists, a margin.
 const BODY_FRAME: usize = 64;
@@ -105,6 +106,7 @@ impl Engine {
         parents: &Parents,
         body: Vec<u8>,
     ) -> Result<Vouched, Error> {
+        let _step = walk::build(space);
         let now = self.now();
         let time = self.clock.tick(now);
         let header = Header {

@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub(super) iroh: Option<Iroh>,
     #[cfg(feature = "iroh")]
     pub(super) relay: Option<String>,
+    #[cfg(feature = "iroh")]
+    pub(super) lan: Option<bool>,
     #[serde(default)]
     pub(super) address: Vec<String>,
     pub(super) metrics: Option<String>,
@@ -67,6 +69,8 @@ impl Settings {
             iroh: self.iroh.or(file.iroh),
             #[cfg(feature = "iroh")]
             relay: self.relay.or(file.relay),
+            #[cfg(feature = "iroh")]
+            lan: self.lan.or(file.lan),
             address: if self.address.is_empty() { file.address } else { self.address },
             metrics: self.metrics.or(file.metrics),
             link_local: self.link_local.or(file.link_local),
