@@ -1,9 +1,11 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
 mod access;
+mod index;
 mod member;
 mod peer;
 mod people;
+mod schema;
 mod ui;
 
 use std::path::PathBuf;
@@ -11,10 +13,12 @@ use std::path::PathBuf;
 pub(crate) use access::{AccessCommand, Policy};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+pub(crate) use index::IndexCommand;
 
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use schema::SchemaCommand;
 pub(crate) use ui::Ui;
 
 const AFTER_HELP: &str = "\
@@ -356,6 +360,10 @@ With --json, a line of kind `ready` follows the first result.")]
   driftless index list"
     )]
     Index(IndexCommand),
+
+    /// Say what the documents of a collection are to be, and list those that are not
+    #[command(subcommand, after_help = schema::EXAMPLES)]
+    Schema(SchemaCommand),
 
     /// Say what you want of a space: whether, when and how often it is exchanged with peers
     #[command(after_help = "EXAMPLES
@@ -740,28 +748,6 @@ pub(crate) enum SpaceCommand {
         /// Do not ask; on a terminal it asks otherwise
         #[arg(long)]
         yes: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum IndexCommand {
-    /// Make queries on a field fast
-    #[command(after_help = "EXAMPLES
-  driftless index create world subdivisions country
-  driftless index create shop customers address.city")]
-    Create {
-        #[command(flatten)]
-        at: InCollection,
-        /// The field; dots lead into maps
-        field: String,
-    },
-    /// List indexes
-    #[command(after_help = "EXAMPLES
-  driftless index list
-  driftless index list world")]
-    List {
-        /// Only this space
-        space: Option<String>,
     },
 }
 

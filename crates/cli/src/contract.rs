@@ -3,6 +3,7 @@
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
 mod peer;
+mod schema;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde::Serialize;
 #[cfg(feature = "iroh")]
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
+pub(crate) use schema::{Marked, Schema};
 
 #[derive(Serialize)]
 pub(crate) struct Init {
@@ -407,6 +409,8 @@ pub(crate) struct SpaceStatus {
     pub(crate) held: Waiting,
     pub(crate) void: Waiting,
     pub(crate) wanted: Waiting,
+    /// Collections that have a schema, and how many of their documents do not fit it.
+    pub(crate) schemas: Vec<Schema>,
     /// Where an author has signed two commits of one seq.
     pub(crate) forked: Vec<Fork>,
 }

@@ -188,9 +188,12 @@ impl Transaction {
         let divided = edits.into_iter().map(|(space, edits)| Ok((space, divide(edits)?)));
         let bodies: Vec<_> = divided.collect::<Result<_, Error>>()?;
         database.write(|engine| {
-            // Nothing is written anywhere before every space has said yes.
+            // Nothing is written anywhere before every space and every schema has said yes.
             let parents =
                 bodies.iter().map(|(space, _)| engine.may_write(space)).collect::<Result<Vec<_>, _>>()?;
+            for (space, bodies) in &bodies {
+                engine.check_fit(space, bodies)?;
+            }
             let written = bodies
                 .into_iter()
                 .zip(parents)

@@ -21,6 +21,7 @@ mod permissions;
 mod prefs;
 mod repairing;
 mod sandbox;
+mod schemas;
 #[cfg(unix)]
 mod serving;
 #[cfg(unix)]

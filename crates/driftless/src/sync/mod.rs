@@ -5,6 +5,7 @@ pub(crate) mod space_graph;
 pub(crate) mod pull;
 pub(crate) mod stream;
 pub(crate) mod events;
+pub(crate) mod routes;
 pub(crate) mod discovery;
 pub(crate) mod host;
 pub(crate) mod driven;
