@@ -10,7 +10,7 @@ use std::time::Duration;
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, NetError, Traffic, Transport};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::changes::{Changes, Event};
 use crate::database::Database;
