@@ -53,6 +53,20 @@ lan:
 crash:
     DRIFTLESS_CRASH=full cargo test --config profile.dev.opt-level=2 -p driftless --test crash -- --nocapture --test-threads 2
 
+# The inspector and the page with notes, in a real browser (needs node and chromium).
+browser: browser-packages
+    cargo build -p driftless-cli
+    cd tests/browser && node --test --test-concurrency=1 ./*.test.mjs
+
+# The pictures of docs/guide, taken anew.
+pictures: browser-packages
+    cargo build -p driftless-cli
+    node tests/browser/pictures.mjs
+
+[private]
+browser-packages:
+    test -d tests/browser/node_modules || npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+
 # The documentation of all crates, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

@@ -607,6 +607,8 @@ pub(crate) struct Serving {
     pub(crate) metrics: Option<String>,
     /// Where a browser opens the inspector, with the token; null unless `--ui` was given.
     pub(crate) ui: Option<String>,
+    /// The same for the pages of `--ui-pages`.
+    pub(crate) pages: Option<String>,
 }
 
 /// `expires` is null when the ticket does not.

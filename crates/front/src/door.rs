@@ -24,6 +24,7 @@ use crate::limits::{BODY, MAX_MESSAGE};
 use crate::numbers::tame;
 use crate::openapi;
 use crate::operation::Operation;
+use crate::pages::Pages;
 use crate::refusal::Refusal;
 use crate::socket;
 use crate::token::Token;
@@ -31,12 +32,15 @@ use crate::token::Token;
 const CBOR: &str = "application/cbor";
 const PROTOCOL: &str = "driftless.1";
 const BEARER: &str = "bearer.";
+/// Where somebody's own pages are.
+pub(crate) const PAGES: &str = "/pages/";
 
 /// What all requests go through.
 pub(crate) struct Door {
     pub(crate) desk: Arc<Desk>,
     pub(crate) token: Token,
     pub(crate) callers: Callers,
+    pub(crate) pages: Option<Pages>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -50,6 +54,7 @@ impl Door {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let page = self.callers.check(&parts.headers, local);
+        let theirs = parts.uri.path().starts_with(PAGES);
         let mut response = match &page {
             Ok(page) => match self.serve(parts, body, page, place).await {
                 Ok(response) => response,
@@ -61,7 +66,7 @@ impl Door {
             Ok(Page::Foreign(origin)) => Some(origin),
             _ => None,
         };
-        assets::harden(response.headers_mut(), foreign.is_some());
+        assets::harden(response.headers_mut(), foreign.is_some(), !theirs);
         response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = foreign.and_then(|origin| HeaderValue::from_str(origin).ok()) {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -102,7 +107,10 @@ impl Door {
                             headers,
                         ))
                     }
-                    path => assets::get(path, headers),
+                    path => match path.strip_prefix(PAGES) {
+                        Some(rest) => self.page(rest, headers).await,
+                        None => assets::get(path, headers),
+                    },
                 };
                 response.ok_or_else(|| refuse(nothing_there()))
             }
@@ -144,6 +152,13 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// A file of somebody's own pages.
+    async fn page(&self, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+        let (pages, path) = (self.pages.clone()?, path.to_owned());
+        let (kind, content) = tokio::task::spawn_blocking(move || pages.find(&path)).await.ok()??;
+        Some(assets::file(kind, Body::from(content.clone()), &content, headers))
     }
 
     async fn upgrade(

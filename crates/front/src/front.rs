@@ -1,6 +1,7 @@
 //! The front as its owner sees it: built, listening, closed.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use crate::backend::Backend;
 use crate::caller::Callers;
 use crate::crowd::{Crowd, Place};
 use crate::desk::Desk;
-use crate::door::Door;
+use crate::door::{Door, PAGES};
 use crate::limits::{ACCEPT_PAUSE, FAREWELL, HEAD, MAX_HEAD, SLOW};
+use crate::pages::Pages;
 use crate::token::{Token, TokenError};
 
 /// What a socket gets for which there is no place.
@@ -49,6 +51,14 @@ pub enum FrontError {
     /// A name with or without a port.
     #[error("`{0}` is no name of a host; one looks like db.example.org or db.example.org:8443")]
     Host(String),
+    /// Pages lie in a folder that can be read.
+    #[error("no pages at {}: {error}", folder.display())]
+    Pages {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// There is no token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -63,6 +73,7 @@ pub struct FrontBuilder {
     wrong: Option<FrontError>,
     insecure_http: bool,
     slow: Duration,
+    pages: Option<Pages>,
 }
 
 impl FrontBuilder {
@@ -108,6 +119,17 @@ impl FrontBuilder {
         self
     }
 
+    /// Serves the files of a folder under `/pages/`, to anybody, as the inspector is. If left unset, there are none.
+    pub fn pages(mut self, folder: &Path) -> Self {
+        match Pages::open(folder) {
+            Ok(pages) => self.pages = Some(pages),
+            Err(error) => {
+                _ = self.wrong.get_or_insert(FrontError::Pages { folder: folder.to_owned(), error })
+            }
+        }
+        self
+    }
+
     /// How long a client may take nothing of what waits for it before its stream ends. If left unset, 10 s.
     pub fn slow(mut self, slow: Duration) -> Self {
         self.slow = slow;
@@ -123,6 +145,7 @@ impl FrontBuilder {
             return Err(FrontError::NotLoopback(at));
         }
         let token = self.token.map_or_else(Token::generate, Ok)?;
+        let pages = self.pages.is_some();
         let cannot = |error| FrontError::Listen { at, error };
         let listener = TcpListener::bind(at).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
@@ -131,10 +154,11 @@ impl FrontBuilder {
             desk: Arc::new(Desk::new(self.backend, self.slow)),
             token: token.clone(),
             callers: self.callers,
+            pages: self.pages,
             stop: stopping.clone(),
         };
         tokio::spawn(let_in(listener, Arc::new(door), stopping));
-        Ok(Front { address, token, stop })
+        Ok(Front { address, token, pages, stop })
     }
 }
 
@@ -143,6 +167,7 @@ impl FrontBuilder {
 pub struct Front {
     address: SocketAddr,
     token: Token,
+    pages: bool,
     stop: watch::Sender<bool>,
 }
 
@@ -156,6 +181,7 @@ impl Front {
             wrong: None,
             insecure_http: false,
             slow: SLOW,
+            pages: None,
         }
     }
 
@@ -171,6 +197,15 @@ impl Front {
 
     /// Where a browser opens it: with the token behind the `#`, which is not sent anywhere.
     pub fn url(&self) -> String {
+        self.url_of("/")
+    }
+
+    /// Where a browser opens the pages of the folder, with the token; `None` unless one was given.
+    pub fn pages_url(&self) -> Option<String> {
+        self.pages.then(|| self.url_of(PAGES))
+    }
+
+    fn url_of(&self, path: &str) -> String {
         let mut address = self.address;
         if address.ip().is_unspecified() {
             let loopback = if address.is_ipv4() {
@@ -180,7 +215,7 @@ impl Front {
             };
             address.set_ip(loopback);
         }
-        format!("http://{address}/#token={}", self.token.as_str())
+        format!("http://{address}{path}#token={}", self.token.as_str())
     }
 
     /// Ends every connection, and waits until that is done, for two seconds at most.

@@ -26,6 +26,8 @@ mod caller;
 
 mod assets;
 
+mod pages;
+
 mod crowd;
 
 mod numbers;

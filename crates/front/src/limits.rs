@@ -13,6 +13,8 @@ pub(crate) const BODY: Duration = Duration::from_secs(30);
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Bytes of a request and of a message: a document of the largest size, with what JSON adds.
 pub(crate) const MAX_MESSAGE: usize = 2 * 1024 * 1024;
+/// Bytes of a file of somebody's own pages, which is read whole: scripts and pictures of a page are smaller.
+pub(crate) const MAX_PAGE: u64 = 16 * 1024 * 1024;
 /// Bytes of an answer: a page shows less, a program asks with `limit`.
 pub(crate) const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// Documents, commits or other lines of an answer.

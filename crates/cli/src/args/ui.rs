@@ -20,6 +20,9 @@ pub(crate) struct Ui {
     /// --ui is reached under this name as well, such as that of a proxy; may be given several times
     #[arg(long, value_name = "HOST")]
     pub(crate) ui_host: Vec<String>,
+    /// Serve the files of this folder, too, under /pages/: pages of your own beside the inspector
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ui_pages: Option<PathBuf>,
     /// Let --ui listen on another address than one of this machine alone, where others may read the token
     #[arg(long)]
     pub(crate) insecure_http: bool,
@@ -37,11 +40,12 @@ EXAMPLES
   driftless serve --lan
   driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
   driftless serve --ui
+  driftless serve --ui --ui-pages examples/notes-web
   driftless serve --ui 127.0.0.1:7480 --ui-token-file ~/.driftless-token --ui-origin https://app.example.org
 
 The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics`, `link_local`, `ui`, `ui_token_file`,
-`ui_origin`, `ui_host` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces are exchanged
-by themselves, as `driftless prefs` says.
+`ui_origin`, `ui_host`, `ui_pages` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces
+are exchanged by themselves, as `driftless prefs` says.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.";

@@ -201,6 +201,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 ui_token_file: ui.ui_token_file,
                 ui_origin: ui.ui_origin,
                 ui_host: ui.ui_host,
+                ui_pages: ui.ui_pages,
                 insecure_http: ui.insecure_http.then_some(true),
             };
             let settings = flags.over(config.as_deref())?;

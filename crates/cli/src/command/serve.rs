@@ -112,6 +112,7 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
         addresses,
         metrics: metrics.map(|at| format!("http://{at}/metrics")),
         ui: front.as_ref().map(driftless_front::Front::url),
+        pages: front.as_ref().and_then(driftless_front::Front::pages_url),
     };
     let output = &mut context.output;
     if output.json {
@@ -120,6 +121,9 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
         output.text(format!("serving at {}", line.addresses.join(", ")))?;
         if let Some(url) = &line.ui {
             output.text(format!("open {url}"))?;
+        }
+        if let Some(url) = &line.pages {
+            output.text(format!("pages at {url}"))?;
         }
         output.note("next, in another terminal: driftless ticket SPACE; Ctrl-C ends this one");
     }

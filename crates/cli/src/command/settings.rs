@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) ui_origin: Vec<String>,
     #[serde(default)]
     pub(super) ui_host: Vec<String>,
+    pub(super) ui_pages: Option<PathBuf>,
     pub(super) insecure_http: Option<bool>,
 }
 
@@ -77,6 +78,7 @@ impl Settings {
             ui_token_file: self.ui_token_file.or(file.ui_token_file),
             ui_origin: if self.ui_origin.is_empty() { file.ui_origin } else { self.ui_origin },
             ui_host: if self.ui_host.is_empty() { file.ui_host } else { self.ui_host },
+            ui_pages: self.ui_pages.or(file.ui_pages),
             insecure_http: self.insecure_http.or(file.insecure_http),
         })
     }

@@ -17,6 +17,7 @@ pub(super) fn place(settings: &Settings) -> Result<Option<SocketAddr>, Failure> 
             (settings.ui_token_file.is_some(), "--ui-token-file"),
             (!settings.ui_origin.is_empty(), "--ui-origin"),
             (!settings.ui_host.is_empty(), "--ui-host"),
+            (settings.ui_pages.is_some(), "--ui-pages"),
             (settings.insecure_http == Some(true), "--insecure-http"),
         ];
         return match alone.into_iter().find(|(given, _)| *given) {
@@ -40,6 +41,9 @@ pub(super) async fn open(at: SocketAddr, settings: &Settings, serving: &Serving)
     }
     builder = settings.ui_origin.iter().fold(builder, |builder, origin| builder.origin(origin));
     builder = settings.ui_host.iter().fold(builder, |builder, host| builder.host(host));
+    if let Some(folder) = &settings.ui_pages {
+        builder = builder.pages(folder);
+    }
     if settings.insecure_http == Some(true) {
         builder = builder.insecure_http();
     }
@@ -65,6 +69,7 @@ pub(super) async fn open(at: SocketAddr, settings: &Settings, serving: &Serving)
                 Failure::invalid(code, message, hint)
             }
             FrontError::Listen { .. } => Failure::new(Exit::Failed, code, error, hint),
+            FrontError::Pages { folder, error } => Failure::file(&folder, &error),
             error => Failure::invalid(code, error, hint),
         }
     })

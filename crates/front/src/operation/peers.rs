@@ -2,27 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use driftless::{Address, Error, Peer, SpaceId, Synced};
+use driftless::{Address, Error, Exchanges, Peer, SpaceId, Synced};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{Answer, at_most};
+use super::{Answer, at_most, missing};
 use crate::arguments::Arguments;
 use crate::backend::{Backend, Standing};
 use crate::refusal::Refusal;
 
 pub(super) fn peers(backend: &Backend, _: &Arguments) -> Answer {
     let standing = backend.standing();
-    Ok(backend.database.peers()?.iter().map(|peer| described(peer, &standing, Vec::new())).collect())
+    Ok(backend.database.peers_now()?.iter().map(|peer| described(peer, &standing, Vec::new())).collect())
 }
 
 pub(super) fn peer(backend: &Backend, arguments: &Arguments) -> Answer {
-    let peer = backend.database.find_peer(&arguments.text("peer")?)?;
+    let id = backend.peer(&arguments.text("peer")?)?;
+    let peer = backend.database.peers_now()?.into_iter().find(|peer| peer.id == id);
+    let peer = peer.ok_or_else(|| missing("peer", id))?;
     let spaces = backend.database.spaces()?.into_iter();
     let commits: BTreeMap<SpaceId, u64> = spaces.map(|space| (space.id, space.commits)).collect();
     let cursors: BTreeMap<SpaceId, u64> =
         peer.agreed.iter().map(|agreed| (agreed.space, agreed.position)).collect();
-    let exchanges = backend.database.exchanges(&peer.id)?.into_iter().map(|past| {
+    let mut exchanges = backend.database.exchanges(&peer.id)?;
+    // Of a peer that only ever connected to us nothing is written down; where it stands is known while we are open.
+    let met = cursors.keys().filter(|space| !exchanges.iter().any(|past| past.space == **space));
+    let met: Vec<Exchanges> = met.map(|space| unwritten(*space)).collect();
+    exchanges.extend(met);
+    let exchanges = exchanges.into_iter().map(|past| {
         let cursor = cursors.get(&past.space).copied();
         let lag = commits.get(&past.space).zip(cursor).map(|(all, cursor)| all.saturating_sub(cursor));
         let history = past.history.iter().map(|one| {
@@ -41,6 +48,11 @@ pub(super) fn peer(backend: &Backend, arguments: &Arguments) -> Answer {
     });
     let exchanges = exchanges.collect();
     Ok(described(&peer, &backend.standing(), exchanges))
+}
+
+fn unwritten(space: SpaceId) -> Exchanges {
+    let (last_error, history) = (String::new(), Vec::new());
+    Exchanges { space, last_sync_ms: 0, successes: 0, failures: 0, last_error, history }
 }
 
 // What is empty where nothing was said.

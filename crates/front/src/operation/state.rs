@@ -161,7 +161,7 @@ fn lag(backend: &Backend) -> Result<BTreeMap<SpaceId, u64>, driftless::Error> {
     let spaces = backend.database.spaces()?.into_iter();
     let commits: BTreeMap<SpaceId, u64> = spaces.map(|space| (space.id, space.commits)).collect();
     let mut lag = BTreeMap::new();
-    for agreed in backend.database.peers()?.iter().flat_map(|peer| &peer.agreed) {
+    for agreed in backend.database.peers_now()?.iter().flat_map(|peer| &peer.agreed) {
         if let Some(commits) = commits.get(&agreed.space) {
             let worst = lag.entry(agreed.space).or_insert(0_u64);
             *worst = (*worst).max(commits.saturating_sub(agreed.position));

@@ -4,3 +4,4 @@ mod client;
 mod hostile;
 mod live;
 mod operations;
+mod pages;
