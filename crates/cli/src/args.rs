@@ -19,7 +19,7 @@ pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
 pub(crate) use schema::SchemaCommand;
-pub(crate) use ui::Ui;
+pub(crate) use ui::{SERVE_HELP, Ui};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -529,25 +529,7 @@ folder under the name driftless.sqlite.")]
     Bundle(BundleCommand),
 
     /// Serve the spaces of this database to peers, and stay connected to those that are known, until it is stopped
-    #[command(after_help = "EXAMPLES
-  driftless serve
-  driftless serve --http 0.0.0.0:7477
-  driftless serve --http 127.0.0.1:0 --json
-  driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
-  driftless serve --iroh
-  driftless serve --iroh 127.0.0.1:0 --relay none
-  driftless serve --lan
-  driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
-  driftless serve --ui
-  driftless serve --ui 127.0.0.1:7480 --ui-token-file ~/.driftless-token --ui-origin https://app.example.org
-  driftless serve --ui --ui-pages examples/notes-web
-
-The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics`, `link_local`, `ui`, `ui_token_file`,
-`ui_origin`, `ui_host`, `ui_pages` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces are exchanged
-by themselves, as `driftless prefs` says.
-
-The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
-the same folder work meanwhile, through it.")]
+    #[command(after_help = SERVE_HELP)]
     Serve {
         /// Where to listen; port 0 takes any free one. If left out, 127.0.0.1:7477
         #[arg(long, value_name = "ADDR")]

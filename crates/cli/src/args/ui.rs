@@ -1,4 +1,4 @@
-//! The options of `serve` that are about pages.
+//! The options of `serve` that are about pages, and what its help says at the end.
 
 use std::path::PathBuf;
 
@@ -27,3 +27,25 @@ pub(crate) struct Ui {
     #[arg(long)]
     pub(crate) insecure_http: bool,
 }
+
+/// Examples of `serve`, and what it does.
+pub(crate) const SERVE_HELP: &str = "\
+EXAMPLES
+  driftless serve
+  driftless serve --http 0.0.0.0:7477
+  driftless serve --http 127.0.0.1:0 --json
+  driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
+  driftless serve --iroh
+  driftless serve --iroh 127.0.0.1:0 --relay none
+  driftless serve --lan
+  driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
+  driftless serve --ui
+  driftless serve --ui --ui-pages examples/notes-web
+  driftless serve --ui 127.0.0.1:7480 --ui-token-file ~/.driftless-token --ui-origin https://app.example.org
+
+The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics`, `link_local`, `ui`, `ui_token_file`,
+`ui_origin`, `ui_host`, `ui_pages` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces
+are exchanged by themselves, as `driftless prefs` says.
+
+The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
+the same folder work meanwhile, through it.";
