@@ -10,6 +10,7 @@ mod roots;
 mod schema;
 mod share;
 mod space;
+mod ui;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub(crate) use roots::{RootsChange, RootsCommand};
 pub(crate) use schema::SchemaCommand;
 pub(crate) use share::{Share, ShareCommand};
 pub(crate) use space::SpaceCommand;
+pub(crate) use ui::{SERVE_HELP, Ui};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -483,21 +485,7 @@ folder under the name driftless.sqlite.")]
     Bundle(BundleCommand),
 
     /// Serve the spaces of this database to peers, and stay connected to those that are known, until it is stopped
-    #[command(after_help = "EXAMPLES
-  driftless serve
-  driftless serve --http 0.0.0.0:7477
-  driftless serve --http 127.0.0.1:0 --json
-  driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
-  driftless serve --iroh
-  driftless serve --iroh 127.0.0.1:0 --relay none
-  driftless serve --lan
-  driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
-
-The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics` and `link_local` mean what the options
-mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
-
-The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
-the same folder work meanwhile, through it.")]
+    #[command(after_help = SERVE_HELP)]
     Serve {
         /// Where to listen; port 0 takes any free one. If left out, 127.0.0.1:7477
         #[arg(long, value_name = "ADDR")]
@@ -527,6 +515,8 @@ the same folder work meanwhile, through it.")]
         /// Also dial link-local addresses by itself
         #[arg(long)]
         link_local: bool,
+        #[command(flatten)]
+        ui: Ui,
         /// A file with the same choices
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,

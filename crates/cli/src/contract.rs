@@ -613,6 +613,10 @@ pub(crate) struct Serving {
     pub(crate) addresses: Vec<String>,
     /// Where it tells how it goes; null unless `--metrics` was given.
     pub(crate) metrics: Option<String>,
+    /// Where a browser opens the inspector, with the token; null unless `--ui` was given.
+    pub(crate) ui: Option<String>,
+    /// The same for the pages of `--ui-pages`.
+    pub(crate) pages: Option<String>,
 }
 
 /// `expires` is null when the ticket does not.

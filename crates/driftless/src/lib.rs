@@ -97,7 +97,7 @@ mod fsck;
 mod repair;
 mod sync;
 
-pub use driftless_core::clock::{Timestamp, utc};
+pub use driftless_core::clock::{Timestamp, from_utc, utc};
 pub use driftless_core::commit::Kind;
 pub use driftless_core::document::{Document, Subject as DocumentSubject};
 pub use driftless_core::document_id::{DocumentId, DocumentIdError};
@@ -165,6 +165,7 @@ pub use sync::document_sync::{DocumentSync, DocumentSyncBuilder};
 #[doc(hidden)]
 pub use sync::driven::{DrivenSession, SessionTurn};
 pub use sync::engine::{EngineOptions, SyncEngine};
+pub use sync::events::{SyncEvent, SyncEvents};
 pub use sync::flow::Flowed;
 pub use sync::follow::SyncBatch;
 pub use sync::link::{EngineStatus, Flushed};

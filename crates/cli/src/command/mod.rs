@@ -25,6 +25,7 @@ mod share;
 #[cfg(unix)]
 mod socket;
 mod space;
+mod ui;
 mod user;
 
 use std::ffi::OsString;
@@ -182,6 +183,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             address,
             metrics,
             link_local,
+            ui,
             config,
         } => {
             let flags = settings::Settings {
@@ -195,6 +197,12 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 address,
                 metrics,
                 link_local: link_local.then_some(true),
+                ui: ui.ui,
+                ui_token_file: ui.ui_token_file,
+                ui_origin: ui.ui_origin,
+                ui_host: ui.ui_host,
+                ui_pages: ui.ui_pages,
+                insecure_http: ui.insecure_http.then_some(true),
             };
             let settings = flags.over(config.as_deref())?;
             serve::run(context, &settings)

@@ -30,6 +30,7 @@ mod sharing;
 mod socket;
 mod spans;
 mod terminal;
+mod ui;
 mod unattended;
 mod users;
 mod watching;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, NetError, Traffic, Transport};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::changes::{Changes, Event};
 use crate::database::Database;
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
+use crate::sync::events::{EVENTS, SyncEvent, SyncEvents};
 use crate::sync::follow::{Ears, Follower};
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::routes::Routes;
@@ -83,6 +84,8 @@ struct Shared {
     engine: OnceLock<mpsc::UnboundedSender<Order>>,
     /// Who follows the connections that begin from now on.
     follower: Mutex<Option<Follower>>,
+    /// What the engine does, for whoever listens.
+    events: broadcast::Sender<SyncEvent>,
     /// No peer is let in.
     paused: AtomicBool,
     stop: watch::Sender<bool>,
@@ -123,6 +126,7 @@ impl Network {
             connected,
             engine: OnceLock::new(),
             follower: Mutex::default(),
+            events: broadcast::channel(EVENTS).0,
             paused: AtomicBool::new(false),
             stop,
             next: Mutex::new(0),
@@ -138,6 +142,16 @@ impl Network {
             return Err(Error::Invalid("a network serves one database".into()));
         }
         Ok(Self { database: database.clone(), ..self.clone() })
+    }
+
+    /// What the sync engine does, from now on.
+    pub fn events(&self) -> SyncEvents {
+        SyncEvents::new(self.shared.events.subscribe())
+    }
+
+    /// Tells whoever listens; it costs nothing where nobody does.
+    pub(crate) fn tell(&self, event: SyncEvent) {
+        let _ = self.shared.events.send(event);
     }
 
     pub(crate) fn worker(&self) -> Self {
