@@ -14,18 +14,28 @@ use driftless_core::value::Map;
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::Error;
+use crate::since::Place;
 use crate::space::Space;
-use crate::write::divide;
+use crate::write::{check_run, divide};
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
 #[derive(Debug)]
 pub struct Transaction {
     database: Database,
-    edits: BTreeMap<SpaceId, Vec<Edit>>,
+    edits: BTreeMap<SpaceId, Vec<Staged>>,
+    // When what is staged now was done, if not now.
+    at: Option<Timestamp>,
     // Who signs in each space, where the user has several keys.
     authors: BTreeMap<SpaceId, AuthorId>,
     // Documents as this transaction sees them.
     seen: BTreeMap<(SpaceId, String, DocumentId), DocumentState>,
+}
+
+// Edits of one time.
+#[derive(Debug)]
+struct Staged {
+    at: Option<Timestamp>,
+    edits: Vec<Edit>,
 }
 
 /// What a write did.
@@ -52,6 +62,7 @@ impl Database {
         Transaction {
             database: self.clone(),
             edits: BTreeMap::new(),
+            at: None,
             authors: BTreeMap::new(),
             seen: BTreeMap::new(),
         }
@@ -153,6 +164,31 @@ impl Transaction {
         self.stage(to, id, vec![Operator::Delete])
     }
 
+    /// Says when what is staged from here on was done, in Unix milliseconds: for edits that were made elsewhere, before
+    /// this database was told. It may be called again, with later times. A commit has that time as far as it can be: not
+    /// after now, and after the last commit of its author; what others wrote later wins over it.
+    pub fn at(&mut self, ms: u64) {
+        self.at = Some(Timestamp::from_ms(ms));
+    }
+
+    /// Stages operators whatever the document is now, and without looking: on one that is not there, or is deleted, they
+    /// do what the fold makes of them.
+    pub fn edit_unseen(
+        &mut self,
+        to: &Collection,
+        id: &DocumentId,
+        operators: Vec<Operator>,
+    ) -> Result<(), Error> {
+        let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
+        edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        let at = (to.space().id(), to.name().to_owned(), id.clone());
+        if self.seen.contains_key(&at) {
+            return self.stage(to, id, edit.operators);
+        }
+        self.push(to.space().id(), edit);
+        Ok(())
+    }
+
     /// Brings a deleted document back.
     pub fn restore(&mut self, to: &Collection, id: &DocumentId) -> Result<(), Error> {
         let state = self.state(to, id)?;
@@ -170,7 +206,7 @@ impl Transaction {
 
     /// How many edits are staged.
     pub fn len(&self) -> usize {
-        self.edits.values().map(Vec::len).sum()
+        self.edits.values().flatten().map(|staged| staged.edits.len()).sum()
     }
 
     /// Whether nothing is staged.
@@ -180,22 +216,56 @@ impl Transaction {
 
     /// Writes everything. Returns the last commit in each space; nothing if nothing was staged.
     pub fn commit(self) -> Result<Vec<(SpaceId, CommitId)>, Error> {
+        Ok(self.write(None)?.0)
+    }
+
+    /// The same, for whoever follows a space and knows it up to `place`: also returns the place behind what was written,
+    /// if nothing else came between and nothing of it lost against later edits, so that there is nothing to look at again.
+    pub fn commit_from(
+        self,
+        space: &Space,
+        place: &Place,
+    ) -> Result<(Vec<(SpaceId, CommitId)>, Option<Place>), Error> {
+        self.write(Some((space.id(), place)))
+    }
+
+    fn write(
+        self,
+        from: Option<(SpaceId, &Place)>,
+    ) -> Result<(Vec<(SpaceId, CommitId)>, Option<Place>), Error> {
         let Self { database, edits, .. } = self;
         if edits.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), from.map(|(_, place)| *place)));
         }
-        let divided = edits.into_iter().map(|(space, edits)| Ok((space, divide(edits)?)));
+        let divided = edits.into_iter().map(|(space, staged)| {
+            let first = staged.first().and_then(|staged| staged.at);
+            let mut bodies = Vec::new();
+            for Staged { at, edits } in staged {
+                bodies.extend(divide(edits)?.into_iter().map(|body| (at, body)));
+            }
+            check_run(bodies.len())?;
+            Ok((space, first, bodies))
+        });
         let bodies: Vec<_> = divided.collect::<Result<_, Error>>()?;
         database.write(|engine| {
             // Nothing is written anywhere before every space has said yes.
-            let parents =
-                bodies.iter().map(|(space, _)| engine.may_write(space)).collect::<Result<Vec<_>, _>>()?;
-            let written = bodies
-                .into_iter()
-                .zip(parents)
-                .map(|((space, bodies), parents)| Ok((space, engine.write_after(&space, parents, bodies)?)));
+            let parents = bodies
+                .iter()
+                .map(|(space, first, _)| engine.may_write(space, *first))
+                .collect::<Result<Vec<_>, _>>()?;
+            let on_top = parents.iter().all(|parents| parents.on_top);
+            let followed = match from {
+                Some((space, place)) => engine.place(&space)? == *place && on_top,
+                None => false,
+            };
+            let written = bodies.into_iter().zip(parents).map(|((space, _, bodies), parents)| {
+                Ok((space, engine.write_after(&space, parents, bodies)?))
+            });
             // A part of the spaces is worse than no database: from here on every error is one of the machine.
-            written.collect::<Result<_, Error>>().inspect_err(|error| engine.poison(error))
+            let written: Vec<_> =
+                written.collect::<Result<_, Error>>().inspect_err(|error| engine.poison(error))?;
+            let place = from.filter(|_| followed).map(|(space, _)| engine.place(&space)).transpose()?;
+            Ok((written, place))
         })
     }
 
@@ -238,7 +308,15 @@ impl Transaction {
         let state = self.state(to, id)?;
         // What later calls of this transaction see; the fold does it again with the commit's own time.
         state.apply(state.updated().max(Timestamp(1)), author, &edit.operators);
-        self.edits.entry(to.space().id()).or_default().push(edit);
+        self.push(to.space().id(), edit);
         Ok(())
+    }
+
+    fn push(&mut self, space: SpaceId, edit: Edit) {
+        let staged = self.edits.entry(space).or_default();
+        match staged.last_mut() {
+            Some(last) if last.at == self.at => last.edits.push(edit),
+            _ => staged.push(Staged { at: self.at, edits: vec![edit] }),
+        }
     }
 }
