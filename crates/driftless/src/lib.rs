@@ -64,6 +64,7 @@ mod transaction;
 mod typed;
 mod query;
 mod follow;
+mod contested;
 mod watch;
 mod status;
 mod history;
@@ -98,7 +99,7 @@ pub use driftless_core::operator::{Operator, OperatorError, operators_from_json,
 pub use driftless_core::query::{Sort, SortError};
 pub use driftless_core::rules::{Permission, Strength, Subject};
 pub use driftless_core::session::{Cursor, CursorError, Discovered};
-pub use driftless_core::value::{Float, JsonError, Map, Path, Value};
+pub use driftless_core::value::{Float, JsonError, Map, Number, Path, Value};
 
 pub use backup::Original;
 pub use bootstrap::{Approved, Request};
@@ -108,6 +109,7 @@ pub use cases::{Decided, Deed, DraftGrant, DraftRule, Fate, PolicyCase};
 pub use changes::{Change, Changes, DocumentChange, Event};
 pub use collection::Collection;
 pub use compact::Compacted;
+pub use contested::Loser;
 pub use database::{Database, Durability};
 pub use decided::{Effective, Ruling};
 pub use digest::Sum;

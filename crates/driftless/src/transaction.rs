@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use driftless_core::cbor::{self, CborError, Reader, Writer};
 use driftless_core::clock::Timestamp;
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
+use driftless_core::limits::MAX_VALUE_DEPTH;
 use driftless_core::operator::{Edit, Operator, difference};
 use driftless_core::value::Map;
 
@@ -66,6 +68,15 @@ impl Database {
             authors: BTreeMap::new(),
             seen: BTreeMap::new(),
         }
+    }
+}
+
+impl Database {
+    /// A transaction with what `Transaction::to_bytes` gave staged.
+    pub fn transaction_from_bytes(&self, bytes: &[u8]) -> Result<Transaction, Error> {
+        let mut transaction = self.transaction();
+        transaction.read(bytes).map_err(|error| Error::Invalid(format!("not a transaction: {error}")))?;
+        Ok(transaction)
     }
 }
 
@@ -204,6 +215,20 @@ impl Transaction {
         Ok(state.visible().then(|| Document::new(of.name(), id, state)))
     }
 
+    /// What is staged, as bytes: to be kept somewhere until it is certain that it was written.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.array(self.edits.len() as u64);
+        for (space, staged) in &self.edits {
+            writer.array(2).bytes(&space.0).array(staged.len() as u64);
+            for Staged { at, edits } in staged {
+                writer.array(2).u64(at.map_or(0, |at| at.ms())).array(edits.len() as u64);
+                edits.iter().for_each(|edit| edit.encode(&mut writer));
+            }
+        }
+        writer.finish()
+    }
+
     /// How many edits are staged.
     pub fn len(&self) -> usize {
         self.edits.values().flatten().map(|staged| staged.edits.len()).sum()
@@ -267,6 +292,27 @@ impl Transaction {
             let place = from.filter(|_| followed).map(|(space, _)| engine.place(&space)).transpose()?;
             Ok((written, place))
         })
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), CborError> {
+        cbor::check(bytes, MAX_VALUE_DEPTH + 8)?;
+        let mut reader = Reader::new(bytes);
+        for _ in 0..reader.array()? {
+            reader.array_of(2)?;
+            let space = SpaceId(reader.bytes()?.try_into().map_err(|_| CborError::Unexpected)?);
+            let mut staged = Vec::new();
+            for _ in 0..reader.array()? {
+                reader.array_of(2)?;
+                let at = Some(reader.u64()?).filter(|ms| *ms > 0).map(Timestamp::from_ms);
+                let mut edits = Vec::new();
+                for _ in 0..reader.array()? {
+                    edits.push(Edit::decode(&mut reader)?);
+                }
+                staged.push(Staged { at, edits });
+            }
+            self.edits.insert(space, staged);
+        }
+        Ok(())
     }
 
     fn author(&mut self, space: &Space) -> Result<AuthorId, Error> {

@@ -1,0 +1,5 @@
+//! Files of SQLite under sync, as their users see them: edited by the `sqlite3` program or another connection, never
+//! by ours.
+
+mod shop;
+mod together;
