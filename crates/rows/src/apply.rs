@@ -343,6 +343,8 @@ impl<'f> Pass<'f> {
             ledger::put(&self.file.connection, APPLYING, 0)?;
             self.file.connection.execute("DELETE FROM driftless_settings WHERE name = 'applying'", [])?;
         }
+        // From here on none of them runs.
+        self.triggers = false;
         for at in touched {
             if !self.cascaded.contains(&at) {
                 self.restore(at.0, &at.1)?;

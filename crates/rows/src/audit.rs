@@ -11,24 +11,6 @@ use crate::ledger::{self, FOUND};
 use crate::schema::quoted;
 
 impl File {
-    /// Notes every row of a table, as if each were new: for a table that nothing is known of.
-    pub(crate) fn note_all(&self, table: &Table) -> Result<(), Error> {
-        let keys = table.key_columns();
-        let places: Vec<String> = (1..=keys.len()).map(|n| format!("k{n}")).collect();
-        self.connection.execute(
-            &format!(
-                "INSERT INTO driftless_pending(tbl, op, at, {}) SELECT {}, {FOUND}, {}, {} FROM {}",
-                places.join(", "),
-                table.number,
-                now_ms(),
-                keys.join(", "),
-                quoted(table.name()),
-            ),
-            [],
-        )?;
-        Ok(())
-    }
-
     /// Whether a table has other rows than are known: enough to see that a REPLACE took one away.
     pub(crate) fn counts_differ(&self, table: &Table) -> Result<bool, Error> {
         let query = format!(

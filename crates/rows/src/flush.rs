@@ -37,6 +37,15 @@ pub struct Flushed {
     pub rows: u64,
     /// Rows that cannot be in a document; they are listed.
     pub refused: u64,
+    /// Documents have to be looked at again.
+    pub(crate) retry: bool,
+}
+
+impl Flushed {
+    pub(crate) fn and(self, more: Self) -> Self {
+        let (rows, refused) = (self.rows + more.rows, self.refused + more.refused);
+        Self { rows, refused, retry: self.retry || more.retry }
+    }
 }
 
 /// One row that was noted.
@@ -45,6 +54,8 @@ struct Noted {
     key: Vec<Value>,
     at: i64,
     deleted: bool,
+    /// Only an audit, or attaching, has found it.
+    found: bool,
 }
 
 struct Taken {
@@ -52,6 +63,16 @@ struct Taken {
     edits: Vec<Change>,
     refused: Vec<(String, String, String)>,
     seen: Vec<(usize, DocumentId)>,
+    adopted: Vec<Adopted>,
+}
+
+// A row that was found, and is in the space: the space's values hold.
+struct Adopted {
+    table: usize,
+    id: DocumentId,
+    known: Known,
+    /// What the row has that the space has not.
+    differs: Option<String>,
 }
 
 struct Change {
@@ -75,6 +96,7 @@ impl File {
             let Some(taken) = self.take()? else { return Ok(flushed) };
             flushed.rows += taken.edits.len() as u64;
             flushed.refused += taken.refused.len() as u64;
+            flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
             self.send(taken)?;
         }
     }
@@ -122,7 +144,9 @@ impl File {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
-        let mut taken = Taken { last, edits: Vec::new(), refused: Vec::new(), seen: Vec::new() };
+        let mut taken =
+            Taken { last, edits: Vec::new(), refused: Vec::new(), seen: Vec::new(), adopted: Vec::new() };
+        let there = self.space.collections()?;
         for noted in noted {
             let Some(table) = self.tables.get(noted.table) else { continue };
             let id = match key::to_id(&noted.key) {
@@ -136,6 +160,13 @@ impl File {
                 }
             };
             taken.seen.push((noted.table, id.clone()));
+            if noted.found
+                && there.contains(&table.collection)
+                && let Some(adopted) = self.adopted(noted.table, table, &noted.key, &id)?
+            {
+                taken.adopted.push(adopted);
+                continue;
+            }
             match self.change(table, &noted, &id, noted.at.max(clock))? {
                 Ok(Some(change)) => taken.edits.push(change),
                 Ok(None) => {}
@@ -167,10 +198,11 @@ impl File {
                 self.tables.get(table).map_or(0, |table| table.described.key.len()).min(MAX_KEY_COLUMNS);
             let key: Vec<Value> =
                 (0..columns).map(|at| Ok(cell::read(row.get_ref(4 + at)?))).collect::<Result<_, Error>>()?;
-            let mut one = Noted { table, at: row.get(3)?, deleted: op == DELETED, key };
+            let mut one = Noted { table, at: row.get(3)?, deleted: op == DELETED, found: op == FOUND, key };
             let place = places.entry((table, plain(&one.key))).or_insert(usize::MAX);
             if let Some(before) = noted.get_mut(*place).and_then(Option::take) {
                 one.deleted |= before.deleted;
+                one.found &= before.found;
                 one.at = one.at.max(before.at);
             }
             *place = noted.len();
@@ -262,6 +294,39 @@ impl File {
         Ok(Ok(Some(made)))
     }
 
+    // A row that nothing is known of, where the space has its document.
+    fn adopted(
+        &self,
+        at: usize,
+        table: &Table,
+        key: &[Value],
+        id: &DocumentId,
+    ) -> Result<Option<Adopted>, Error> {
+        if ledger::known(&self.connection, table.number, &id.to_cbor())?.is_some() {
+            return Ok(None);
+        }
+        let Some(document) = self.space.collection(&table.collection)?.get(id)? else { return Ok(None) };
+        let Some(row) = self.row(table, key)? else { return Ok(None) };
+        let (mut known, mut differs) = (Known::default(), Vec::new());
+        let mut base = driftless::Map::new();
+        for ((column, _), cell) in table.columns.iter().zip(row) {
+            known.set(column.number, digest(&cell));
+            let field = document.fields.get(&column.field);
+            let said = field.map(|field| self.reconciler.cell(table.name(), &column.name, field));
+            if said.as_ref().is_some_and(|said| *said != cell) {
+                differs.push(format!("{} {}", column.name, cell.to_json()));
+            }
+            if table.based && self.reconciler.needs_before(table.name(), &column.name) {
+                base.insert(column.field.as_str(), cell);
+            }
+        }
+        if table.based {
+            known.base = Some(Value::Map(base).to_json());
+        }
+        let differs = Some(differs.join(", ")).filter(|differs| !differs.is_empty());
+        Ok(Some(Adopted { table: at, id: id.clone(), known, differs }))
+    }
+
     // Rows that were created here while the space has them.
     fn refuse_double(&self, taken: &mut Taken) -> Result<(), Error> {
         if self.options.double_create == DoubleCreate::Merge {
@@ -284,7 +349,7 @@ impl File {
 
     // Through the outbox into the database.
     fn send(&mut self, taken: Taken) -> Result<(), Error> {
-        let Taken { last, edits, refused, seen } = taken;
+        let Taken { last, edits, refused, seen, adopted } = taken;
         let token = random()?;
         let transaction = self.staged(&edits, &token)?;
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
@@ -305,6 +370,17 @@ impl File {
                     None => ledger::forget_known(connection, table.number, &id)?,
                 }
                 ledger::forget_waiting(connection, &table.collection, &id)?;
+            }
+            for Adopted { table, id, known, differs } in &adopted {
+                let Some(table) = file.tables.get(*table) else { continue };
+                let bytes = id.to_cbor();
+                ledger::put_known(connection, table.number, &bytes, known)?;
+                if let Some(differs) = differs {
+                    let why = format!("the space has other values; here it had {differs}");
+                    let key = table.key_of(id).map_or_else(|| id.text(), |key| shown(&key));
+                    ledger::put_refused(connection, &table.collection, &key, &why, now_ms())?;
+                    ledger::put_waiting(connection, &table.collection, id, "other_values", &why, now_ms())?;
+                }
             }
             for (collection, key, why) in &refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;

@@ -132,14 +132,14 @@ impl Rows {
         let mut flushed = self.file.flush()?;
         if (flushed.rows > 0 || schema) && self.file.audit_counts()? > 0 {
             let more = self.file.flush()?;
-            flushed = Flushed { rows: flushed.rows + more.rows, refused: flushed.refused + more.refused };
+            flushed = flushed.and(more);
         }
-        let again = schema || (flushed.rows > 0 && self.has_waiting()?);
+        let again = schema || flushed.retry || (flushed.rows > 0 && self.has_waiting()?);
         let mut applied = self.file.apply(again)?;
         // What the application's foreign keys made of what was applied.
         if ledger::has_pending(&self.file.connection)? {
             let more = self.file.flush()?;
-            flushed = Flushed { rows: flushed.rows + more.rows, refused: flushed.refused + more.refused };
+            flushed = flushed.and(more);
             let last = self.file.apply(false)?;
             applied = Applied {
                 inserted: applied.inserted + last.inserted,
@@ -148,6 +148,7 @@ impl Rows {
                 waiting: last.waiting.max(applied.waiting),
             };
         }
+        flushed.retry = false;
         Ok(Exchanged { flushed, applied })
     }
 

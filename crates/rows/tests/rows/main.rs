@@ -1,5 +1,7 @@
 //! Files of SQLite under sync, as their users see them: edited by the `sqlite3` program or another connection, never
 //! by ours.
 
+mod constraints;
+mod schemas;
 mod shop;
 mod together;

@@ -1,8 +1,6 @@
 //! A device with a file under sync: a clock that goes when told, and an application that writes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless::{Database, Permission, Space, Strength, Subject};
 use driftless_rows::{Exchanged, Options, Rows};
@@ -12,19 +10,12 @@ use tempfile::TempDir;
 
 /// One device.
 pub(crate) struct Shop {
-    pub(crate) folder: TempDir,
+    pub(crate) _folder: TempDir,
     pub(crate) path: PathBuf,
     pub(crate) database: Database,
     pub(crate) space: Space,
     pub(crate) rows: Option<Rows>,
     pub(crate) app: Connection,
-}
-
-pub(crate) fn clock() -> (impl Fn() -> u64 + Send + Clone + 'static, Arc<AtomicU64>) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let shift = Arc::new(AtomicU64::new(u64::try_from(now.as_millis()).unwrap()));
-    let clock = shift.clone();
-    (move || clock.fetch_add(1, Ordering::Relaxed), shift)
 }
 
 /// Devices whose files have the same schema, in one space.
@@ -51,7 +42,7 @@ pub(crate) fn shops_with(count: usize, schema: &str, options: &Options) -> Vec<S
         app.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;").unwrap();
         app.execute_batch(schema).unwrap();
         let rows = Rows::attach(&path, &space, options.clone()).unwrap();
-        shops.push(Shop { folder, path, database, space, rows: Some(rows), app });
+        shops.push(Shop { _folder: folder, path, database, space, rows: Some(rows), app });
     }
     meet(&shops.iter().collect::<Vec<_>>());
     shops
@@ -102,7 +93,8 @@ pub(crate) fn dump(app: &Connection) -> Vec<String> {
     let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     for table in tables {
         let mut columns = app.prepare("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0").unwrap();
-        let columns: Vec<String> = columns.query_map([&table], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let columns: Vec<String> =
+            columns.query_map([&table], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         let cells: Vec<String> = columns
             .iter()
             .map(|column| format!("quote(\"{column}\") || ':' || typeof(\"{column}\") || coalesce(hex(CAST(\"{column}\" AS BLOB)), '')"))
@@ -144,7 +136,9 @@ pub(crate) fn meet(shops: &[&Shop]) {
 /// Exchanges between files and spaces, and between spaces, until nothing is new.
 pub(crate) fn settle(shops: &mut [Shop]) {
     for _ in 0..6 {
-        shops.iter_mut().for_each(|shop| drop(shop.sync()));
+        for shop in shops.iter_mut() {
+            shop.sync();
+        }
         carry(&shops.iter().collect::<Vec<_>>());
     }
     shops.iter_mut().for_each(|shop| assert_eq!(shop.sync().flushed.rows, 0, "it goes on for ever"));
@@ -154,8 +148,10 @@ pub(crate) fn settle(shops: &mut [Shop]) {
 pub(crate) fn assert_same(shops: &[Shop]) {
     for shop in shops {
         assert_eq!(shop.dump(), shops[0].dump());
-        let broken: i64 =
-            shop.app.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+        let broken: i64 = shop
+            .app
+            .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(broken, 0);
     }
     let digests: Vec<_> = shops.iter().map(|shop| shop.space.digest().unwrap().view).collect();

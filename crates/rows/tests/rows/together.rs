@@ -9,7 +9,8 @@ use rusqlite::Connection;
 
 use crate::shop::{assert_same, settle, shops};
 
-const SCHEMA: &str = "CREATE TABLE article(id TEXT PRIMARY KEY, name TEXT, price REAL, stock INTEGER DEFAULT 0);";
+const SCHEMA: &str =
+    "CREATE TABLE article(id TEXT PRIMARY KEY, name TEXT, price REAL, stock INTEGER DEFAULT 0);";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_files_edited_by_the_sqlite3_program_end_the_same_over_a_network() {
