@@ -179,6 +179,15 @@ pub(crate) fn detach(file: &Connection) -> Result<(), Error> {
     done
 }
 
+fn keeps_its_place(described: &Described, known: &[KnownColumn], name: &str, place: usize) -> bool {
+    let before: Vec<&str> =
+        known.iter().map(|column| column.name.as_str()).filter(|name| !name.is_empty()).collect();
+    let now: Vec<usize> = (0..described.columns.len()).filter(|at| !described.is_key(*at)).collect();
+    let at = now.iter().position(|column| *column == place);
+    before.len() == now.len()
+        && at.is_some_and(|at| at + 1 < now.len() && before.get(at).is_some_and(|before| *before == name))
+}
+
 // What somebody renamed, to be told to others.
 #[derive(Default)]
 struct Renamed(Vec<(String, String, String)>);
@@ -274,7 +283,11 @@ impl File {
             let same =
                 added.iter().find(|(place, new)| !taken.contains(place) && new.declared == column.declared);
             let same = match same {
-                Some((place, new)) if self.holds_the_same(number, described, column, &new.name)? => {
+                // A new column comes last; one in the place of another, before others, is that one.
+                Some((place, new))
+                    if keeps_its_place(described, known, &column.name, *place)
+                        || self.holds_the_same(number, described, column, &new.name)? =>
+                {
                     Some((*place, *new))
                 }
                 _ => None,
@@ -329,16 +342,18 @@ impl File {
             quoted(&described.name)
         ))?;
         let mut rows = statement.query([])?;
+        let (mut same, mut other) = (0, 0);
         while let Some(row) = rows.next()? {
             let key = (0..keys.len()).map(|at| Ok(cell::read(row.get_ref(at)?)));
             let key = key.collect::<Result<Vec<_>, Error>>()?;
             let Ok(id) = crate::key::to_id(&key) else { continue };
             let Some(known) = ledger::known(&self.connection, number, &id.to_cbor())? else { continue };
-            if known.cell(column) != digest(&cell::read(row.get_ref(keys.len())?)) {
-                return Ok(false);
+            match known.cell(column) == digest(&cell::read(row.get_ref(keys.len())?)) {
+                true => same += 1,
+                false => other += 1,
             }
         }
-        Ok(true)
+        Ok(same >= other)
     }
 
     // Of what rows have in a column that came after them; 0 if that is not certain.

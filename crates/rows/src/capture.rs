@@ -82,12 +82,20 @@ pub(crate) fn install(
     }
     if let Some(part) = part.filter(|_| table.has_rowid_key()) {
         let (first, last) = (part << PART, ((part + 1) << PART) - 1);
-        // SQLite numbers a row one above the highest; a row that has that number and is not in our part was numbered by
-        // it, or by somebody who means the same.
+        // SQLite numbers a row one above the highest, or above the highest that there ever was; of several rows of one
+        // statement it writes that down after the last.
+        let numbered = match table.autoincrement {
+            true => format!(
+                "NEW.{name} - coalesce((SELECT seq FROM sqlite_sequence WHERE name = {}), 0) BETWEEN 1 AND 1048576",
+                text(&table.name)
+            ),
+            false => format!(
+                "NEW.{name} = 1 + coalesce((SELECT max({name}) FROM {on} WHERE {name} < NEW.{name}), 0)
+                   AND NOT EXISTS(SELECT 1 FROM {on} WHERE {name} > NEW.{name})"
+            ),
+        };
         file.execute_batch(&format!(
-            "CREATE TRIGGER {take} AFTER INSERT ON {on} WHEN NEW.{name} NOT BETWEEN {first} AND {last}
-               AND NEW.{name} = 1 + coalesce((SELECT max({name}) FROM {on} WHERE {name} < NEW.{name}), 0)
-               AND NOT EXISTS(SELECT 1 FROM {on} WHERE {name} > NEW.{name})
+            "CREATE TRIGGER {take} AFTER INSERT ON {on} WHEN NEW.{name} NOT BETWEEN {first} AND {last} AND {numbered}
                AND NOT EXISTS(SELECT 1 FROM driftless_settings WHERE name = '{APPLYING}') BEGIN
                UPDATE {on} SET {name} = coalesce((SELECT max({name}) FROM {on} WHERE {name} BETWEEN {first} AND {last}), {first}) + 1
                WHERE {name} = NEW.{name}; END;"
@@ -112,6 +120,10 @@ pub(crate) fn installed_on(file: &Connection, number: i64) -> Result<Option<Stri
     let (table, count): (Option<String>, i64) =
         statement.query_row([insert, update, key, delete], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(table.filter(|_| count == 4))
+}
+
+fn text(name: &str) -> String {
+    format!("'{}'", name.replace('\'', "''"))
 }
 
 // A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random ones.

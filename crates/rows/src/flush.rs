@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
 use rusqlite::params;
 
-use crate::cell::{self, digest};
+use crate::cell::{self, Bound, digest};
 use crate::error::Error;
 use crate::file::{File, Table, now_ms};
 use crate::key;
@@ -212,14 +212,16 @@ impl File {
     }
 
     fn row_is_there(&self, table: &Table, key: &[Value]) -> Result<bool, Error> {
-        if !key.contains(&Value::Null) {
-            return Ok(self.row(table, key)?.is_some());
-        }
+        let parameter = |n: usize, cell: &Value| match cell::bound(cell) {
+            Bound::Text(_) => format!("CAST(?{n} AS TEXT)"),
+            Bound::As(_) => format!("?{n}"),
+        };
         let columns: Vec<String> = table
             .key_columns()
             .iter()
+            .zip(key)
             .enumerate()
-            .map(|(n, column)| format!("{column} IS ?{}", n + 1))
+            .map(|(n, (column, cell))| format!("{column} IS {}", parameter(n + 1, cell)))
             .collect();
         let query =
             format!("SELECT 1 FROM {} WHERE {}", crate::schema::quoted(table.name()), columns.join(" AND "));

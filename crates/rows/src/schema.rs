@@ -21,6 +21,8 @@ pub(crate) struct Described {
     pub foreign: Vec<Foreign>,
     /// Columns of each unique index over plain columns, besides the key.
     pub unique: Vec<Vec<String>>,
+    /// Numbers of rows are never used again.
+    pub autoincrement: bool,
     /// The application has triggers of its own on it.
     pub triggers: bool,
 }
@@ -103,9 +105,14 @@ pub(crate) fn describe(file: &Connection, name: &str) -> Result<Option<Described
     );
     let trigger = trigger.replace("%')", "%' ESCAPE '\\')");
     let triggers = file.query_row(&trigger, [&name], |row| row.get(0))?;
+    let made: Option<String> =
+        file.query_row("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1", [&name], |row| {
+            row.get(0)
+        })?;
+    let autoincrement = made.is_some_and(|made| made.to_ascii_uppercase().contains("AUTOINCREMENT"));
     let foreign = foreign(file, &name)?;
     let unique = unique(file, &name)?;
-    Ok(Some(Described { name, columns, key, without_rowid, foreign, unique, triggers }))
+    Ok(Some(Described { name, columns, key, without_rowid, foreign, unique, autoincrement, triggers }))
 }
 
 fn foreign(file: &Connection, table: &str) -> Result<Vec<Foreign>, Error> {
