@@ -2,6 +2,8 @@
 //! by ours.
 
 mod constraints;
+mod failures;
 mod schemas;
 mod shop;
 mod together;
+mod values;

@@ -97,7 +97,8 @@ pub(crate) fn dump(app: &Connection) -> Vec<String> {
             columns.query_map([&table], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         let cells: Vec<String> = columns
             .iter()
-            .map(|column| format!("quote(\"{column}\") || ':' || typeof(\"{column}\") || coalesce(hex(CAST(\"{column}\" AS BLOB)), '')"))
+            .map(|column| column.replace('"', "\"\""))
+            .map(|column| format!("CASE WHEN typeof(\"{column}\") = 'text' THEN hex(CAST(\"{column}\" AS BLOB)) ELSE quote(\"{column}\") END || ':' || typeof(\"{column}\")"))
             .collect();
         let query = format!("SELECT {} FROM \"{table}\" ORDER BY 1", cells.join(" || ' ' || "));
         let mut rows = app.prepare(&query).unwrap();
