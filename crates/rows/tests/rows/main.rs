@@ -2,7 +2,9 @@
 //! by ours.
 
 mod constraints;
+mod crash;
 mod failures;
+mod merging;
 mod schemas;
 mod shop;
 mod together;
