@@ -21,6 +21,7 @@ mod peers;
 mod wire;
 mod sync;
 mod spaces;
+mod rows;
 mod topology;
 mod matrix;
 
@@ -35,7 +36,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces, rows. If left unset, all.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -50,7 +51,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -63,6 +64,7 @@ const BENCHES: [(&str, Bench); 12] = [
     ("shapes", matrix::run),
     ("sync", sync::run),
     ("spaces", spaces::run),
+    ("rows", rows::run),
 ];
 
 fn main() -> Result<(), Failure> {

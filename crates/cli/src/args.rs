@@ -4,6 +4,7 @@ mod access;
 mod member;
 mod peer;
 mod people;
+mod rows;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use rows::{AttachChoices, RowsCommand};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -514,6 +516,16 @@ folder under the name driftless.sqlite.")]
   driftless --dir /tmp/copy bundle import notes.bundle"
     )]
     Bundle(BundleCommand),
+
+    /// Keep the rows of an existing SQLite file and the documents of a space the same
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless rows attach shop.db catalogue
+  driftless rows sync --watch
+  driftless rows status"
+    )]
+    Rows(RowsCommand),
 
     /// Serve the spaces of this database to peers, and stay connected to those that are known, until it is stopped
     #[command(after_help = "EXAMPLES

@@ -3,6 +3,7 @@
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
 mod peer;
+pub(crate) mod rows;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;

@@ -33,6 +33,9 @@ pub struct Transaction {
     seen: BTreeMap<(SpaceId, String, DocumentId), DocumentState>,
 }
 
+// The last commit in each space.
+type Commits = Vec<(SpaceId, CommitId)>;
+
 // Edits of one time.
 #[derive(Debug)]
 struct Staged {
@@ -244,20 +247,13 @@ impl Transaction {
         Ok(self.write(None)?.0)
     }
 
-    /// The same, for whoever follows a space and knows it up to `place`: also returns the place behind what was written,
-    /// if nothing else came between and nothing of it lost against later edits, so that there is nothing to look at again.
-    pub fn commit_from(
-        self,
-        space: &Space,
-        place: &Place,
-    ) -> Result<(Vec<(SpaceId, CommitId)>, Option<Place>), Error> {
-        self.write(Some((space.id(), place)))
+    /// The same, for whoever follows a space and knows it up to `place`: returns the place behind what was written, if
+    /// nothing else came between and nothing of it lost against later edits, so that there is nothing to look at again.
+    pub fn commit_from(self, space: &Space, place: &Place) -> Result<Option<Place>, Error> {
+        Ok(self.write(Some((space.id(), place)))?.1)
     }
 
-    fn write(
-        self,
-        from: Option<(SpaceId, &Place)>,
-    ) -> Result<(Vec<(SpaceId, CommitId)>, Option<Place>), Error> {
+    fn write(self, from: Option<(SpaceId, &Place)>) -> Result<(Commits, Option<Place>), Error> {
         let Self { database, edits, .. } = self;
         if edits.is_empty() {
             return Ok((Vec::new(), from.map(|(_, place)| *place)));

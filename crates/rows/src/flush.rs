@@ -397,7 +397,7 @@ impl File {
         let Some(transaction) = transaction else { return Ok(()) };
         let place = ledger::place(&self.connection)?;
         let next = match &place {
-            Some(place) => transaction.commit_from(&self.space, place)?.1,
+            Some(place) => transaction.commit_from(&self.space, place)?,
             None => {
                 transaction.commit()?;
                 None

@@ -15,6 +15,7 @@ mod policy_test;
 mod prefs;
 mod query;
 mod repair;
+mod rows;
 mod serve;
 mod settings;
 #[cfg(unix)]
@@ -165,6 +166,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Backup { file } => repair::backup(context, &file),
         Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
+        Command::Rows(command) => rows::run(context, command),
         Command::Serve {
             http,
             #[cfg(feature = "iroh")]

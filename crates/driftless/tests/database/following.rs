@@ -146,7 +146,7 @@ fn a_place_says_what_changed_since_and_skips_what_one_wrote_oneself() {
         transaction
             .edit_unseen(&items, &2.into(), operators_from_json(r#"{"$set":{"m":1}}"#).unwrap())
             .unwrap();
-        transaction.commit_from(&bob.space, place).unwrap().1
+        transaction.commit_from(&bob.space, place).unwrap()
     };
     // From a place before the other's commit: there is something to look at.
     assert_eq!(write(&kept, None), None);

@@ -1,6 +1,6 @@
 //! A process that is killed at any moment loses nothing and does nothing twice. The child is this test's own program.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use driftless::{Database, Permission, Space, Strength, Subject};
@@ -119,7 +119,7 @@ fn whatever_is_killed_when_nothing_is_lost_and_nothing_happens_twice() {
     let rows =
         |app: &Connection| dump(app).into_iter().filter(|line| line.starts_with("t:")).collect::<Vec<_>>();
     assert_eq!(rows(&two.apps[0]), rows(&two.apps[1]));
-    println!("{done} transactions, {kills} kills");
+    eprintln!("{done} transactions, {kills} kills");
     assert!(done >= kills as i64);
 }
 
@@ -133,7 +133,9 @@ fn work(folder: &std::path::Path) {
                     "BEGIN IMMEDIATE; UPDATE t SET n = n + 1 WHERE id = 'sum'; INSERT INTO t(n) VALUES(0); INSERT INTO done VALUES(1); COMMIT",
                 )
                 .unwrap();
-            println!("step {step}");
+            let mut said = std::io::stdout().lock();
+            writeln!(said, "step {step}").unwrap();
+            drop(said);
             two.rows[at].sync().unwrap();
         }
         exchange(&two);

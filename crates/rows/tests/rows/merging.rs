@@ -117,7 +117,7 @@ fn every_sequence_of_up_to_five_operations_ends_as_the_table_says() {
             }
         }
     }
-    println!("{checked} histories");
+    eprintln!("{checked} histories");
 }
 
 fn sql(step: Step, value: i64) -> String {
@@ -168,7 +168,7 @@ fn in_files(count: usize, length: usize) {
         all = shops(count, "CREATE TABLE t(id TEXT PRIMARY KEY, a, b);");
     }
     settle(&mut all);
-    println!("{checked} histories in {count} files");
+    eprintln!("{checked} histories in {count} files");
 }
 
 #[test]

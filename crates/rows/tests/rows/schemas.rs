@@ -184,7 +184,7 @@ fn a_column_more_costs_nothing_however_many_rows_there_are() {
     shops[0].sql("ALTER TABLE t ADD COLUMN b TEXT NOT NULL DEFAULT 'none'");
     assert_eq!(shops[0].sync().flushed.rows, 0);
     let took = start.elapsed();
-    println!("ADD COLUMN over {rows} rows: {took:?}");
+    eprintln!("ADD COLUMN over {rows} rows: {took:?}");
     assert!(took.as_millis() < 500, "{took:?}");
     shops[0].sql("UPDATE t SET b = 'some' WHERE id = 7");
     assert_eq!(shops[0].sync().flushed.rows, 1);

@@ -200,6 +200,6 @@ fn every_value_of_random_rows_over_random_schemas_survives() {
             assert_eq!(shop.rows().audit().unwrap(), 0, "seed {seed}: {}", random.schema);
         }
     }
-    println!("{there} rows were the same, {refused} refused at the writer");
+    eprintln!("{there} rows were the same, {refused} refused at the writer");
     assert!(there > 0 && refused == 0);
 }
