@@ -240,14 +240,11 @@ impl File {
                 }
             }
         }
-        if self.options.tables == Tables::All {
-            for name in schema::tables(&self.connection)? {
-                if !there.contains(&name)
-                    && add(&self.connection, &self.space, &name, &self.options)?.is_none()
-                {
-                    // Documents of it may have come before it did.
-                    self.connection.execute("DELETE FROM driftless_settings WHERE name = 'place'", [])?;
-                }
+        for name in schema::tables(&self.connection)? {
+            let new = is_wanted(&self.options, &name) && !there.contains(&name);
+            if new && add(&self.connection, &self.space, &name, &self.options)?.is_none() {
+                // Documents of it may have come before it did.
+                self.connection.execute("DELETE FROM driftless_settings WHERE name = 'place'", [])?;
             }
         }
         Ok(renamed)

@@ -82,6 +82,8 @@ impl Rows {
             )));
         } else {
             attach::put_options(&connection, &options)?;
+            // Other tables may be wanted now.
+            ledger::put(&connection, ledger::SCHEMA, -1)?;
         }
         let mut rows = Self { file: File::new(path, connection, space.clone())?, left_out };
         rows.file.follow_schema()?;

@@ -39,7 +39,7 @@ impl Rows {
                 }
             }
             match changes.wait_for(LOOK_EVERY) {
-                Some(driftless::Event::Change(change)) => news |= change.remote && change.space == space,
+                Some(driftless::Event::Change(change)) => news |= change.space == space,
                 Some(driftless::Event::Missed) => news = true,
                 None => {}
             }

@@ -18,6 +18,7 @@ mod over_iroh;
 mod permissions;
 mod prefs;
 mod repairing;
+mod rows;
 mod sandbox;
 #[cfg(unix)]
 mod serving;
