@@ -41,6 +41,12 @@ hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture
     DRIFTLESS_FORKS=10000 cargo test --release -p driftless --test byzantine thousand -- --nocapture
 
+# Finding peers on the local network, by real multicast: within this machine, then whoever else is there.
+lan:
+    cargo test -p driftless-net --features iroh --test net local_network
+    cargo test -p driftless-cli --test cli lan::
+    cargo run -p driftless-cli -- peers --lan --timeout 5s
+
 # Crashes, broken disks and damaged files at every place, optimised but with the checks of a debug build.
 crash:
     DRIFTLESS_CRASH=full cargo test --config profile.dev.opt-level=2 -p driftless --test crash -- --nocapture --test-threads 2

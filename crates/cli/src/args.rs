@@ -67,9 +67,12 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
-    /// Say more on standard error
+    /// Say more on standard error: also which steps frames and flushes take (-v), and every commit (-vv)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Which steps are told on standard error, instead of those of -v: `debug`, or `driftless[walk.send]=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "DRIFTLESS_LOG", hide_env_values = true)]
+    pub(crate) log: Option<String>,
 }
 
 /// A collection of a space.
@@ -535,10 +538,11 @@ folder under the name driftless.sqlite.")]
   driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
   driftless serve --iroh
   driftless serve --iroh 127.0.0.1:0 --relay none
+  driftless serve --lan
   driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
 
-The file of --config is TOML: `http`, `iroh`, `relay`, `address`, `metrics` and `link_local` mean what the options mean, which
-win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
+The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics` and `link_local` mean what the options
+mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.")]
@@ -556,6 +560,11 @@ the same folder work meanwhile, through it.")]
         #[cfg(feature = "iroh")]
         #[arg(long, value_name = "RELAY")]
         relay: Option<String>,
+        /// Look for known peers on the local network, and say there under which key this one is; means --iroh, too.
+        /// Whoever listens there learns this key and these sockets, and no name of anything
+        #[cfg(feature = "iroh")]
+        #[arg(long)]
+        lan: bool,
         /// Where others can reach it, if that is somewhere else; may be given several times
         #[arg(long, value_name = "ADDR")]
         address: Vec<String>,
@@ -644,8 +653,21 @@ one round trip, and sends nothing; the first time, and after a peer was restored
     /// List the known peers, and how exchanges with them went
     #[command(after_help = "EXAMPLES
   driftless peers
-  driftless peers --json")]
-    Peers,
+  driftless peers --json
+  driftless peers --lan --timeout 5s
+
+With --lan it lists who says on the local network to be there: those that run `driftless serve --lan`. Nobody proves anything
+by that before somebody connects; `driftless join`, `sync` and `discover` take the address.")]
+    Peers {
+        /// Who is on the local network instead, known or not
+        #[cfg(feature = "iroh")]
+        #[arg(long)]
+        lan: bool,
+        /// How long they may take to say so
+        #[cfg(feature = "iroh")]
+        #[arg(long, value_name = "TIME", default_value = "2s", requires = "lan")]
+        timeout: String,
+    },
 
     /// Add, remove and show peers
     #[command(

@@ -8,6 +8,8 @@ pub(crate) mod rows;
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
+#[cfg(feature = "iroh")]
+pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
 
 #[derive(Serialize)]

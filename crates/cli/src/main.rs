@@ -12,6 +12,8 @@ mod terminal;
 
 mod output;
 
+mod spans;
+
 mod input;
 
 mod import;

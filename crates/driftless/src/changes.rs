@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::inbox::{Inbox, Inboxes};
 use crate::moved::Position;
 use crate::view::{ChangeKind, Source};
+use crate::walk;
 
 // Changes that wait for one listener.
 const QUEUE: usize = 1024;
@@ -173,6 +174,7 @@ impl Turn<'_> {
         if changes.is_empty() {
             return;
         }
+        let _step = walk::publish(changes.len());
         for queue in self.0.queues.iter().filter_map(Weak::upgrade) {
             queue.push(&changes);
         }

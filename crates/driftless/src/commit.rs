@@ -14,6 +14,7 @@ use driftless_core::verdict::{
     Change, FrontierId, Kept, ParentFrontier, Place, Refusal, RuleCommit, RuleIndex, Rules, Standing, Via,
 };
 use driftless_store::Storage;
+use tracing::span::EnteredSpan;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -24,6 +25,7 @@ use crate::log::{self, Alike};
 use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
 use crate::view::Source;
+use crate::walk;
 
 /// What became of a commit at the door.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,7 @@ impl Engine {
     /// Takes one vouched commit through the door.
     pub(crate) fn enter(&mut self, commit: &Vouched) -> Result<Entered, Error> {
         let space = commit.space();
+        let _step = walk::enter(&space);
         if !self.load(&space)? {
             return if commit.header().is_genesis() {
                 self.found(commit)
@@ -53,6 +56,7 @@ impl Engine {
         }
         // What is due counts as here before what may stand on it.
         self.release_due(&space)?;
+        let admitting = walk::admit();
         let (storage, replica) = self.parts(&space)?;
         let alike = Alike::of(storage, &commit.id())?;
         if let Some((at, row)) = alike.find(storage, replica.number, &commit.id())? {
@@ -93,13 +97,14 @@ impl Engine {
         match header.kind {
             Kind::Documents => match replica.rules.strength_at(frontier, &header.author) {
                 Ok(standing) => {
+                    drop(admitting);
                     let (facts, row) = self.append(&space, commit, admitted, standing)?;
                     let body = if commit.body().is_some() { Body::Stored } else { Body::Unknown };
                     Ok(Entered::New(self.settle_new(&space, facts, &row, body)?))
                 }
                 Err(refusal) => Ok(Entered::Refused(Reason::Rules(refusal))),
             },
-            Kind::Rules => self.enter_rules(&space, commit, admitted),
+            Kind::Rules => self.enter_rules(&space, commit, admitted, admitting),
         }
     }
 
@@ -134,6 +139,7 @@ impl Engine {
         space: &SpaceId,
         commit: &Vouched,
         admitted: Admitted,
+        admitting: EnteredSpan,
     ) -> Result<Entered, Error> {
         let Some(Ok(body)) = commit.body().map(RuleBody::decode) else {
             return Ok(Entered::Refused(Reason::Body));
@@ -148,6 +154,7 @@ impl Engine {
             Ok((index, change)) => {
                 let at = replica.next;
                 replica.rule_at.insert(at, index);
+                drop(admitting);
                 let reader = Standing { permission: Permission::Read, via: Via::Key };
                 let (facts, _) = self.append(space, commit, admitted, before.unwrap_or(reader))?;
                 Ok(Entered::New(self.rule_appended(space, facts, change)?))
@@ -183,6 +190,7 @@ impl Engine {
         admitted: Admitted,
         standing: Standing,
     ) -> Result<(Facts, Row), Error> {
+        let _step = walk::append();
         let now = self.now();
         let (storage, replica) = self.parts(space)?;
         let header = commit.header();

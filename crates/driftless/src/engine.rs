@@ -30,6 +30,7 @@ use crate::requests::Requests;
 use crate::seal::{NONCE, WrappingKey};
 use crate::user::{self, User};
 use crate::view::{Source, View};
+use crate::walk;
 
 /// Wall-clock milliseconds, from the system or from a simulator.
 pub(crate) type Now = Box<dyn Fn() -> u64 + Send>;
@@ -261,7 +262,10 @@ impl Engine {
         if !self.view.is_dirty() {
             return Ok(());
         }
-        let differences = self.view.flush(self.storage.as_mut())?;
+        let differences = {
+            let _step = walk::fold();
+            self.view.flush(self.storage.as_mut())?
+        };
         let spaces: HashMap<u32, SpaceId> = self.replicas.values().map(|r| (r.number, r.id)).collect();
         for difference in differences {
             let Some(space) = spaces.get(&difference.collection.space) else { continue };
@@ -294,7 +298,10 @@ impl Engine {
         if self.staged == 0 && !self.view.is_dirty() && !self.agreed.is_waiting() {
             return Ok(());
         }
-        let done = self.write_all();
+        let done = {
+            let _step = walk::durable(self.staged);
+            self.write_all()
+        };
         if let Err(error) = &done {
             self.poison(error);
         }

@@ -16,6 +16,7 @@ use crate::layout::{self, LogKey, Row, State, key, retract_key};
 use crate::log;
 use crate::replica::{self, Facts, Replica};
 use crate::view::Origin;
+use crate::walk;
 
 impl Engine {
     /// Gives a commit its first state: one that was just appended, or one of a log that is folded again.
@@ -26,6 +27,7 @@ impl Engine {
         row: &Row,
         body: Body,
     ) -> Result<Option<State>, Error> {
+        let _step = walk::judge();
         let (storage, replica) = self.parts(space)?;
         let at = replica.key(facts.at);
         let judged = judge(storage, replica, at, row, body)?;
@@ -139,11 +141,13 @@ impl Engine {
         }
         let Some(body) = self.view.body(self.storage.as_ref(), at)? else { return Ok(()) };
         self.staged();
+        let folding = walk::fold();
         if new.is_none() {
             self.view.apply(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
         } else {
             self.view.withdraw(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
         }
+        drop(folding);
         // Inside a transaction a retraction has no effect: it could take back what its own effect rests on.
         for target in body.retracts.iter().filter(|_| !row.in_run()) {
             self.retract(space, at, target, new.is_none())?;
@@ -179,6 +183,7 @@ impl Engine {
         facts: Facts,
         change: Change,
     ) -> Result<Option<State>, Error> {
+        let _step = walk::judge();
         self.readers.changed(space);
         let (storage, replica) = self.parts(space)?;
         storage.put(&layout::RULE, replica.key(facts.at).0.into(), &[])?;

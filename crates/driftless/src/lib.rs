@@ -19,6 +19,7 @@
 //! Modules are listed low to high; a module uses only those above it.
 
 mod error;
+mod walk;
 mod layout;
 mod digest;
 mod pack;

@@ -18,6 +18,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::since::Place;
 use crate::space::Space;
+use crate::walk;
 use crate::write::{check_run, divide};
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
@@ -344,6 +345,7 @@ impl Transaction {
     }
 
     fn stage(&mut self, to: &Collection, id: &DocumentId, operators: Vec<Operator>) -> Result<(), Error> {
+        let _step = walk::stage(&to.space().id());
         let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
         let author = self.author(to.space())?;

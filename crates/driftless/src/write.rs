@@ -20,6 +20,7 @@ use crate::layout::{self, LogKey};
 use crate::log;
 use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
+use crate::walk;
 
 // Commits looked at to find what had been written before some time: as much as a page of a pull.
 const LOOKED_BACK: usize = 4096;
@@ -136,6 +137,7 @@ impl Engine {
         body: Vec<u8>,
         time: Timestamp,
     ) -> Result<Vouched, Error> {
+        let _step = walk::build(space);
         let header = Header {
             continues,
             seq: parents.previous.map_or(1, |(_, seq)| seq + 1),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::address::Address;
+use crate::neighbours::Neighbours;
 use crate::transport::{BoxFuture, Connection, Listener, NetError, Transport};
 
 /// The first of some transports that does not answer `NetError::Address`, for each address anew.
@@ -45,6 +48,14 @@ impl Transport for ByAddress {
             }
             Err(NetError::Address(address.clone()))
         })
+    }
+
+    fn neighbours(&self) -> Result<Option<watch::Receiver<Neighbours>>, NetError> {
+        self.0
+            .iter()
+            .map(|transport| transport.neighbours())
+            .find(|told| !matches!(told, Ok(None)))
+            .unwrap_or(Ok(None))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

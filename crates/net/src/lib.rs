@@ -14,6 +14,8 @@ mod address;
 
 mod source;
 
+mod neighbours;
+
 mod transport;
 
 #[cfg(any(feature = "http", feature = "iroh"))]
@@ -53,6 +55,7 @@ pub use http::{HttpOptions, HttpTransport};
 #[cfg(feature = "iroh")]
 pub use iroh::{IrohOptions, IrohTransport, Relay};
 pub use memory::{MemoryNetwork, MemoryTransport, pair};
+pub use neighbours::{MAX_NEIGHBOURS, Neighbours};
 pub use source::Source;
 pub use transport::{
     BoxFuture, Connection, Listener, MAX_FRAME, Meter, NetError, Receiver, Sender, Traffic, Transport,

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use driftless_core::id::PeerId;
 use driftless_core::limits::MAX_BODY;
+use tokio::sync::watch;
 
 use crate::address::Address;
+use crate::neighbours::Neighbours;
 
 /// Bytes of the largest frame: one commit with a full body, its headers and proofs (1.2 MiB).
 pub const MAX_FRAME: usize = MAX_BODY + MAX_BODY / 5;
@@ -29,6 +31,11 @@ pub trait Transport: Send + Sync {
 
     /// Waits at `address` for peers to dial. Port 0 takes any free port; `Listener::address` says which.
     fn listen<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Listener>, NetError>>;
+
+    /// Who is heard of on the local network, from now on; `None` where this transport does not look.
+    fn neighbours(&self) -> Result<Option<watch::Receiver<Neighbours>>, NetError> {
+        Ok(None)
+    }
 
     /// For the end of the process: cuts what is still open, and waits until the other sides have been told, for which
     /// some networks need this process. Does nothing where the system tells them.

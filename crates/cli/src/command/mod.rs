@@ -10,6 +10,8 @@ mod history;
 mod index;
 mod member;
 mod metrics;
+#[cfg(feature = "iroh")]
+mod nearby;
 mod network;
 mod policy_test;
 mod prefs;
@@ -76,6 +78,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error, &words),
     };
+    if let Err(failure) = crate::spans::print(&arguments.global) {
+        print_failure(&mut std::io::stderr(), Looks::own(), &failure, arguments.global.json);
+        return failure.exit.into();
+    }
     #[cfg(unix)]
     if runs_in_serve(&arguments.command)
         && let Ok(dir) = dir(&arguments.global)
@@ -173,6 +179,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             iroh,
             #[cfg(feature = "iroh")]
             relay,
+            #[cfg(feature = "iroh")]
+            lan,
             address,
             metrics,
             link_local,
@@ -184,6 +192,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 iroh: iroh.map(settings::Iroh::At),
                 #[cfg(feature = "iroh")]
                 relay,
+                #[cfg(feature = "iroh")]
+                lan: lan.then_some(true),
                 address,
                 metrics,
                 link_local: link_local.then_some(true),
@@ -200,7 +210,9 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Sync { space, peer, pull, once: _ } => {
             network::sync(context, space.as_deref(), peer.as_deref(), pull)
         }
-        Command::Peers => network::peers(context),
+        #[cfg(feature = "iroh")]
+        Command::Peers { lan: true, timeout } => nearby::list(context, &timeout),
+        Command::Peers { .. } => network::peers(context),
         Command::Peer(command) => network::peer(context, command),
         Command::Demo { file, keep } => {
             crate::demo::run(&mut context.output, file.as_deref(), keep.as_deref())

@@ -25,6 +25,7 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
     let iroh = {
         let relay = input::relay(settings.relay.as_deref().unwrap_or("default"))?;
         let place = settings.iroh.as_ref().and_then(|iroh| iroh.place());
+        let place = place.or(settings.lan.unwrap_or(false).then_some("any"));
         place.map(|place| Ok::<_, Failure>((input::iroh_socket(place)?, relay))).transpose()?
     };
     let reached_at =
@@ -48,7 +49,11 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
     let cannot_listen = |error, hint: &str| Failure::new(Exit::Failed, "cannot_listen", error, hint);
     #[cfg(feature = "iroh")]
     let (network, iroh) = match iroh {
-        Some((at, relay)) => (Network::builder(&database).http().iroh(relay).open()?, Some(at)),
+        Some((at, relay)) => {
+            let builder = Network::builder(&database).http().iroh(relay);
+            let builder = if settings.lan.unwrap_or(false) { builder.lan() } else { builder };
+            (builder.open()?, Some(at))
+        }
         None => (database.network()?, None),
     };
     #[cfg(not(feature = "iroh"))]

@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub(super) iroh: Option<Iroh>,
     #[cfg(feature = "iroh")]
     pub(super) relay: Option<String>,
+    #[cfg(feature = "iroh")]
+    pub(super) lan: Option<bool>,
     #[serde(default)]
     pub(super) address: Vec<String>,
     pub(super) metrics: Option<String>,
@@ -50,7 +52,7 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
         let file: Self = toml::from_str(&text).map_err(|error| {
             let message = format!("{}: {}", path.display(), error.message());
-            let hint = "the keys are http, iroh, relay, address (a list), metrics and link_local; `driftless serve --help`";
+            let hint = "the keys are http, iroh, relay, lan, address (a list), metrics and link_local; `driftless serve --help`";
             Failure::invalid("invalid_config", message, hint)
         })?;
         Ok(Self {
@@ -59,6 +61,8 @@ impl Settings {
             iroh: self.iroh.or(file.iroh),
             #[cfg(feature = "iroh")]
             relay: self.relay.or(file.relay),
+            #[cfg(feature = "iroh")]
+            lan: self.lan.or(file.lan),
             address: if self.address.is_empty() { file.address } else { self.address },
             metrics: self.metrics.or(file.metrics),
             link_local: self.link_local.or(file.link_local),

@@ -27,6 +27,18 @@ pub(crate) struct Peer {
     pub(crate) exchanges: Vec<Exchanges>,
 }
 
+/// Who says on the local network to be there.
+#[cfg(feature = "iroh")]
+#[derive(Serialize)]
+pub(crate) struct Neighbour {
+    pub(crate) peer: PeerId,
+    /// Of a known peer that has one.
+    pub(crate) name: Option<String>,
+    pub(crate) known: bool,
+    /// With its peer; good for as long as it stays there.
+    pub(crate) address: String,
+}
+
 /// What exchanges of one space with one peer came to.
 #[derive(Serialize)]
 pub(crate) struct Exchanges {

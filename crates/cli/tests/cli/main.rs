@@ -10,6 +10,8 @@ mod forks;
 mod guide;
 mod importing;
 mod killing;
+#[cfg(feature = "iroh")]
+mod lan;
 mod looking;
 mod merging;
 mod networking;
@@ -24,6 +26,7 @@ mod sandbox;
 mod serving;
 #[cfg(unix)]
 mod socket;
+mod spans;
 mod terminal;
 mod unattended;
 mod users;

@@ -7,9 +7,13 @@ use crate::sandbox::{Running, Sandbox};
 impl Sandbox {
     /// A process that serves a database over both networks, and its addresses: HTTP, iroh.
     fn serve_both(&self, dir: &str) -> (Running, String, String) {
-        let words =
-            ["--dir", dir, "serve", "--http", "127.0.0.1:0", "--iroh", "127.0.0.1:0", "--relay", "none"];
-        let serve = self.start(&[&words[..], &["--json"]].concat());
+        self.serve_over_iroh(dir, &["--relay", "none"])
+    }
+
+    /// The same, in another way.
+    pub(crate) fn serve_over_iroh(&self, dir: &str, more: &[&str]) -> (Running, String, String) {
+        let words = ["--dir", dir, "serve", "--http", "127.0.0.1:0", "--iroh", "127.0.0.1:0", "--json"];
+        let serve = self.start(&[&words[..], more].concat());
         let line = serve.stdout.json();
         let address = |at: usize| line["addresses"][at].as_str().unwrap().to_owned();
         assert_eq!(line["addresses"].as_array().unwrap().len(), 2);
@@ -63,4 +67,49 @@ fn what_iroh_cannot_use_is_named() {
     sandbox.fails(5, "invalid_address", &["serve", "--iroh", "127.0.0.1:0", "--relay", "nobody"]);
     let nobody = "iroh:127.0.0.1:9,https://a,https://b";
     sandbox.fails(5, "invalid_address", &["sync", "world", "--peer", nobody]);
+}
+
+/// A relay without TLS on loopback, and its URL.
+async fn relay() -> (iroh_relay::server::Server, String) {
+    use iroh_relay::server::{RelayConfig, Server, ServerConfig};
+    let relay = RelayConfig::new(([127, 0, 0, 1], 0));
+    let mut config = ServerConfig::default();
+    config.relay = Some(relay);
+    let server = Server::spawn(config).await.unwrap();
+    let at = server.http_addr().unwrap();
+    (server, format!("http://{at}"))
+}
+
+#[cfg(unix)]
+#[test]
+fn three_meet_through_a_relay() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (server, url) = runtime.block_on(relay());
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["insert", "world", "notes", r#"{"by": "ann"}"#, "--id", "ann"]);
+    let (_ann, _, at_ann) = sandbox.serve_over_iroh("db", &["--relay", &url]);
+    assert!(at_ann.contains(&url), "the relay is in the address: {at_ann}");
+    // Whoever knows nothing but the relay and the peer: where packets might go directly is cut out.
+    let (_, peer) = at_ann.split_once('#').unwrap();
+    let relayed = format!("iroh:{url}#{peer}");
+    let ticket = sandbox.json(&["ticket", "world", "--address", &relayed])["ticket"].clone();
+    let ticket = ticket.as_str().unwrap();
+    for dir in ["ben", "cleo"] {
+        sandbox.ok(&["--dir", dir, "init", "--name", dir]);
+        let joined = sandbox.json(&["--dir", dir, "join", ticket, "--name", "world"]);
+        assert_eq!(joined["documents"], json!(1));
+    }
+    // Both keep in touch by themselves from now on: each commit of one is seen by the other.
+    let (_ben, _, at_ben) = sandbox.serve_over_iroh("ben", &["--relay", &url]);
+    let (_cleo, _, _) = sandbox.serve_over_iroh("cleo", &["--relay", &url]);
+    assert!(at_ben.contains(&url), "{at_ben}");
+    let watch = sandbox.start(&["--dir", "cleo", "watch", "world", "notes", "--json"]);
+    watch.stdout.until("\"ready\"");
+    sandbox.ok(&["--dir", "ben", "insert", "world", "notes", r#"{"by": "ben"}"#, "--id", "ben"]);
+    watch.stdout.until("\"id\":\"ben\"");
+    // It went through the relay, and without it nobody knows a way.
+    assert!(server.metrics().server.accepts.get() >= 3);
+    drop(server);
+    sandbox.ok(&["--dir", "dora", "init", "--name", "dora"]);
+    sandbox.fails(6, "peer_unreachable", &["--dir", "dora", "join", ticket]);
 }

@@ -14,6 +14,7 @@ use driftless_core::session::{
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -21,6 +22,7 @@ use crate::met::{Agreed, Met};
 
 use crate::sync::host::Host;
 use crate::sync::stream::Moved;
+use crate::walk;
 
 /// How long a peer may take to say who it is and to prove its keys.
 const GREETING: Duration = Duration::from_secs(10);
@@ -116,7 +118,9 @@ pub(crate) async fn run(
             };
             match output {
                 Output::Send(bytes) => {
+                    let step = walk::send(&peer, bytes.len());
                     let sent = inbox.while_sending(sender.as_mut(), bytes, receiver.as_mut());
+                    let sent = sent.instrument(step);
                     if greeted {
                         sent.await?;
                     } else {

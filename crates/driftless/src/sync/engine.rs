@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use driftless_core::id::{PeerId, SpaceId};
-use driftless_net::{Address, Place as Where};
-use tokio::sync::{mpsc, oneshot};
+use driftless_net::{Address, Neighbours, Place as Where};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::changes::{Changes, Event};
@@ -21,9 +21,12 @@ use crate::sync::ledger::Ledger;
 use crate::sync::link::{EngineStatus, Flushed, Link, Order};
 use crate::sync::network::Network;
 use crate::sync::plan::{Action, CHECK_MS, Plan, Standing};
+use crate::walk;
 
 /// Exchanges that a connection interrupts when it ends, and that are noted one by one.
 const INTERRUPTED: usize = 16;
+/// A peer of which it is said again and again that it is nearby is looked for at once no oftener than this.
+const NEARBY_MS: u64 = 5000;
 
 /// How the engine goes about its work.
 #[derive(Debug, Clone, Copy, Default)]
@@ -128,6 +131,8 @@ struct Task {
     waiters: Vec<Waiter>,
     /// Spaces whose wishes are known to the plan.
     looked: BTreeSet<SpaceId>,
+    /// Known peers that were looked for because they were heard of nearby, and when.
+    nearby: BTreeMap<PeerId, u64>,
     orders: mpsc::UnboundedSender<Order>,
     us: PeerId,
 }
@@ -151,6 +156,7 @@ impl Task {
             links: BTreeMap::new(),
             waiters: Vec::new(),
             looked: BTreeSet::new(),
+            nearby: BTreeMap::new(),
             orders,
         }
     }
@@ -163,6 +169,8 @@ impl Task {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, changes: &mut Changes) {
         let mut settings = self.database.settings();
         let mut stop = self.network.stopping();
+        // Where it cannot be listened to nobody is found nearby, and the rest goes on; whoever serves is told.
+        let mut hearsay = self.network.hearsay().ok().flatten();
         // A database that stopped says so to whoever writes; there is nothing left to exchange.
         if self.restore().and_then(|()| self.reload()).is_err() {
             return;
@@ -186,7 +194,10 @@ impl Task {
                     None => break None,
                 },
                 event = changes.next() => match event {
-                    Some(Event::Change(change)) => self.plan.committed(&change.space, None),
+                    Some(Event::Change(change)) => {
+                        let _step = walk::wake(Some(&change.space));
+                        self.plan.committed(&change.space, None);
+                    }
                     Some(Event::Missed) => {
                         let all: Vec<SpaceId> = self.looked.iter().copied().collect();
                         all.iter().for_each(|space| self.plan.committed(space, None));
@@ -194,6 +205,7 @@ impl Task {
                     None => break None,
                 },
                 told = settings.changed() => if told.is_err() || self.reload().is_err() { break None },
+                told = heard_nearby(&mut hearsay) => self.heard_nearby(&told),
                 _ = stop.wait_for(|stop| *stop) => break None,
                 () = sleep => {}
             }
@@ -258,7 +270,8 @@ impl Task {
         for peer in peers {
             let mut spaces = self.network.spaces_with(&peer)?;
             spaces.retain(|space| self.looked.contains(space));
-            let can = peer.addresses.iter().any(|address| self.is_good(address).is_some());
+            let can = self.network.near(&peer.id).is_some()
+                || peer.addresses.iter().any(|address| self.is_good(address).is_some());
             self.plan.peer(peer.id, spaces, now);
             self.plan.can_be_dialed(&peer.id, can);
         }
@@ -267,6 +280,23 @@ impl Task {
             self.forget_unless_linked(gone);
         }
         Ok(())
+    }
+
+    /// Peers that are known and away are looked for where they are now heard of, without waiting until it is due; the
+    /// same one not again and again, for anybody may say that it is there.
+    fn heard_nearby(&mut self, told: &[PeerId]) {
+        let now = self.now();
+        for peer in told {
+            let before = self.nearby.get(peer).copied();
+            if self.first(peer).is_none()
+                && before.is_none_or(|before| now >= before.saturating_add(NEARBY_MS))
+                && matches!(self.database.known_peer(peer), Ok(Some(_)))
+            {
+                self.nearby.insert(*peer, now);
+                self.plan.can_be_dialed(peer, true);
+                self.plan.sync_now(Some(peer), None, now);
+            }
+        }
     }
 
     fn forget_unless_linked(&mut self, peer: &PeerId) {
@@ -575,6 +605,18 @@ impl Task {
             }
         });
     }
+}
+
+// Waits until something is new nearby, and gives who is there.
+async fn heard_nearby(hearsay: &mut Option<watch::Receiver<Neighbours>>) -> Vec<PeerId> {
+    if let Some(told) = hearsay
+        && told.changed().await.is_ok()
+    {
+        return told.borrow_and_update().addresses().filter_map(|address| address.peer).collect();
+    }
+    // Nobody looks, or not any more.
+    *hearsay = None;
+    std::future::pending().await
 }
 
 // How far of our log of a space a peer has everything.

@@ -33,6 +33,7 @@ use crate::sync::pull;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::sync::stream::{Moved, Stream, may_read, next_frame};
 use crate::view::Source;
+use crate::walk;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.
 const NOTE_EVERY: u64 = 1000;
@@ -79,6 +80,14 @@ impl Host {
 
     /// Does what a session asks and gives it the answer. An error ends the connection.
     pub(crate) fn answer(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
+        let before = self.moved;
+        let step = walk::answer(&self.peer, &ask, |slot| self.streams.get(&slot).map(|stream| stream.space));
+        let answered = step.in_scope(|| self.answer_one(session, ask));
+        walk::commits(&step, (self.moved.sent - before.sent) + (self.moved.received - before.received));
+        answered
+    }
+
+    fn answer_one(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
                 let stream = self.stream(space, keys, pass, theirs.is_some(), salt)?;

@@ -10,6 +10,7 @@ pub(crate) mod driven;
 pub(crate) mod connection;
 pub(crate) mod link;
 pub(crate) mod network;
+pub(crate) mod near;
 pub(crate) mod ledger;
 pub(crate) mod engine;
 pub(crate) mod joining;

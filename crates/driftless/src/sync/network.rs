@@ -20,6 +20,7 @@ use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
 use crate::sync::link::{Connected, Link, Order};
 use crate::sync::stream::Moved;
+use crate::walk;
 
 // Changes that wait for a connection; one that misses some looks at all its spaces.
 const CHANGES: usize = 256;
@@ -268,7 +269,8 @@ impl Network {
         Ok(peer)
     }
 
-    /// Tries the addresses of a known peer in order, and remembers the one that worked.
+    /// Tries where a known peer is heard of on the local network, then its addresses in order, and remembers which of
+    /// these worked.
     pub(crate) async fn reach(
         &self,
         id: &PeerId,
@@ -276,6 +278,9 @@ impl Network {
     ) -> Result<Exchange, Error> {
         let peer = self.database().known_peer(id)?.ok_or_else(|| Error::not_found("peer", id))?;
         let mut failed = Error::Unreachable(format!("peer {id} has no address"));
+        if let Some(exchange) = self.reach_near(&peer).await? {
+            return Ok(exchange);
+        }
         for (at, text) in peer.addresses.iter().enumerate() {
             let Some(address) = text.parse::<Address>().ok().filter(&is_good) else { continue };
             match self.dial(&address.with_peer(*id)).await {
@@ -397,6 +402,10 @@ impl Network {
         Ok(())
     }
 
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        self.shared.transport.as_ref()
+    }
+
     /// Whose network it is.
     pub(crate) fn database(&self) -> &Database {
         &self.database
@@ -442,6 +451,7 @@ impl Network {
                     Event::Change(change) => Some(change.space),
                     Event::Missed => None,
                 };
+                let _step = walk::wake(space.as_ref());
                 // Nobody may be connected.
                 let _ = changed.send(space);
             }

@@ -55,7 +55,16 @@ impl NetworkBuilder {
     /// iroh: QUIC, directly or through relays, of which `relay` says which.
     #[cfg(feature = "iroh")]
     pub fn iroh(mut self, relay: Relay) -> Self {
-        self.iroh = Some(IrohOptions { relay, ..IrohOptions::default() });
+        self.iroh = Some(IrohOptions { relay, ..self.iroh.unwrap_or_default() });
+        self
+    }
+
+    /// Looks for peers on the local network, over iroh, and says there under which key this database is while it serves.
+    /// Nobody learns more than that key and the sockets; known peers are found where they are now, others are listed.
+    #[cfg(feature = "iroh")]
+    pub fn lan(mut self) -> Self {
+        let options = self.iroh.unwrap_or_default();
+        self.iroh = Some(IrohOptions { lan: true, ..options });
         self
     }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod iroh;
 mod live;
 mod many;
+mod nearby;
 mod proxied;
 mod pulls;
 mod unattended;

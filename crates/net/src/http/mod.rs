@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use driftless_core::sign::NodeKey;
+use tracing::{Instrument, debug_span};
 
 use crate::address::{Address, Place};
 use crate::noise::ProcessKey;
@@ -117,7 +118,8 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, NetError>> {
-        Box::pin(client::dial(&self.identity, &self.options, address))
+        let step = debug_span!("net.dial", %address);
+        Box::pin(client::dial(&self.identity, &self.options, address).instrument(step))
     }
 
     fn listen<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Listener>, NetError>> {

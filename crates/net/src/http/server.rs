@@ -23,6 +23,9 @@ use super::greeting::{self, Arrival};
 use super::link::LINGER;
 use super::socket::{MAX_MESSAGE, READ_BUFFER, Socket, WRITE_BUFFER};
 use super::{HttpOptions, Identity, PATH, host_and_port};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, debug_span};
+
 use crate::address::Address;
 use crate::gate::{Caps, Gate, Slot};
 use crate::source::Source;
@@ -194,10 +197,13 @@ async fn upgrade(
             let socket = Socket::of_server(socket, &meter);
             let arrival = Arrival { source: Some(from.ip().to_canonical()), slot: Some(slot), meter };
             // Whoever fails is dropped without a word: it learns nothing, and costs nothing more.
+            let step = debug_span!("net.accept", source = %from.ip(), peer = Empty);
             let answered = timeout(door.options.handshake, async {
                 let connection = greeting::answer(&door.identity, &door.options, socket, arrival).await?;
+                Span::current().record("peer", display(connection.peer));
                 door.proven.send(connection).await.map_err(|_| NetError::Closed)
             });
+            let answered = answered.instrument(step);
             tokio::select! {
                 _ = answered => {}
                 () = place.has_to_leave() => {}

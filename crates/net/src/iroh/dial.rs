@@ -39,17 +39,28 @@ pub(super) async fn dial(
     let relay = relay.as_ref().filter(|_| identity.options.relay != Relay::None);
     let relay = relay.map(|url| url.parse::<RelayUrl>()).transpose();
     let relay = relay.map_err(|error| unreachable(error.to_string()))?;
-    if relay.is_none() && sockets.is_empty() {
+    let lan = identity.lan().map_err(unreachable)?.filter(|_| relay.is_none() && sockets.is_empty());
+    if relay.is_none() && sockets.is_empty() && lan.is_none() {
         return Err(unreachable("it names no socket, and no relay that may be used".to_owned()));
     }
     let bound = endpoints.dialing(identity).await.map_err(unreachable)?;
     if let Some(relay) = &relay {
         bound.learn_relay(relay).await;
     }
-    let ways = sockets.iter().copied().map(TransportAddr::Ip).chain(relay.map(TransportAddr::Relay));
-    let to = EndpointAddr::from_parts(id, ways);
     let limit = identity.options.handshake;
-    let dialed = timeout(limit, connect(identity, bound, to, peer, address)).await;
+    let dialed = timeout(limit, async {
+        let found = match lan {
+            Some(lan) => lan.find(id, limit / 2).await,
+            None => Vec::new(),
+        };
+        if lan.is_some() && found.is_empty() {
+            return Err(unreachable("nobody on the local network says that it is this peer".to_owned()));
+        }
+        let sockets = sockets.iter().copied().chain(found);
+        let ways = sockets.map(TransportAddr::Ip).chain(relay.map(TransportAddr::Relay));
+        connect(identity, bound, EndpointAddr::from_parts(id, ways), peer, address).await
+    });
+    let dialed = dialed.await;
     dialed.unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", limit.as_secs()))))
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use iroh::endpoint::{IdleTimeout, Incoming, QuicTransportConfig, VarInt, presets
 use iroh::{Endpoint, RelayConfig, RelayMap, RelayMode, RelayUrl};
 use tokio::sync::oneshot;
 
+use super::lan::Lan;
 use super::{ALPN, Identity, Relay};
 use crate::transport::UNPROVEN_FRAME;
 
@@ -45,6 +47,7 @@ pub(super) struct Bound {
     pub(super) endpoint: Endpoint,
     door: Arc<Mutex<Option<Door>>>,
     named: Mutex<BTreeSet<RelayUrl>>,
+    announced: AtomicBool,
     // Dropped with this, it tells the task of the endpoint.
     _used: oneshot::Sender<()>,
 }
@@ -109,6 +112,11 @@ impl Bound {
         let _before = std::mem::replace(&mut *lock(&self.door), door);
     }
 
+    /// Says on the local network where it is, as long as it is open.
+    pub(super) fn announce(&self, lan: &Lan) -> Result<(), String> {
+        if self.announced.swap(true, Ordering::Relaxed) { Ok(()) } else { lan.announce(&self.endpoint) }
+    }
+
     /// Makes a relay that an address names one of ours: through it others see where our packets come from.
     pub(super) async fn learn_relay(&self, relay: &RelayUrl) {
         let new = {
@@ -165,7 +173,13 @@ async fn bind(identity: &Identity, sockets: &[SocketAddr], listens: bool) -> Res
     let (used, unused) = oneshot::channel();
     let door = Arc::default();
     tokio::spawn(tend(endpoint.clone(), Arc::clone(&door), unused));
-    Ok(Arc::new(Bound { endpoint, door, named: Mutex::default(), _used: used }))
+    Ok(Arc::new(Bound {
+        endpoint,
+        door,
+        named: Mutex::default(),
+        announced: AtomicBool::new(false),
+        _used: used,
+    }))
 }
 
 /// Answers whoever comes while the endpoint is in use, so that nobody waits in it, and closes it then.

@@ -16,6 +16,9 @@ use super::dial::source;
 use super::endpoint::{Bound, Endpoints};
 use super::link::{self, Arrival};
 use super::{Identity, Relay};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, debug_span};
+
 use crate::address::{Address, MAX_SOCKETS, Place};
 use crate::gate::{Caps, Gate, Slot};
 use crate::source::Source;
@@ -46,10 +49,14 @@ pub(super) async fn listen(
         grace: options.grace,
     });
     let (proven, backlog) = mpsc::channel(BACKLOG);
-    let bound = endpoints.listening(&identity, sockets).await.map_err(|reason| NetError::Unreachable {
+    let no_place = |reason| NetError::Unreachable {
         address: address.clone(),
         reason: format!("cannot listen there: {reason}"),
-    })?;
+    };
+    let bound = endpoints.listening(&identity, sockets).await.map_err(no_place)?;
+    if let Some(lan) = identity.lan().map_err(no_place)? {
+        bound.announce(lan).map_err(no_place)?;
+    }
     // The endpoint holds its door, so the door must not hold the endpoint.
     let (weak, host) = (Arc::downgrade(&bound), identity.clone());
     let let_in = move |incoming: Incoming| {
@@ -165,7 +172,9 @@ impl Greeter {
     async fn serve(self, incoming: Incoming, from: IncomingAddr, slot: Arc<Slot>) {
         let place = slot.clone();
         // Whoever fails is dropped without a word: it learns nothing, and costs nothing more.
+        let step = debug_span!("net.accept", source = source(&from).map(display), peer = Empty);
         let greeted = timeout(self.identity.options.handshake, self.greet(incoming, &from, slot));
+        let greeted = greeted.instrument(step);
         tokio::select! {
             _ = greeted => {}
             () = place.has_to_leave() => {}
@@ -179,6 +188,7 @@ impl Greeter {
         let peer = PeerId(*connection.remote_id().as_bytes());
         let arrival = Arrival { peer, source: source(from), slot: Some(slot), bound };
         let connection = link::greet(&self.identity.options, connection, stream, arrival).await?;
+        Span::current().record("peer", display(peer));
         self.proven.send(connection).await.map_err(|_| NetError::Closed)
     }
 }

@@ -3,23 +3,29 @@
 //!
 //! What a stranger can cost is bounded here: connections (the gate), time (handshake, silence, slowness), memory (the
 //! window of a connection, one record, then the limit of the receiver; the queue of what is sent). How packets find
-//! their way, holes in NATs included, is iroh's. Nobody is asked where a peer is: an address says it.
+//! their way, holes in NATs included, is iroh's. Nobody is asked where a peer is: an address says it; only where that is
+//! wanted, the local network.
 
 mod dial;
+mod lan;
 mod endpoint;
 mod link;
 mod listen;
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use driftless_core::id::PeerId;
 use driftless_core::sign::NodeKey;
 use iroh::SecretKey;
 use iroh::tls::CaTlsConfig;
+use tokio::sync::watch;
+use tracing::{Instrument, debug_span};
 
-use crate::address::{Address, AddressError, checked_relay};
+use self::lan::Lan;
+use crate::address::{Address, AddressError, Place, checked_relay};
+use crate::neighbours::Neighbours;
 use crate::transport::{BoxFuture, Connection, Listener, NetError, Transport};
 
 /// The protocol of a connection. The number is the version of all that follows.
@@ -75,6 +81,9 @@ impl FromStr for Relay {
 pub struct IrohOptions {
     /// Which relays are used. If left unset, those that addresses name.
     pub relay: Relay,
+    /// Whether this peer says on the local network that it is there while it listens, and looks who else is. Then an
+    /// address that is a peer alone leads to whoever is there under that key. If left unset, not.
+    pub lan: bool,
     /// Which certificates of relays are trusted. If left unset, those that browsers trust. Peers need none.
     pub relay_certificates: CaTlsConfig,
     /// Time from the first packet, or from dialing, until both sides have greeted. If left unset, 10 s.
@@ -100,6 +109,7 @@ impl Default for IrohOptions {
     fn default() -> Self {
         Self {
             relay: Relay::default(),
+            lan: false,
             relay_certificates: CaTlsConfig::default(),
             handshake: HANDSHAKE,
             idle: IDLE,
@@ -125,24 +135,46 @@ struct Identity {
     peer: PeerId,
     secret: SecretKey,
     options: IrohOptions,
+    lan: OnceLock<Result<Lan, String>>,
+}
+
+impl Identity {
+    /// The local network, if it is wanted; looking begins with the first who asks.
+    fn lan(&self) -> Result<Option<&Lan>, String> {
+        if !self.options.lan {
+            return Ok(None);
+        }
+        let lan = self.lan.get_or_init(|| Lan::start(self.secret.public()));
+        lan.as_ref().map(Some).map_err(Clone::clone)
+    }
 }
 
 impl IrohTransport {
     /// Connects and listens as the database with this node key. Nothing is opened before `dial` or `listen`, which
     /// need a tokio runtime with IO and time.
     pub fn new(node: &NodeKey, options: IrohOptions) -> Self {
-        let identity = Identity { peer: node.id(), secret: SecretKey::from_bytes(&node.seed()), options };
+        let secret = SecretKey::from_bytes(&node.seed());
+        let identity = Identity { peer: node.id(), secret, options, lan: OnceLock::new() };
         Self { identity: Arc::new(identity), endpoints: Arc::default() }
     }
 }
 
 impl Transport for IrohTransport {
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Connection, NetError>> {
-        Box::pin(dial::dial(&self.identity, &self.endpoints, address))
+        let step = debug_span!("net.dial", %address);
+        Box::pin(dial::dial(&self.identity, &self.endpoints, address).instrument(step))
     }
 
     fn listen<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Listener>, NetError>> {
         Box::pin(listen::listen(self.identity.clone(), &self.endpoints, address))
+    }
+
+    fn neighbours(&self) -> Result<Option<watch::Receiver<Neighbours>>, NetError> {
+        let nowhere = |reason| {
+            let place = Place::Iroh { sockets: Vec::new(), relay: None };
+            NetError::Unreachable { address: Address { place, peer: None }, reason }
+        };
+        Ok(self.identity.lan().map_err(nowhere)?.map(Lan::neighbours))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

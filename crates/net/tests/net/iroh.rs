@@ -230,3 +230,30 @@ async fn an_address_chooses_the_transport() {
         Err(NetError::Address(elsewhere.clone()))
     );
 }
+
+/// On loopback, and known to the local network.
+fn near() -> IrohOptions {
+    IrohOptions { lan: true, ..direct() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_on_the_local_network_is_found_by_its_key_alone() {
+    let alice = over(1, near());
+    let mut neighbours = alice.neighbours().unwrap().unwrap();
+    let mut listener = bob_listens(near()).await;
+    let bob = key(2).id();
+    let heard = neighbours.wait_for(|neighbours| neighbours.get(&bob).is_some());
+    let at = tokio::time::timeout(Duration::from_secs(20), heard).await.unwrap().unwrap().get(&bob).cloned();
+    assert_eq!(at, Some(listener.address()));
+    let anywhere: Address = "iroh:".parse::<Address>().unwrap().with_peer(bob);
+    let (dialed, accepted) = tokio::join!(alice.dial(&anywhere), listener.accept());
+    assert_eq!((dialed.unwrap().peer, accepted.unwrap().peer), (bob, key(1).id()));
+    // Alice, who only dials, has said nothing of herself; and who does not look finds nobody.
+    assert_eq!(neighbours.borrow().addresses().count(), 1);
+    let refused = over(3, direct()).dial(&anywhere).await.map(|connection| connection.peer);
+    assert!(matches!(refused, Err(NetError::Unreachable { .. })), "{refused:?}");
+    assert!(over(3, direct()).neighbours().unwrap().is_none());
+    let nobody = "iroh:".parse::<Address>().unwrap().with_peer(key(9).id());
+    let refused = alice.dial(&nobody).await.map(|connection| connection.peer).unwrap_err().to_string();
+    assert!(refused.contains("local network"), "{refused}");
+}
