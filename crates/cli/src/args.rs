@@ -1,6 +1,7 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
 mod access;
+mod bundle;
 mod member;
 mod peer;
 mod people;
@@ -9,6 +10,7 @@ mod rows;
 use std::path::PathBuf;
 
 pub(crate) use access::{AccessCommand, Policy};
+pub(crate) use bundle::BundleCommand;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -766,34 +768,6 @@ pub(crate) enum IndexCommand {
     List {
         /// Only this space
         space: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BundleCommand {
-    /// Write all commits of a space to a file
-    #[command(after_help = "EXAMPLES
-  driftless bundle export notes notes.bundle
-  driftless bundle export notes - | ssh host driftless bundle import -
-
-A bundle is not encrypted: whoever has the file can read the documents. With `-` it goes to standard output, and what
-else there is to say to standard error.")]
-    Export {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// The file, or `-` for standard output; a file that is there is replaced
-        file: PathBuf,
-    },
-    /// Read the commits of a bundle; each is checked as if it came from a stranger
-    #[command(after_help = "EXAMPLES
-  driftless bundle import notes.bundle
-  driftless bundle import notes.bundle --json
-
-From a damaged or cut-off file it takes what is intact, names what is not (frame, byte, reason), and fails with exit
-code 5 and the code `damaged_bundle`.")]
-    Import {
-        /// The file, or `-` for standard input
-        file: PathBuf,
     },
 }
 
