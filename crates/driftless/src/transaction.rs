@@ -196,8 +196,8 @@ impl Transaction {
     ) -> Result<(), Error> {
         let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
-        let at = (to.space().id(), to.name().to_owned(), id.clone());
-        if self.seen.contains_key(&at) {
+        let seen = |at: &(SpaceId, String, DocumentId)| self.seen.contains_key(at);
+        if !self.seen.is_empty() && seen(&(to.space().id(), to.name().to_owned(), id.clone())) {
             return self.stage(to, id, edit.operators);
         }
         self.push(to.space().id(), edit);

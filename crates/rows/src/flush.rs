@@ -358,7 +358,10 @@ impl File {
         self.write(|file| {
             let connection = &file.connection;
             connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?.execute([last])?;
-            for (table, id) in &seen {
+            // Mostly there is nothing to forget.
+            let refuses = ledger::has_any(connection, "driftless_refused")?;
+            let waits = ledger::has_any(connection, "driftless_waiting")?;
+            for (table, id) in seen.iter().filter(|_| refuses) {
                 let Some(table) = file.tables.get(*table) else { continue };
                 // It may have waited as a document, or been refused; what holds now is said again below.
                 let key = table.key_of(id).map_or_else(|| id.text(), |key| shown(&key));
@@ -371,7 +374,9 @@ impl File {
                     Some(known) => ledger::put_known(connection, table.number, &id, known)?,
                     None => ledger::forget_known(connection, table.number, &id)?,
                 }
-                ledger::forget_waiting(connection, &table.collection, &id)?;
+                if waits {
+                    ledger::forget_waiting(connection, &table.collection, &id)?;
+                }
             }
             for Adopted { table, id, known, differs } in &adopted {
                 let Some(table) = file.tables.get(*table) else { continue };

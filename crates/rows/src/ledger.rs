@@ -202,7 +202,12 @@ pub(crate) fn put_contested(file: &Connection, collection: &str, id: &[u8]) -> R
 
 /// Whether something was captured that was not sent.
 pub(crate) fn has_pending(file: &Connection) -> Result<bool, Error> {
-    let mut statement = file.prepare_cached("SELECT EXISTS(SELECT 1 FROM driftless_pending)")?;
+    has_any(file, "driftless_pending")
+}
+
+/// Whether one of our tables has a row.
+pub(crate) fn has_any(file: &Connection, table: &str) -> Result<bool, Error> {
+    let mut statement = file.prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {table})"))?;
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 

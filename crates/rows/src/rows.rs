@@ -227,8 +227,7 @@ impl Rows {
     }
 
     fn has_waiting(&self) -> Result<bool, Error> {
-        let query = "SELECT EXISTS(SELECT 1 FROM driftless_waiting)";
-        Ok(self.file.connection.query_row(query, [], |row| row.get(0))?)
+        ledger::has_any(&self.file.connection, "driftless_waiting")
     }
 }
 

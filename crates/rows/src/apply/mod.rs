@@ -115,6 +115,10 @@ struct Pass<'f> {
     first_note: i64,
     busy: HashSet<(usize, Vec<u8>)>,
     triggers: bool,
+    /// Whether anything waits, so that there is something to forget.
+    waits: bool,
+    /// Whether any table refers to others.
+    refers: bool,
     statements: HashMap<(usize, bool, Vec<usize>), String>,
 }
 
@@ -144,6 +148,8 @@ impl<'f> Pass<'f> {
             }
         }
         let triggers = file.options.triggers && file.tables.iter().any(|table| table.described.triggers);
+        let waits = ledger::has_any(&file.connection, "driftless_waiting")?;
+        let refers = file.tables.iter().any(|table| !table.described.foreign.is_empty());
         Ok(Self {
             file,
             applied: Applied::default(),
@@ -156,6 +162,8 @@ impl<'f> Pass<'f> {
             first_note,
             busy,
             triggers,
+            waits,
+            refers,
             statements: HashMap::new(),
         })
     }
@@ -227,10 +235,19 @@ impl<'f> Pass<'f> {
     // Rows that made way for others come again.
     fn drain(&mut self) -> Result<(), Error> {
         while let Some((table, id)) = self.queue.pop_front() {
-            let document = self.document(table, &id)?;
-            self.one(table, &id, document.as_ref())?;
+            self.once_more(table, &id)?;
         }
         Ok(())
+    }
+
+    fn once_more(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
+        let tries = self.tries.entry((table, id.clone())).or_default();
+        *tries += 1;
+        if *tries > TRIES {
+            return self.wait(table, id, OTHER, "other rows do not make way for it", true);
+        }
+        let document = self.document(table, id)?;
+        self.one(table, id, document.as_ref())
     }
 
     // What waited is tried again, what was created first first.
@@ -397,17 +414,11 @@ impl<'f> Pass<'f> {
         id: &DocumentId,
         document: Option<&Document>,
     ) -> Result<(), Error> {
-        let at = (table, id.clone());
-        if self.busy.contains(&(table, id.to_cbor())) {
+        if !self.busy.is_empty() && self.busy.contains(&(table, id.to_cbor())) {
             return self.wait(table, id, OTHER, "the application is changing the row", false);
         }
-        let tries = self.tries.entry(at.clone()).or_default();
-        *tries += 1;
-        if *tries > TRIES {
-            return self.wait(table, id, OTHER, "other rows do not make way for it", true);
-        }
         // One that its parent's deletion has changed is sent first.
-        if self.cascaded.contains(&at) {
+        if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
             return Ok(());
         }
         let Some(document) = document else { return self.remove(table, id) };
@@ -446,6 +457,7 @@ impl<'f> Pass<'f> {
             self.displace(table, id)?;
         }
         let Some(table) = self.file.tables.get(table) else { return Ok(()) };
+        self.waits = true;
         ledger::put_waiting(&self.file.connection, &table.collection, id, reason, why, now_ms())
     }
 

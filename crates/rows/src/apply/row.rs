@@ -71,8 +71,9 @@ impl Pass<'_> {
                 .filter(|field| !of.columns.iter().any(|(column, _)| column.field == *field))
                 .collect();
             let why = format!("there is no column for {} here", unknown.join(", "));
+            self.waits = true;
             ledger::put_waiting(&self.file.connection, &of.collection, id, COLUMN, &why, now_ms())?;
-        } else {
+        } else if self.waits {
             ledger::forget_waiting(&self.file.connection, &of.collection, &bytes)?;
         }
         if known.is_some() && columns.is_empty() {
@@ -81,7 +82,7 @@ impl Pass<'_> {
         let mut there = known.is_some();
         for _ in 0..TRIES {
             let sql = self.statement(table, &of, there, &columns, &values);
-            if there {
+            if there && self.refers {
                 let names: Vec<String> = columns
                     .iter()
                     .filter_map(|at| of.columns.get(*at))

@@ -14,7 +14,9 @@ use crate::schema::quoted;
 impl Pass<'_> {
     pub(super) fn remove(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
         let Some(of) = self.file.tables.get(table).cloned() else { return Ok(()) };
-        ledger::forget_waiting(&self.file.connection, &of.collection, &id.to_cbor())?;
+        if self.waits {
+            ledger::forget_waiting(&self.file.connection, &of.collection, &id.to_cbor())?;
+        }
         let Some(key) = of.key_of(id) else { return Ok(()) };
         if ledger::known(&self.file.connection, of.number, &id.to_cbor())?.is_none() {
             return Ok(());
