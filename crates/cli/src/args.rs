@@ -2,10 +2,12 @@
 
 mod access;
 mod bundle;
+mod index;
 mod member;
 mod peer;
 mod people;
 mod rows;
+mod schema;
 
 use std::path::PathBuf;
 
@@ -13,11 +15,13 @@ pub(crate) use access::{AccessCommand, Policy};
 pub(crate) use bundle::BundleCommand;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+pub(crate) use index::IndexCommand;
 
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
 pub(crate) use rows::{AttachChoices, RowsCommand};
+pub(crate) use schema::SchemaCommand;
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -358,6 +362,10 @@ With --json, a line of kind `ready` follows the first result.")]
   driftless index list"
     )]
     Index(IndexCommand),
+
+    /// Say what the documents of a collection are to be, and list those that are not
+    #[command(subcommand, after_help = schema::EXAMPLES)]
+    Schema(SchemaCommand),
 
     /// Say what you want of a space: whether, when and how often it is exchanged with peers
     #[command(after_help = "EXAMPLES
@@ -746,28 +754,6 @@ pub(crate) enum SpaceCommand {
         /// Do not ask; on a terminal it asks otherwise
         #[arg(long)]
         yes: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum IndexCommand {
-    /// Make queries on a field fast
-    #[command(after_help = "EXAMPLES
-  driftless index create world subdivisions country
-  driftless index create shop customers address.city")]
-    Create {
-        #[command(flatten)]
-        at: InCollection,
-        /// The field; dots lead into maps
-        field: String,
-    },
-    /// List indexes
-    #[command(after_help = "EXAMPLES
-  driftless index list
-  driftless index list world")]
-    List {
-        /// Only this space
-        space: Option<String>,
     },
 }
 

@@ -4,6 +4,7 @@
 
 mod peer;
 pub(crate) mod rows;
+mod schema;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde::Serialize;
 #[cfg(feature = "iroh")]
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
+pub(crate) use schema::{Marked, Schema};
 
 #[derive(Serialize)]
 pub(crate) struct Init {
@@ -408,6 +410,8 @@ pub(crate) struct SpaceStatus {
     pub(crate) held: Waiting,
     pub(crate) void: Waiting,
     pub(crate) wanted: Waiting,
+    /// Collections that have a schema, and how many of their documents do not fit it.
+    pub(crate) schemas: Vec<Schema>,
     /// Where an author has signed two commits of one seq.
     pub(crate) forked: Vec<Fork>,
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use driftless_core::clock::{Timestamp, utc};
 use driftless_core::commit::Kind;
 use driftless_core::document_id::DocumentId;
+use driftless_core::fold::DocumentState;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::rules::{Level, Subject};
@@ -22,6 +23,7 @@ use crate::past::effective;
 use crate::peers::Peer;
 use crate::refused;
 use crate::replica;
+use crate::schema::Schema;
 use crate::space::Space;
 use crate::status::why;
 
@@ -40,7 +42,7 @@ pub struct Explanation {
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`; for a peer `peer`, `kept`, `permission`,
+    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`, `schema`; for a peer `peer`, `kept`, `permission`,
     /// `exchange`, `acknowledged`; for a key `space`, `statement`, `permission`, `commits`, `void`.
     pub step: &'static str,
     /// Nothing stands in the way here.
@@ -219,6 +221,9 @@ fn document(
     let state = engine.view.get(engine.storage.as_mut(), &facts, id)?.unwrap_or_default();
     if state.visible() {
         told.step("document", true, format!("it is here, the result of {} edits", state.edits()), "");
+        if let Some(schema) = &facts.schema {
+            fitting(schema, &state, told);
+        }
         return Ok(());
     }
     if !state.deleted() {
@@ -248,6 +253,19 @@ fn document(
     };
     told.step("document", false, detail, "`driftless restore` brings it back");
     Ok(())
+}
+
+fn fitting(schema: &Schema, state: &DocumentState, told: &mut Explanation) {
+    let errors = schema.check(state.fields());
+    if errors.is_empty() {
+        told.step("schema", true, "it fits the schema of its collection here", "");
+        return;
+    }
+    let fix = "correct it with `driftless edit`, or change the schema with `driftless schema set`";
+    for error in errors {
+        let at = if error.path.is_empty() { String::new() } else { format!(" at {}", error.path) };
+        told.step("schema", false, format!("it does not fit the schema{at}: {}", error.message), fix);
+    }
 }
 
 fn there(

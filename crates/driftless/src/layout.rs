@@ -85,6 +85,10 @@ tables! {
     UNSENT = 30 "unsent" Bytes;
     /// Public node key, space id -> what exchanges of that space with that peer came to.
     EXCHANGES = 31 "exchanges" Bytes;
+    /// Collection number -> the text of its schema.
+    COLLECTION_SCHEMA = 32 "collection_schema" Bytes;
+    /// Collection number, document -> nothing: it does not fit the schema.
+    MARK = 33 "mark" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

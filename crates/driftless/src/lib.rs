@@ -19,6 +19,7 @@
 //! Modules are listed low to high; a module uses only those above it.
 
 mod error;
+mod schema;
 mod walk;
 mod layout;
 mod digest;
@@ -29,6 +30,7 @@ mod cursor;
 mod moved;
 mod stored;
 mod collections;
+mod marks;
 mod view;
 mod refused;
 mod policy;
@@ -61,6 +63,7 @@ mod peers;
 mod decided;
 mod draft;
 mod collection;
+mod fitting;
 mod transaction;
 mod typed;
 mod query;
@@ -118,10 +121,11 @@ pub use doctor::{Check, Renewal, Renewed};
 #[cfg(feature = "iroh")]
 pub use driftless_net::Relay;
 pub use driftless_net::{Address, Traffic};
-pub use error::Error;
+pub use error::{Error, SchemaError};
 pub use exchanges::{Exchanges, PastExchange, Unsent};
 pub use explain::{Explanation, Step};
 pub use feed::{Page, TakenPage};
+pub use fitting::{Marked, WithSchema};
 pub use follow::Since;
 pub use fork::{Copied, Fork};
 pub use fsck::{Problem, Progress, Report};
@@ -143,6 +147,9 @@ pub use query::{Plan, Query};
 pub use refused::RefusedLine;
 pub use repair::{Repaired, RepairedSpace};
 pub use replica::Counts;
+pub use schema::Schema;
+#[cfg(feature = "schema-derive")]
+pub use schemars;
 pub use seal::{Password, PasswordCost};
 pub use since::Place;
 pub use space::{Digest, Member, Space, SpaceSummary};

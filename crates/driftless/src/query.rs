@@ -15,6 +15,7 @@ use crate::collections::{CollectionFacts, IndexFacts};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout;
+use crate::marks;
 use crate::stored::{index_span, read_stored};
 
 /// A search, not yet run.
@@ -26,6 +27,7 @@ pub struct Query {
     limit: usize,
     skip: usize,
     deleted: bool,
+    fitting: bool,
 }
 
 /// How a search is run.
@@ -51,7 +53,7 @@ impl Collection {
 
 impl Query {
     fn new(collection: Collection, filter: Filter) -> Self {
-        Self { collection, filter, sort: None, limit: usize::MAX, skip: 0, deleted: false }
+        Self { collection, filter, sort: None, limit: usize::MAX, skip: 0, deleted: false, fitting: false }
     }
 
     /// The order. If left unset, that in which documents came here.
@@ -75,6 +77,12 @@ impl Query {
     /// Deleted documents too. If left unset, only those that are there.
     pub fn include_deleted(mut self) -> Self {
         self.deleted = true;
+        self
+    }
+
+    /// Without documents that do not fit the schema of the collection. If left unset, with them.
+    pub fn fitting_only(mut self) -> Self {
+        self.fitting = true;
         self
     }
 
@@ -131,9 +139,11 @@ impl Query {
         self.collection.space().database().read(|engine| {
             let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
             engine.write_view()?;
+            let marked =
+                if self.fitting { marks::all(engine.storage.as_ref(), &facts)? } else { BTreeSet::new() };
             let (mut failed, mut looked_at) = (None, 0);
             let mut look = |stored: &StoredDocument<'_>| {
-                if stored.deleted && !self.deleted {
+                if (stored.deleted && !self.deleted) || marked.contains(&stored.number) {
                     return ControlFlow::Continue(());
                 }
                 looked_at += 1;

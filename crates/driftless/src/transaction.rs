@@ -28,6 +28,8 @@ pub struct Transaction {
     edits: BTreeMap<SpaceId, Vec<Staged>>,
     // When what is staged now was done, if not now.
     at: Option<Timestamp>,
+    // Something was staged that only tells what was done elsewhere: no schema here can undo it.
+    unseen: bool,
     // Who signs in each space, where the user has several keys.
     authors: BTreeMap<SpaceId, AuthorId>,
     // Documents as this transaction sees them.
@@ -69,6 +71,7 @@ impl Database {
             database: self.clone(),
             edits: BTreeMap::new(),
             at: None,
+            unseen: false,
             authors: BTreeMap::new(),
             seen: BTreeMap::new(),
         }
@@ -79,6 +82,7 @@ impl Database {
     /// A transaction with what `Transaction::to_bytes` gave staged.
     pub fn transaction_from_bytes(&self, bytes: &[u8]) -> Result<Transaction, Error> {
         let mut transaction = self.transaction();
+        transaction.unseen = true;
         transaction.read(bytes).map_err(|error| Error::Invalid(format!("not a transaction: {error}")))?;
         Ok(transaction)
     }
@@ -187,7 +191,8 @@ impl Transaction {
     }
 
     /// Stages operators whatever the document is now, and without looking: on one that is not there, or is deleted, they
-    /// do what the fold makes of them.
+    /// do what the fold makes of them. Documents that do not fit the schema of their collection then are marked, like those
+    /// that came from elsewhere.
     pub fn edit_unseen(
         &mut self,
         to: &Collection,
@@ -196,6 +201,7 @@ impl Transaction {
     ) -> Result<(), Error> {
         let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        self.unseen = true;
         let seen = |at: &(SpaceId, String, DocumentId)| self.seen.contains_key(at);
         if !self.seen.is_empty() && seen(&(to.space().id(), to.name().to_owned(), id.clone())) {
             return self.stage(to, id, edit.operators);
@@ -255,7 +261,7 @@ impl Transaction {
     }
 
     fn write(self, from: Option<(SpaceId, &Place)>) -> Result<(Commits, Option<Place>), Error> {
-        let Self { database, edits, .. } = self;
+        let Self { database, edits, unseen, .. } = self;
         if edits.is_empty() {
             return Ok((Vec::new(), from.map(|(_, place)| *place)));
         }
@@ -270,11 +276,14 @@ impl Transaction {
         });
         let bodies: Vec<_> = divided.collect::<Result<_, Error>>()?;
         database.write(|engine| {
-            // Nothing is written anywhere before every space has said yes.
+            // Nothing is written anywhere before every space and every schema has said yes.
             let parents = bodies
                 .iter()
                 .map(|(space, first, _)| engine.may_write(space, *first))
                 .collect::<Result<Vec<_>, _>>()?;
+            for (space, _, bodies) in bodies.iter().filter(|_| !unseen) {
+                engine.check_fit(space, bodies.iter().map(|(_, body)| body))?;
+            }
             let on_top = parents.iter().all(|parents| parents.on_top);
             let followed = match from {
                 Some((space, place)) => engine.place(&space)? == *place && on_top,

@@ -18,6 +18,7 @@ mod prefs;
 mod query;
 mod repair;
 mod rows;
+mod schema;
 mod serve;
 mod settings;
 #[cfg(unix)]
@@ -158,6 +159,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
         Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
         Command::Index(command) => index::run(context, command),
+        Command::Schema(command) => schema::run(context, command),
         Command::Prefs { space, wishes } => prefs::run(context, space.as_deref(), &wishes),
         Command::Log { space, collection, id, limit } => {
             history::log(context, &space, collection.zip(id), limit)

@@ -22,6 +22,7 @@ mod prefs;
 mod repairing;
 mod rows;
 mod sandbox;
+mod schemas;
 #[cfg(unix)]
 mod serving;
 #[cfg(unix)]

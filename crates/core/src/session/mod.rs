@@ -184,6 +184,11 @@ impl Session {
         self.slots.values().map(|exchange| &exchange.space).chain(self.asleep())
     }
 
+    /// Whether a change of a space is anything to this session; the host need not tell it of others.
+    pub fn follows(&self, space: &SpaceId) -> bool {
+        self.is_open(space) || self.is_woken_by(space)
+    }
+
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<Output> {
         if let Some(output) = self.outputs.pop_front() {

@@ -12,7 +12,7 @@ use driftless_core::session::{
     AccessRequest, Answer, Ask, Cursor, Discovered, Event, Output, Pass, PullEnd, Session,
 };
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::met::{Agreed, Met};
 
 use crate::sync::host::Host;
+use crate::sync::routes::{Changed, Ear};
 use crate::sync::stream::Moved;
 use crate::walk;
 
@@ -80,12 +81,11 @@ pub(crate) enum News {
     Found(Vec<Discovered>, bool),
 }
 
-/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
-/// since when no space is open. `state` is there for the caller to end, however this ends.
+/// Runs a connection to its end. `ear` hears of spaces that its host follows, `idle` since when no space is open. `state` is there for the caller to end, however this ends.
 pub(crate) async fn run(
     connection: Connection,
     state: &mut Option<(Session, Host)>,
-    mut changed: broadcast::Receiver<Option<SpaceId>>,
+    ear: &Ear,
     mut commands: mpsc::Receiver<Command>,
     news: mpsc::UnboundedSender<News>,
     idle: &watch::Sender<Option<Instant>>,
@@ -229,14 +229,9 @@ pub(crate) async fn run(
                     return Ok(());
                 }
             },
-            change = changed.recv() => match change {
-                Ok(Some(space)) => session.changed(&space),
-                // Too many to follow one by one: look at all of them.
-                Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => session.missed(),
-                Err(broadcast::error::RecvError::Closed) => {
-                    sender.close().await?;
-                    return Ok(());
-                }
+            changed = ear.next() => match changed {
+                Changed::Space(space) => session.changed(&space),
+                Changed::Any => session.missed(),
             },
             () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             // One of these at a time, and a step of long work after each.

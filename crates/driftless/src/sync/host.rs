@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::{Vouched, commit_id};
@@ -30,6 +31,7 @@ use crate::refused::{self, Claims, Reason};
 use crate::replica;
 use crate::sync::discovery;
 use crate::sync::pull;
+use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::sync::stream::{Moved, Stream, may_read, next_frame};
 use crate::view::Source;
@@ -59,6 +61,8 @@ pub(crate) struct Host {
     looked: HashMap<SpaceId, u64>,
     /// Where the peer came from, where the transport knows it.
     pub(crate) source: Option<IpAddr>,
+    /// Hears of changes in the spaces that are looked at here, if anybody tells them.
+    pub(crate) ear: Option<Arc<Ear>>,
     failure: Option<Error>,
 }
 
@@ -74,6 +78,7 @@ impl Host {
             pulled: HashMap::new(),
             looked: HashMap::new(),
             source: None,
+            ear: None,
             failure: None,
         }
     }
@@ -90,6 +95,7 @@ impl Host {
     fn answer_one(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
+                self.follow([&space]);
                 let stream = self.stream(space, keys, pass, theirs.is_some(), salt)?;
                 match theirs {
                     Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
@@ -155,12 +161,12 @@ impl Host {
                 session.handle_found(number, found, more);
             }
             Ask::Survey { keys } => {
-                let found = self.survey(&keys)?;
+                let found = self.survey(session, &keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
                 self.note_agreed(slot, 1)?;
-                self.forget(slot);
+                self.forget(session, slot);
             }
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -192,7 +198,7 @@ impl Host {
             (None, ask) => return Some(ask),
             // They have our heads: nothing is missing here, and no body.
             (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
-            (Some(()), Ask::Forget { .. }) => self.forget(slot),
+            (Some(()), Ask::Forget { .. }) => self.forget(session, slot),
             (Some(()), _) => {}
         }
         None
@@ -268,12 +274,13 @@ impl Host {
 
     /// Where both sides met before, of what is here and what the peer may read. Loads only spaces that changed: in the
     /// others the rules are those under which both met.
-    fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
+    fn survey(&self, session: &Session, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
         let (agreed, here) = self.database.read(|engine| {
             let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             let wanted = prefs::all_wanted(engine.storage.as_ref(), agreed.iter().map(|(space, _)| *space))?;
             let agreed: Vec<_> = agreed.into_iter().filter(|(space, _)| wanted.contains_key(space)).collect();
+            self.follow(agreed.iter().map(|(space, _)| space));
             Ok((agreed, here))
         })?;
         let here: HashMap<SpaceId, replica::Summary> =
@@ -281,7 +288,10 @@ impl Host {
         let mut found = Vec::with_capacity(agreed.len());
         for (space, Agreed { digest, len }) in agreed {
             // What lies beyond the log was lost here: there both meet anew.
-            let Some(summary) = here.get(&space).filter(|summary| len < summary.next) else { continue };
+            let Some(summary) = here.get(&space).filter(|summary| len < summary.next) else {
+                self.unfollow(session, &space);
+                continue;
+            };
             let changed = summary.next - 1 > len || summary.counts.wanted > 0;
             let readable = !changed
                 || self
@@ -289,6 +299,8 @@ impl Host {
                     .read(|engine| Ok(engine.load(&space)? && pull::may_read(engine, &space, keys)?))?;
             if readable {
                 found.push(Surveyed { space, digest, changed });
+            } else {
+                self.unfollow(session, &space);
             }
         }
         Ok(found)
@@ -309,9 +321,23 @@ impl Host {
         slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
     }
 
-    fn forget(&mut self, slot: Slot) {
-        if let Some(stream) = self.streams.remove(&slot) {
-            self.looked.insert(stream.space, stream.reconciler.looked());
+    fn forget(&mut self, session: &Session, slot: Slot) {
+        let Some(stream) = self.streams.remove(&slot) else { return };
+        self.looked.insert(stream.space, stream.reconciler.looked());
+        self.unfollow(session, &stream.space);
+    }
+
+    // Before the first look at them: what happens after it must be heard.
+    fn follow<'s>(&self, spaces: impl IntoIterator<Item = &'s SpaceId>) {
+        if let Some(ear) = &self.ear {
+            ear.follow(spaces);
+        }
+    }
+
+    // Unless the session has it open elsewhere, or opens it when it changes.
+    fn unfollow(&self, session: &Session, space: &SpaceId) {
+        if let Some(ear) = self.ear.as_ref().filter(|_| !session.follows(space)) {
+            ear.leave(space);
         }
     }
 
@@ -377,6 +403,7 @@ impl Host {
         })?;
         if !readable {
             session.handle_opened(slot, None);
+            self.unfollow(session, &stream.space);
             return Ok(());
         }
         let digest = theirs.digest;
@@ -399,8 +426,10 @@ impl Host {
         let Some(graph) = graph.filter(|_| readable) else {
             stream.reconciler.stop();
             if opening {
+                let space = stream.space;
                 self.streams.remove(&slot);
                 session.handle_opened(slot, None);
+                self.unfollow(session, &space);
             } else {
                 // It gives and gets nothing: `read` sees to that. It is not even told what is here.
                 session.handle_heard(slot, Heard { answer: None, ready: true });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use driftless_core::id::{PeerId, SpaceId};
 use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, NetError, Traffic, Transport};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::changes::{Changes, Event};
 use crate::database::Database;
@@ -19,11 +19,10 @@ use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
 use crate::sync::link::{Connected, Link, Order};
+use crate::sync::routes::Routes;
 use crate::sync::stream::Moved;
 use crate::walk;
 
-// Changes that wait for a connection; one that misses some looks at all its spaces.
-const CHANGES: usize = 256;
 /// An exchange in which nothing happens for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections at once, and of one peer: each holds a task and the frames that it waits to send.
@@ -74,9 +73,9 @@ impl Drop for Alive {
 
 struct Shared {
     transport: Arc<dyn Transport>,
-    /// What changes, until somebody tells it to all connections.
+    /// What changes, until somebody tells it to the connections.
     changes: Mutex<Option<Changes>>,
-    changed: broadcast::Sender<Option<SpaceId>>,
+    routes: Arc<Routes>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     engine: OnceLock<mpsc::UnboundedSender<Order>>,
     /// No peer is let in.
@@ -108,7 +107,6 @@ impl std::fmt::Debug for Shared {
 impl Network {
     /// Puts a database on a network of your choice.
     pub fn over(database: &Database, transport: Arc<dyn Transport>) -> Result<Self, Error> {
-        let (changed, _) = broadcast::channel(CHANGES);
         let (stop, _) = watch::channel(false);
         let changes = Mutex::new(Some(database.changes()));
         let database = database.clone();
@@ -116,7 +114,7 @@ impl Network {
         let shared = Shared {
             transport,
             changes,
-            changed,
+            routes: Arc::default(),
             connected,
             engine: OnceLock::new(),
             paused: AtomicBool::new(false),
@@ -435,25 +433,27 @@ impl Network {
         Ok(Exchange { peer, commands, news, task, connected })
     }
 
-    // All connections hear of every change from the first of them on.
+    // Connections hear of changes in what they follow from the first of them on.
     fn tell_changes(&self) {
         let changes = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut changes) = changes else { return };
-        let (changed, mut stop) = (self.shared.changed.downgrade(), self.shared.stop.subscribe());
+        let (routes, mut stop) = (self.shared.routes.clone(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let event = tokio::select! {
                     event = changes.next() => event,
                     () = closed(&mut stop) => return,
                 };
-                let (Some(event), Some(changed)) = (event, changed.upgrade()) else { return };
                 let space = match event {
-                    Event::Change(change) => Some(change.space),
-                    Event::Missed => None,
+                    Some(Event::Change(change)) => Some(change.space),
+                    Some(Event::Missed) => None,
+                    None => return,
                 };
                 let _step = walk::wake(space.as_ref());
-                // Nobody may be connected.
-                let _ = changed.send(space);
+                match space {
+                    Some(space) => routes.tell(&space),
+                    None => routes.tell_all(),
+                }
             }
         });
     }
@@ -469,13 +469,14 @@ impl Network {
         let mut stop = self.shared.stop.subscribe();
         let (session, mut host) = begin(&self.database, role, connection.peer)?;
         host.source = connection.source;
+        let ear = Arc::new(self.shared.routes.ear(place.number));
+        host.ear = Some(ear.clone());
         let mut state = Some((session, host));
         self.tell_changes();
-        let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
         let done = tokio::select! {
-            done = run(connection, &mut state, changed, commands, news, idle) => done,
+            done = run(connection, &mut state, &ear, commands, news, idle) => done,
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
@@ -745,35 +746,4 @@ async fn closed(stop: &mut watch::Receiver<bool>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use driftless_net::MemoryNetwork;
-
-    use super::*;
-
-    fn peer(n: usize) -> PeerId {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&n.to_be_bytes());
-        PeerId(id)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_there_is_no_place_the_longest_idle_connection_makes_room() {
-        let database = Database::memory().unwrap();
-        let transport = MemoryNetwork::new().transport(database.peer().unwrap());
-        let network = Network::over(&database, Arc::new(transport)).unwrap();
-        let places: Vec<Option<Place>> =
-            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER, None)).collect();
-        assert_eq!(places.iter().flatten().count(), CONNECTIONS);
-        let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
-        // The first has a space open, the second has had none for as long as the others, and is older.
-        places[0].as_ref().unwrap().connected.idle.send_replace(None);
-        tokio::time::advance(IDLE - Duration::from_millis(1)).await;
-        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER, None).is_none());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER, None);
-        assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
-        assert_eq!(network.connected().len(), CONNECTIONS);
-        drop((places, newcomer));
-        assert!(network.connected().is_empty());
-    }
-}
+mod tests;
