@@ -217,3 +217,15 @@ fn a_value_too_large_to_send_is_listed_and_stops_nothing() {
     assert_same(&all);
     assert_eq!(all[0].rows().refused().unwrap(), []);
 }
+
+#[test]
+fn a_schema_of_the_collection_marks_rows_and_stops_none() {
+    let mut all = shops(2, SCHEMA);
+    let t = all[0].space.collection("t").unwrap();
+    t.set_schema(&driftless::Schema::json(r#"{"properties": {"a": {"type": "integer"}}}"#).unwrap()).unwrap();
+    all[0].sql("INSERT INTO t VALUES('1', 'no number', 0), ('2', 7, 0)");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT count(*) v FROM t"), "2");
+    assert_eq!(t.marked(10).unwrap().len(), 1);
+}
