@@ -292,6 +292,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Runs `look`, which reads many rows: storage takes its locks once, and not for each.
+    pub(crate) fn at_once<T>(
+        &mut self,
+        look: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if !self.writable {
+            return look(self);
+        }
+        self.storage.begin()?;
+        let result = look(self);
+        if self.staged == 0 {
+            self.storage.commit()?;
+        }
+        result
+    }
+
     /// Makes everything staged durable. An error poisons the database: nothing of it was acknowledged.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.check()?;

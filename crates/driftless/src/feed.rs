@@ -77,11 +77,11 @@ impl Space {
     /// commit. Only what is durable. `Error::Stale` if the cursor is not of this log.
     pub fn feed(&self, cursor: Option<&Cursor>, budget: usize) -> Result<Page, Error> {
         let database = self.database();
-        database.flush_if_staged()?;
         let budget = budget.clamp(1, MAX_PAGE) as u64;
         let space = self.id();
-        database.read_many(|engine| {
-            page(engine, &space, cursor, budget, &[])?.map_err(|now| Error::Stale { now })
+        database.read_durable(|engine| {
+            let page = engine.at_once(|engine| page(engine, &space, cursor, budget, &[]))?;
+            page.map_err(|now| Error::Stale { now })
         })
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn page(
 
 // One by one, so that nobody else waits for all of them.
 fn look_at_what_changed(database: &Database) -> Result<(), Error> {
-    database.read_many(|engine| {
+    database.read(|engine| {
         if engine.readers.is_made() {
             return Ok(());
         }

@@ -485,14 +485,6 @@ impl Host {
     // The next frame of what the peer lacks.
     fn read(&mut self, slot: Slot) -> Result<Option<ReadFrame>, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
-        // Nothing is sent before it is durable here.
-        self.database.flush_if_staged()?;
-        let nothing = self.database.read(|engine| {
-            let replica = engine.replicas.get(&stream.space);
-            let last = replica.map(|replica| replica.next - 1);
-            Ok(stream.wanted.is_empty()
-                && last.is_some_and(|last| stream.reconciler.plan().peek(last).is_none()))
-        })?;
         let moved = &mut self.moved;
         let look = |engine: &mut Engine| {
             if !engine.load(&stream.space)? {
@@ -502,9 +494,15 @@ impl Host {
                 // It gets nothing, not even what our heads are.
                 return Ok(None);
             }
-            next_frame(engine, stream, moved).map(Some)
+            let last = engine.parts(&stream.space)?.1.next - 1;
+            let nothing = stream.wanted.is_empty() && stream.reconciler.plan().peek(last).is_none();
+            if nothing {
+                return next_frame(engine, stream, moved).map(Some);
+            }
+            engine.at_once(|engine| next_frame(engine, stream, moved).map(Some))
         };
-        if nothing { self.database.read(look) } else { self.database.read_many(look) }
+        // Nothing is sent before it is durable here.
+        self.database.read_durable(look)
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.

@@ -28,12 +28,11 @@ pub(crate) fn feed(
     budget: u64,
     wanted: &[CommitId],
 ) -> Result<Fed, Error> {
-    database.flush_if_staged()?;
-    database.read_many(|engine| {
+    database.read_durable(|engine| {
         if !engine.load(space)? || !may_read(engine, space, keys)? {
             return Ok(Fed::Withheld);
         }
-        Ok(match feed::page(engine, space, cursor, budget, wanted)? {
+        Ok(match engine.at_once(|engine| feed::page(engine, space, cursor, budget, wanted))? {
             Ok(Page { frames, cursor, more, .. }) => Fed::Page { frames, cursor, more },
             Err(now) => Fed::Stale(now),
         })
