@@ -38,6 +38,10 @@ client:
     cargo build -p driftless-cli
     cd clients/js && npm run --silent check && npm test --silent
 
+# A million random rows over 500 random schemas, killed processes, and longer histories of rows that merge.
+rows:
+    DRIFTLESS_ROWS=full cargo test --config profile.dev.opt-level=2 -p driftless-rows -- --nocapture
+
 # A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
 hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture

@@ -22,6 +22,7 @@ mod peers;
 mod wire;
 mod sync;
 mod spaces;
+mod rows;
 mod topology;
 mod matrix;
 mod crowd;
@@ -38,7 +39,7 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces, hub. If left unset, all
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces, rows, hub. If left unset, all
     /// but the last, which takes minutes.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
@@ -57,7 +58,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 13] = [
+const BENCHES: [(&str, Bench); 14] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -70,6 +71,7 @@ const BENCHES: [(&str, Bench); 13] = [
     ("shapes", matrix::run),
     ("sync", sync::run),
     ("spaces", spaces::run),
+    ("rows", rows::run),
     (ONLY_BY_NAME, hub::run),
 ];
 const ONLY_BY_NAME: &str = "hub";

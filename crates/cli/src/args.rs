@@ -1,12 +1,14 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
 mod access;
+mod bundle;
 mod index;
 mod member;
 mod peer;
 mod people;
 mod query;
 mod roots;
+mod rows;
 mod schema;
 mod share;
 mod space;
@@ -15,6 +17,7 @@ mod ui;
 use std::path::PathBuf;
 
 pub(crate) use access::{AccessCommand, Policy};
+pub(crate) use bundle::BundleCommand;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use index::IndexCommand;
@@ -24,6 +27,7 @@ pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
 pub(crate) use query::QueryCommand;
 pub(crate) use roots::{RootsChange, RootsCommand};
+pub(crate) use rows::{AttachChoices, RowsCommand};
 pub(crate) use schema::SchemaCommand;
 pub(crate) use share::{Share, ShareCommand};
 pub(crate) use space::SpaceCommand;
@@ -484,6 +488,16 @@ folder under the name driftless.sqlite.")]
     )]
     Bundle(BundleCommand),
 
+    /// Keep the rows of an existing SQLite file and the documents of a space the same
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless rows attach shop.db catalogue
+  driftless rows sync --watch
+  driftless rows status"
+    )]
+    Rows(RowsCommand),
+
     /// Serve the spaces of this database to peers, and stay connected to those that are known, until it is stopped
     #[command(after_help = SERVE_HELP)]
     Serve {
@@ -646,34 +660,6 @@ Without FILE it takes examples/data/subdivisions.jsonl of the source tree, if it
     Completions {
         /// The shell
         shell: Shell,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BundleCommand {
-    /// Write all commits of a space to a file
-    #[command(after_help = "EXAMPLES
-  driftless bundle export notes notes.bundle
-  driftless bundle export notes - | ssh host driftless bundle import -
-
-A bundle is not encrypted: whoever has the file can read the documents. With `-` it goes to standard output, and what
-else there is to say to standard error.")]
-    Export {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// The file, or `-` for standard output; a file that is there is replaced
-        file: PathBuf,
-    },
-    /// Read the commits of a bundle; each is checked as if it came from a stranger
-    #[command(after_help = "EXAMPLES
-  driftless bundle import notes.bundle
-  driftless bundle import notes.bundle --json
-
-From a damaged or cut-off file it takes what is intact, names what is not (frame, byte, reason), and fails with exit
-code 5 and the code `damaged_bundle`.")]
-    Import {
-        /// The file, or `-` for standard input
-        file: PathBuf,
     },
 }
 

@@ -4,6 +4,7 @@
 
 mod peer;
 mod roots;
+pub(crate) mod rows;
 mod schema;
 mod share;
 

@@ -148,12 +148,16 @@ impl Engine {
     }
 
     /// Whether the documents of a loaded space would fit the schemas of their collections after these edits.
-    pub(crate) fn check_fit(&mut self, space: &SpaceId, bodies: &[DocumentBody]) -> Result<(), Error> {
+    pub(crate) fn check_fit<'b>(
+        &mut self,
+        space: &SpaceId,
+        bodies: impl Iterator<Item = &'b DocumentBody>,
+    ) -> Result<(), Error> {
         let number = self.parts(space)?.1.number;
         let mut last: Option<(&str, Option<Arc<CollectionFacts>>)> = None;
         // In the order in which they are first met, so that the first is told of.
         let (mut places, mut met) = (HashMap::new(), Vec::new());
-        for edit in bodies.iter().flat_map(|body| &body.edits) {
+        for edit in bodies.flat_map(|body| &body.edits) {
             let facts = match &last {
                 Some((name, facts)) if *name == edit.collection => facts.clone(),
                 _ => {

@@ -18,6 +18,7 @@ mod prefs;
 mod query;
 mod repair;
 mod roots;
+mod rows;
 mod schema;
 mod serve;
 mod settings;
@@ -172,6 +173,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Backup { file } => repair::backup(context, &file),
         Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
+        Command::Rows(command) => rows::run(context, command),
         Command::Serve {
             http,
             #[cfg(feature = "iroh")]

@@ -21,6 +21,7 @@ mod permissions;
 mod prefs;
 mod pulling;
 mod repairing;
+mod rows;
 mod sandbox;
 mod schemas;
 #[cfg(unix)]

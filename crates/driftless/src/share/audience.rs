@@ -142,7 +142,7 @@ impl Engine {
         fields: Map,
     ) -> Result<SpaceId, Error> {
         // Whatever may be refused is refused before anything is written.
-        let parents = self.may_write(&memory.space().id())?;
+        let parents = self.may_write(&memory.space().id(), None)?;
         let space = self.create_space(name)?;
         let grant = |(subject, permission): &(Subject, Permission)| RuleOperator::Grant {
             subject: *subject,
@@ -159,7 +159,7 @@ impl Engine {
         let edit = Edit { collection: memory.name().to_owned(), document, operators };
         let noted = self
             .write_rules(&space, rules)
-            .and_then(|_| self.write_after(&memory.space().id(), parents, divide(vec![edit])?));
+            .and_then(|_| self.write_on(&memory.space().id(), parents, divide(vec![edit])?));
         // A space that nobody else gets into and nobody finds is worse than no database.
         noted.inspect_err(|error| self.poison(error))?;
         Ok(space)

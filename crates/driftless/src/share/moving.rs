@@ -209,9 +209,9 @@ fn transfer(
     }
     let (arriving, leaving) = (divide(arriving)?, divide(leaving)?);
     // Nothing is written anywhere before both spaces have said yes.
-    let parents = (engine.may_write(to)?, engine.may_write(from)?);
-    let arrived = engine.write_after(to, parents.0, arriving);
-    let moved = arrived.and_then(|arrived| Ok((arrived, engine.write_after(from, parents.1, leaving)?)));
+    let parents = (engine.may_write(to, None)?, engine.may_write(from, None)?);
+    let arrived = engine.write_on(to, parents.0, arriving);
+    let moved = arrived.and_then(|arrived| Ok((arrived, engine.write_on(from, parents.1, leaving)?)));
     // A half of it is worse than no database: from here on every error is one of the machine.
     let (arrived, left) = moved.inspect_err(|error| engine.poison(error))?;
     Ok(vec![(*to, arrived), (*from, left)])

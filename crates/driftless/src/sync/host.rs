@@ -38,7 +38,7 @@ use crate::sync::lookup;
 use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
-use crate::sync::stream::{Moved, Stream, may_read, next_frame};
+use crate::sync::stream::{Moved, Stream, decided, may_read, next_frame};
 use crate::view::Source;
 use crate::walk;
 
@@ -714,29 +714,6 @@ impl Host {
             }
             Ok(())
         })
-    }
-}
-
-// Looks at what a peer may read of a space. Where the callbacks of the program have to be asked first, that is done
-// outside the lock.
-fn decided<T>(
-    (database, peer, much): (&Database, &PeerId, Look),
-    stream: &mut Stream,
-    mut look: impl FnMut(&mut Engine, &mut Stream, bool) -> Result<T, Error>,
-) -> Result<T, Error> {
-    loop {
-        let once = |engine: &mut Engine| match may_read(engine, stream)? {
-            Some(readable) => look(engine, stream, readable).map(Some),
-            None => Ok(None),
-        };
-        let done = match much {
-            Look::Any => database.read(once)?,
-            Look::Durable => database.read_durable(once)?,
-        };
-        if let Some(done) = done {
-            return Ok(done);
-        }
-        stream.said = database.ask_callbacks(peer, &stream.space, &stream.keys)?;
     }
 }
 

@@ -11,13 +11,14 @@ use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Agreed, Reconciler};
 use driftless_core::session::{Pass, ReadFrame};
 
+use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::{push, push_wanted};
 use crate::layout::LogSeq;
 use crate::log;
 use crate::replica::Replica;
-use crate::served::Served;
+use crate::served::{Look, Served};
 use crate::serving::Said;
 use crate::sync::space_graph::frontier_digest;
 
@@ -183,6 +184,29 @@ fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
     heads.sort_unstable();
     heads.truncate(MAX_SUMMARY_HEADS);
     ReadFrame { frame: None, digest: frontier_digest(replica), heads }
+}
+
+// Looks at what a peer may read of a space. Where the callbacks of the program have to be asked first, that is done
+// outside the lock.
+pub(super) fn decided<T>(
+    (database, peer, much): (&Database, &PeerId, Look),
+    stream: &mut Stream,
+    mut look: impl FnMut(&mut Engine, &mut Stream, bool) -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        let once = |engine: &mut Engine| match may_read(engine, stream)? {
+            Some(readable) => look(engine, stream, readable).map(Some),
+            None => Ok(None),
+        };
+        let done = match much {
+            Look::Any => database.read(once)?,
+            Look::Durable => database.read_durable(once)?,
+        };
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        stream.said = database.ask_callbacks(peer, &stream.space, &stream.keys)?;
+    }
 }
 
 /// The next frame of what the peer lacks, or that there is nothing more.
