@@ -1,5 +1,8 @@
 //! `serve --lan` and `peers --lan`, by multicast within this machine.
 
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::sandbox::Sandbox;
@@ -7,8 +10,28 @@ use crate::sandbox::Sandbox;
 const LAN: [&str; 3] = ["--relay", "none", "--lan"];
 
 #[cfg(unix)]
+/// Whether what this machine sends to a group comes back to it; in some containers it does not, and nobody is found.
+fn hears_groups() -> bool {
+    let try_it = || {
+        let (socket, group) = (UdpSocket::bind("0.0.0.0:0")?, Ipv4Addr::new(239, 255, 74, 77));
+        socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.send_to(b"?", (group, socket.local_addr()?.port()))?;
+        socket.recv(&mut [0]).map(drop)
+    };
+    let heard: std::io::Result<()> = try_it();
+    if let Err(error) = &heard {
+        eprintln!("not tried: this machine does not carry multicast: {error}");
+    }
+    heard.is_ok()
+}
+
+#[cfg(unix)]
 #[test]
 fn a_peer_that_moved_is_found_on_the_local_network_by_its_key() {
+    if !hears_groups() {
+        return;
+    }
     let sandbox = Sandbox::new();
     let (mut ann, _, before) = sandbox.serve_over_iroh("db", &LAN);
     let ticket = sandbox.json(&["ticket", "world", "--address", &before])["ticket"].clone();

@@ -1,6 +1,6 @@
 //! The transport over iroh, on loopback only: directly, and through a relay that runs in the test.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,8 +236,27 @@ fn near() -> IrohOptions {
     IrohOptions { lan: true, ..direct() }
 }
 
+/// Whether what this machine sends to a group comes back to it; in some containers it does not, and nobody is found.
+fn hears_groups() -> bool {
+    let try_it = || {
+        let (socket, group) = (UdpSocket::bind("0.0.0.0:0")?, Ipv4Addr::new(239, 255, 74, 77));
+        socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.send_to(b"?", (group, socket.local_addr()?.port()))?;
+        socket.recv(&mut [0]).map(drop)
+    };
+    let heard: std::io::Result<()> = try_it();
+    if let Err(error) = &heard {
+        eprintln!("not tried: this machine does not carry multicast: {error}");
+    }
+    heard.is_ok()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_on_the_local_network_is_found_by_its_key_alone() {
+    if !hears_groups() {
+        return;
+    }
     let alice = over(1, near());
     let mut neighbours = alice.neighbours().unwrap().unwrap();
     let mut listener = bob_listens(near()).await;
