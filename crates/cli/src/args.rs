@@ -1,6 +1,8 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
 mod access;
+mod index;
+mod mailbox;
 mod member;
 mod peer;
 mod people;
@@ -11,6 +13,8 @@ pub(crate) use access::{AccessCommand, Policy};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use index::IndexCommand;
+pub(crate) use mailbox::MailboxCommand;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
@@ -657,6 +661,10 @@ by that before somebody connects; `driftless join`, `sync` and `discover` take t
         timeout: String,
     },
 
+    /// Exchange a space through a folder that nobody has to trust
+    #[command(subcommand, after_help = mailbox::EXAMPLES)]
+    Mailbox(MailboxCommand),
+
     /// Add, remove and show peers
     #[command(
         subcommand,
@@ -732,28 +740,6 @@ pub(crate) enum SpaceCommand {
         /// Do not ask; on a terminal it asks otherwise
         #[arg(long)]
         yes: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum IndexCommand {
-    /// Make queries on a field fast
-    #[command(after_help = "EXAMPLES
-  driftless index create world subdivisions country
-  driftless index create shop customers address.city")]
-    Create {
-        #[command(flatten)]
-        at: InCollection,
-        /// The field; dots lead into maps
-        field: String,
-    },
-    /// List indexes
-    #[command(after_help = "EXAMPLES
-  driftless index list
-  driftless index list world")]
-    List {
-        /// Only this space
-        space: Option<String>,
     },
 }
 

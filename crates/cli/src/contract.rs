@@ -2,11 +2,13 @@
 //!
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
+mod mailbox;
 mod peer;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
+pub(crate) use mailbox::{Alarm, Mailbox, MailboxSynced};
 #[cfg(feature = "iroh")]
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};

@@ -52,10 +52,24 @@ fn found(printed: &str, start: &str) -> Option<String> {
 #[cfg(unix)]
 #[test]
 fn the_guide_does_what_it_says() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/people.md");
+    run("people.md");
+}
+
+#[cfg(unix)]
+#[test]
+fn one_person_with_three_devices_needs_only_a_folder() {
+    run("devices.md");
+}
+
+#[cfg(unix)]
+fn run(page: &str) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide").join(page);
     let sandbox = Sandbox::empty();
     let (mut names, mut served) = (BTreeMap::<&str, String>::new(), Vec::<Running>::new());
-    let kinds = [("ADDRESS", "http://"), ("SPACE", "s_"), ("REQUEST", "r_"), ("PHONE", "a_")];
+    let kinds =
+        [("ADDRESS", "http://"), ("SPACE", "s_"), ("REQUEST", "r_"), ("PHONE", "a_"), ("LAPTOP", "a_")];
+    let folder = format!("file://{}", sandbox.path("shared"));
+    names.insert("FOLDER", folder);
     let mut ran_lines = 0;
     for Line { device, command, comment } in lines(&fs::read_to_string(page).unwrap()) {
         let mut words = words(&command);

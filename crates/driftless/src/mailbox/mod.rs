@@ -43,6 +43,11 @@ impl Database {
     pub fn mailbox(&self, space: &SpaceId, url: &str, place: Arc<dyn Place>) -> Mailbox {
         Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
     }
+
+    /// The same, with the place that the URL names.
+    pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
+        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url)?))
+    }
 }
 
 /// A commit as a filter sees it.

@@ -14,6 +14,7 @@ pub use memory::MemoryMailbox;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::transport::BoxFuture;
 
@@ -55,6 +56,19 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
 
     /// Removes an object; it is no error if it is gone already.
     fn delete<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<(), MailboxError>>;
+}
+
+/// The mailbox behind a URL: `file:///path/of/a/folder`, which is made if it is not there.
+pub fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
+    match url.split_once("://") {
+        Some(("file", path)) if path.starts_with('/') && !path.contains('%') => {
+            Ok(Arc::new(FolderMailbox::open(path)?))
+        }
+        Some(("file", _)) => Err(MailboxError::Unusable(
+            "a folder is named like `file:///home/ann/Sync`, with its whole path and nothing escaped".into(),
+        )),
+        _ => Err(MailboxError::Unusable("a mailbox is a folder here: `file:///home/ann/Sync`".into())),
+    }
 }
 
 /// What `put_if_absent` found.
