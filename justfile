@@ -32,6 +32,16 @@ fuzz seconds="60" *targets:
 hostile folder="target/hostile":
     cargo run --release -p driftless-fuzz-targets -- hostile {{folder}}
 
+# The JavaScript client: its types, whether its dist/ is up to date, and its tests (needs node and npm).
+client:
+    test -d clients/js/node_modules || npm ci --prefix clients/js --no-audit --no-fund
+    cargo build -p driftless-cli
+    cd clients/js && npm run --silent check && npm test --silent
+
+# A million random rows over 500 random schemas, killed processes, and longer histories of rows that merge.
+rows:
+    DRIFTLESS_ROWS=full cargo test --config profile.dev.opt-level=2 -p driftless-rows -- --nocapture
+
 # A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
 hub:
     DRIFTLESS_HUB=full cargo test --release -p driftless-cli --test hub -- --nocapture
@@ -46,6 +56,20 @@ lan:
 # Crashes, broken disks and damaged files at every place, optimised but with the checks of a debug build.
 crash:
     DRIFTLESS_CRASH=full cargo test --config profile.dev.opt-level=2 -p driftless --test crash -- --nocapture --test-threads 2
+
+# The inspector and the page with notes, in a real browser (needs node and chromium).
+browser: browser-packages
+    cargo build -p driftless-cli
+    cd tests/browser && node --test --test-concurrency=1 ./*.test.mjs
+
+# The pictures of docs/guide, taken anew.
+pictures: browser-packages
+    cargo build -p driftless-cli
+    node tests/browser/pictures.mjs
+
+[private]
+browser-packages:
+    test -d tests/browser/node_modules || npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
 
 # The documentation of all crates, in the browser.
 doc:

@@ -52,6 +52,11 @@ pub(crate) fn in_memory() -> Result<Database, Failure> {
     Ok(Database::builder().durability(Durability::Batched(NEVER)).memory()?)
 }
 
+/// One in memory that publishes each write at once.
+pub(crate) fn in_memory_each() -> Result<Database, Failure> {
+    Ok(Database::memory()?)
+}
+
 /// The collection that all benches use, of the only space.
 pub(crate) fn notes(database: &Database) -> Result<Collection, Failure> {
     let space = match database.spaces()?.first() {

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod stopwatch;
+mod process;
 mod table;
 mod fixture;
 mod raw;
@@ -21,8 +22,11 @@ mod peers;
 mod wire;
 mod sync;
 mod spaces;
+mod rows;
 mod topology;
 mod matrix;
+mod crowd;
+mod hub;
 
 use std::path::PathBuf;
 
@@ -35,7 +39,8 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces. If left unset, all.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces, rows, hub. If left unset, all
+    /// but the last, which takes minutes.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -43,6 +48,9 @@ struct Arguments {
     /// Where the databases lie: on the disk to be measured, not in memory.
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
+    /// Also prints what the table has as JSON, one line.
+    #[arg(long)]
+    json: bool,
     /// Builds the large databases again that earlier runs left in that folder.
     #[arg(long)]
     fresh: bool,
@@ -50,7 +58,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 14] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -63,15 +71,16 @@ const BENCHES: [(&str, Bench); 12] = [
     ("shapes", matrix::run),
     ("sync", sync::run),
     ("spaces", spaces::run),
+    ("rows", rows::run),
+    (ONLY_BY_NAME, hub::run),
 ];
+const ONLY_BY_NAME: &str = "hub";
 
 fn main() -> Result<(), Failure> {
-    // The other side of the network bench is this program in a process of its own.
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(network::SERVE) {
-        return network::serve(&PathBuf::from(arguments.next().unwrap_or_default()));
+    if let Some(other) = other_side() {
+        return other;
     }
-    let Arguments { names, quick, dir, fresh } = Arguments::parse();
+    let Arguments { names, quick, dir, fresh, json } = Arguments::parse();
     if let Some(unknown) = names.iter().find(|name| BENCHES.iter().all(|(known, _)| known != name)) {
         let known = BENCHES.map(|(name, _)| name).join(", ");
         return Err(format!("there is no bench `{unknown}`; there are: {known}").into());
@@ -80,11 +89,33 @@ fn main() -> Result<(), Failure> {
     let place = Place { folder: dir, quick, fresh };
     let mut results = Results::default();
     for (name, bench) in BENCHES {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+        if names.is_empty() && name != ONLY_BY_NAME || names.iter().any(|wanted| wanted == name) {
             eprintln!("{name}");
             bench(&place, &mut results)?;
         }
     }
     println!("{}", results.table());
+    if json {
+        println!("{}", results.json());
+    }
     Ok(())
+}
+
+// The other sides of some benches are this program in processes of their own.
+fn other_side() -> Option<Result<(), Failure>> {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next()?;
+    let mut text = || arguments.next().unwrap_or_default();
+    Some(match name.as_str() {
+        network::SERVE => network::serve(&PathBuf::from(text())),
+        hub::HUB => {
+            let folder = PathBuf::from(text());
+            text().parse().map_err(Failure::from).and_then(|spaces| hub::serve(&folder, spaces))
+        }
+        crowd::CROWD => {
+            let mut number = || text().parse::<usize>().map_err(Failure::from);
+            number().and_then(|peers| crowd::join(peers, number()?, number()?))
+        }
+        _ => return None,
+    })
 }

@@ -46,6 +46,12 @@ impl Results {
         self.others.push(table);
     }
 
+    /// The lines as JSON; tables with columns of their own are not among them.
+    pub(crate) fn json(&self) -> String {
+        let lines: Vec<String> = self.lines.iter().map(Line::json).collect();
+        format!("[{}]", lines.join(","))
+    }
+
     /// The tables, their columns aligned.
     pub(crate) fn table(&self) -> String {
         let mut rows = vec![["work", "measured", "goal", "verdict", "beside it"].map(str::to_owned)];
@@ -68,6 +74,19 @@ impl Results {
 }
 
 impl Line {
+    // Names, units and verdicts hold no quotes; what was measured is never infinite.
+    fn json(&self) -> String {
+        let goal = match self.goal {
+            Goal::AtLeast(goal) | Goal::AtMost(goal) => goal.to_string(),
+            Goal::Shown => "null".to_owned(),
+        };
+        let Self { name, measured, unit, note, .. } = self;
+        let (verdict, note) = (self.verdict(), note.replace(['"', '\\'], " "));
+        format!(
+            r#"{{"work":"{name}","measured":{measured},"unit":"{unit}","goal":{goal},"verdict":"{verdict}","note":"{note}"}}"#
+        )
+    }
+
     fn cells(&self) -> [String; 5] {
         let with_unit = |value| format!("{} {}", number(value), self.unit);
         let goal = match self.goal {

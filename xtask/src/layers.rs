@@ -7,12 +7,13 @@ use crate::source::{self, Word};
 use crate::tree::{Finding, Tree};
 
 /// The crates of the house and the floor each stands on. A crate uses only floors below its own.
-const FLOORS: [(&str, u8); 7] = [
+const FLOORS: [(&str, u8); 8] = [
     ("driftless-core", 1),
     ("driftless-store", 2),
     ("driftless-net", 2),
     ("driftless", 3),
     ("driftless-rows", 4),
+    ("driftless-front", 4),
     ("driftless-cli", 5),
     // Used by the programs of the fuzzer, which are a workspace of their own.
     ("driftless-fuzz-targets", 6),

@@ -1,23 +1,39 @@
 //! The words of the command line: every command, its arguments, and its help with examples. No command runs here.
 
 mod access;
+mod bundle;
 mod index;
 mod mailbox;
 mod member;
 mod peer;
 mod people;
+mod query;
+mod roots;
+mod rows;
+mod schema;
+mod share;
+mod space;
+mod ui;
 
 use std::path::PathBuf;
 
 pub(crate) use access::{AccessCommand, Policy};
+pub(crate) use bundle::BundleCommand;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-
 pub(crate) use index::IndexCommand;
+
 pub(crate) use mailbox::MailboxCommand;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
+pub(crate) use query::QueryCommand;
+pub(crate) use roots::{RootsChange, RootsCommand};
+pub(crate) use rows::{AttachChoices, RowsCommand};
+pub(crate) use schema::SchemaCommand;
+pub(crate) use share::{Share, ShareCommand};
+pub(crate) use space::SpaceCommand;
+pub(crate) use ui::{SERVE_HELP, Ui};
 
 const AFTER_HELP: &str = "\
 SPACE is a space id, the first 8 or more characters of one, or a local name.
@@ -292,63 +308,8 @@ Operators: $set $unset $inc $push $pull $pullAll $addToSet, with $each in $push 
   driftless restore notes shopping milk")]
     Restore(OneDocument),
 
-    /// Print the documents that a filter selects, one per line
-    #[command(after_help = "EXAMPLES
-  driftless find world subdivisions '{\"country\": \"AT\"}' --sort name --limit 3
-  driftless find world subdivisions '{\"type\": {\"$in\": [\"City\", \"Capital city\"]}}' --sort country,-name
-  driftless find notes shopping --deleted
-  driftless find world subdivisions '{\"country\": \"AT\"}' --plan
-
-Filters: $eq $ne $gt $gte $lt $lte $in $nin $and $or $not $exists $regex $elemMatch $size.")]
-    Find {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-        /// Fields to sort by, `-` for descending: `country,-name`
-        #[arg(long, value_name = "F,-G", allow_hyphen_values = true)]
-        sort: Option<String>,
-        /// Print at most so many
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-        /// Leave out so many at the beginning
-        #[arg(long, value_name = "N")]
-        skip: Option<usize>,
-        /// Include deleted documents
-        #[arg(long)]
-        deleted: bool,
-        /// Print how it would be searched instead: by which index, over how many documents
-        #[arg(long)]
-        plan: bool,
-    },
-
-    /// Count the documents that a filter selects
-    #[command(after_help = "EXAMPLES
-  driftless count world subdivisions
-  driftless count world subdivisions '{\"country\": \"AT\"}'")]
-    Count {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-        /// Include deleted documents
-        #[arg(long)]
-        deleted: bool,
-    },
-
-    /// Print the documents that a filter selects, then every change, until it is stopped
-    #[command(after_help = "EXAMPLES
-  driftless watch notes shopping
-  driftless watch notes shopping '{\"done\": false}' --json
-
-`+` a document that is in the result now, `~` one that changed, `-` one that left the result.
-With --json, a line of kind `ready` follows the first result.")]
-    Watch {
-        #[command(flatten)]
-        at: InCollection,
-        /// A filter as JSON, or `-`, or `@file`; if left out, all documents
-        filter: Option<String>,
-    },
+    #[command(flatten)]
+    Query(QueryCommand),
 
     /// Create and list indexes
     #[command(
@@ -358,6 +319,10 @@ With --json, a line of kind `ready` follows the first result.")]
   driftless index list"
     )]
     Index(IndexCommand),
+
+    /// Say what the documents of a collection are to be, and list those that are not
+    #[command(subcommand, after_help = schema::EXAMPLES)]
+    Schema(SchemaCommand),
 
     /// Say what you want of a space: whether, when and how often it is exchanged with peers
     #[command(after_help = "EXAMPLES
@@ -403,6 +368,9 @@ exchanged at each commit and every 300 seconds. `driftless status` says what hap
         /// A space: its id, a prefix of it, or its local name
         space: String,
     },
+
+    #[command(flatten)]
+    Share(ShareCommand),
 
     #[command(flatten)]
     Member(MemberCommand),
@@ -522,22 +490,18 @@ folder under the name driftless.sqlite.")]
     )]
     Bundle(BundleCommand),
 
+    /// Keep the rows of an existing SQLite file and the documents of a space the same
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES
+  driftless rows attach shop.db catalogue
+  driftless rows sync --watch
+  driftless rows status"
+    )]
+    Rows(RowsCommand),
+
     /// Serve the spaces of this database to peers, and stay connected to those that are known, until it is stopped
-    #[command(after_help = "EXAMPLES
-  driftless serve
-  driftless serve --http 0.0.0.0:7477
-  driftless serve --http 127.0.0.1:0 --json
-  driftless serve --http 0.0.0.0:7477 --address http://example.org:7477
-  driftless serve --iroh
-  driftless serve --iroh 127.0.0.1:0 --relay none
-  driftless serve --lan
-  driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
-
-The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics` and `link_local` mean what the options
-mean, which win over it. While it serves, spaces are exchanged by themselves, as `driftless prefs` says.
-
-The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
-the same folder work meanwhile, through it.")]
+    #[command(after_help = SERVE_HELP)]
     Serve {
         /// Where to listen; port 0 takes any free one. If left out, 127.0.0.1:7477
         #[arg(long, value_name = "ADDR")]
@@ -567,6 +531,8 @@ the same folder work meanwhile, through it.")]
         /// Also dial link-local addresses by itself
         #[arg(long)]
         link_local: bool,
+        #[command(flatten)]
+        ui: Ui,
         /// A file with the same choices
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -617,6 +583,9 @@ A join that was cut off goes on where it was when it is run again.")]
 
     #[command(flatten)]
     Access(AccessCommand),
+
+    #[command(flatten)]
+    Roots(RootsCommand),
 
     /// Exchange with peers, both directions
     #[command(after_help = "EXAMPLES
@@ -697,77 +666,6 @@ Without FILE it takes examples/data/subdivisions.jsonl of the source tree, if it
     Completions {
         /// The shell
         shell: Shell,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SpaceCommand {
-    /// Create a space; its creator is its strongest admin
-    #[command(after_help = "EXAMPLES
-  driftless space create notes")]
-    Create {
-        /// The name, which its members see
-        name: String,
-    },
-    /// List the spaces that are here
-    #[command(after_help = "EXAMPLES
-  driftless space list --json")]
-    List,
-    /// Show one space
-    #[command(after_help = "EXAMPLES
-  driftless space show notes")]
-    Show {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-    },
-    /// Give a space another name in this database
-    #[command(after_help = "EXAMPLES
-  driftless space rename notes old-notes")]
-    Rename {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// The new name
-        name: String,
-    },
-    /// Remove the local copy of a space, with commits that nobody else may have
-    #[command(after_help = "EXAMPLES
-  driftless bundle export notes notes.bundle     # a copy, in case it is wanted again
-  driftless space forget notes
-  driftless space forget notes --yes")]
-    Forget {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// Do not ask; on a terminal it asks otherwise
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BundleCommand {
-    /// Write all commits of a space to a file
-    #[command(after_help = "EXAMPLES
-  driftless bundle export notes notes.bundle
-  driftless bundle export notes - | ssh host driftless bundle import -
-
-A bundle is not encrypted: whoever has the file can read the documents. With `-` it goes to standard output, and what
-else there is to say to standard error.")]
-    Export {
-        /// A space: its id, a prefix of it, or its local name
-        space: String,
-        /// The file, or `-` for standard output; a file that is there is replaced
-        file: PathBuf,
-    },
-    /// Read the commits of a bundle; each is checked as if it came from a stranger
-    #[command(after_help = "EXAMPLES
-  driftless bundle import notes.bundle
-  driftless bundle import notes.bundle --json
-
-From a damaged or cut-off file it takes what is intact, names what is not (frame, byte, reason), and fails with exit
-code 5 and the code `damaged_bundle`.")]
-    Import {
-        /// The file, or `-` for standard input
-        file: PathBuf,
     },
 }
 

@@ -4,6 +4,10 @@
 
 mod mailbox;
 mod peer;
+mod roots;
+pub(crate) mod rows;
+mod schema;
+mod share;
 
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
@@ -12,6 +16,9 @@ pub(crate) use mailbox::{Alarm, Mailbox, MailboxSynced};
 #[cfg(feature = "iroh")]
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};
+pub(crate) use roots::{Accepted, Reset, UserInvite};
+pub(crate) use schema::{Marked, Schema};
+pub(crate) use share::Shared;
 
 #[derive(Serialize)]
 pub(crate) struct Init {
@@ -409,6 +416,8 @@ pub(crate) struct SpaceStatus {
     pub(crate) held: Waiting,
     pub(crate) void: Waiting,
     pub(crate) wanted: Waiting,
+    /// Collections that have a schema, and how many of their documents do not fit it.
+    pub(crate) schemas: Vec<Schema>,
     /// Where an author has signed two commits of one seq.
     pub(crate) forked: Vec<Fork>,
 }
@@ -607,6 +616,10 @@ pub(crate) struct Serving {
     pub(crate) addresses: Vec<String>,
     /// Where it tells how it goes; null unless `--metrics` was given.
     pub(crate) metrics: Option<String>,
+    /// Where a browser opens the inspector, with the token; null unless `--ui` was given.
+    pub(crate) ui: Option<String>,
+    /// The same for the pages of `--ui-pages`.
+    pub(crate) pages: Option<String>,
 }
 
 /// `expires` is null when the ticket does not.

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use driftless::SchemaError;
 use serde::Serialize;
 
 /// How the process ends.
@@ -38,6 +39,15 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What the user can do now.
     pub(crate) hint: String,
+    /// What is wrong with a document that does not fit the schema of its collection.
+    pub(crate) errors: Vec<Fault>,
+}
+
+/// One thing that is wrong with a document. `path` is empty for the document as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    pub(crate) message: String,
 }
 
 #[derive(Serialize)]
@@ -50,6 +60,8 @@ struct Reason<'f> {
     code: &'f str,
     message: &'f str,
     hint: &'f str,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'f [Fault],
 }
 
 impl Failure {
@@ -59,7 +71,7 @@ impl Failure {
         message: impl Display,
         hint: impl Into<String>,
     ) -> Self {
-        Self { exit, code, message: message.to_string(), hint: hint.into() }
+        Self { exit, code, message: message.to_string(), hint: hint.into(), errors: Vec::new() }
     }
 
     pub(crate) fn usage(message: impl Display, hint: impl Into<String>) -> Self {
@@ -87,9 +99,23 @@ impl Failure {
 
     /// `{"error": {..}}` on one line.
     pub(crate) fn to_json(&self) -> String {
-        let error = Reason { code: self.code, message: &self.message, hint: &self.hint };
-        // Three strings always serialise.
+        let error =
+            Reason { code: self.code, message: &self.message, hint: &self.hint, errors: &self.errors };
+        // Strings always serialise.
         serde_json::to_string(&Line { error }).unwrap_or_default()
+    }
+}
+
+impl From<SchemaError> for Fault {
+    fn from(error: SchemaError) -> Self {
+        Self { path: error.path, message: error.message }
+    }
+}
+
+impl Fault {
+    /// As a line.
+    pub(crate) fn text(&self) -> String {
+        if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path, self.message) }
     }
 }
 
@@ -119,17 +145,32 @@ impl From<io::Error> for Failure {
 
 impl From<driftless::Error> for Failure {
     fn from(error: driftless::Error) -> Self {
-        Self::new(exit_of(error.code()), error.code(), &error, error.hint())
+        let mut failure = Self::new(exit_of(error.code()), error.code(), &error, error.hint());
+        if let driftless::Error::Schema { errors, .. } = error {
+            failure.errors = errors.into_iter().map(Fault::from).collect();
+        }
+        failure
+    }
+}
+
+impl From<driftless_rows::Error> for Failure {
+    fn from(error: driftless_rows::Error) -> Self {
+        match error {
+            driftless_rows::Error::Database(error) => error.into(),
+            error => Self::new(exit_of(error.code()), error.code(), &error, error.hint()),
+        }
     }
 }
 
 /// The exit code that belongs to a code word of the library.
 fn exit_of(code: &str) -> Exit {
     match code {
-        "not_found" => Exit::NotFound,
+        "not_found" | "not_attached" => Exit::NotFound,
         "not_permitted" | "not_open" | "queue_full" | "author_forked" | "login_failed" | "login_needed"
         | "too_many_attempts" => Exit::Refused,
-        "invalid" | "invalid_filter" | "invalid_operators" | "ambiguous" => Exit::Invalid,
+        "invalid" | "schema" | "invalid_filter" | "invalid_operators" | "ambiguous" | "table_refused" => {
+            Exit::Invalid
+        }
         "peer_unreachable" => Exit::Unreachable,
         "locked" | "newer_version" | "damaged" | "poisoned" | "restored" | "chain_lost" => Exit::Store,
         _ => Exit::Failed,

@@ -8,12 +8,12 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use driftless::{Collection, Database, DocumentId, Insert, Map, Transaction, Value};
+use driftless::{Collection, Database, DocumentId, Insert, Map, Schema, Transaction, Value};
 use serde_json::value::RawValue;
 
 use crate::args::Format;
 use crate::contract::Import;
-use crate::failure::Failure;
+use crate::failure::{Failure, Fault};
 use crate::terminal::Input;
 
 /// Rows in one transaction: a crash loses at most so many, and the flush at its end is paid by so many.
@@ -274,6 +274,7 @@ pub(crate) fn import(
     reject: &mut dyn FnMut(u64, &str),
 ) -> Result<Import, Failure> {
     let mut done = Import::default();
+    let schema = collection.schema()?;
     loop {
         let mut transaction = database.transaction();
         let (mut staged, mut count, mut bytes, mut end) = (done, 0, 0, false);
@@ -284,7 +285,10 @@ pub(crate) fn import(
             };
             bytes += row.bytes;
             let tally = match row.fields {
-                Ok(fields) => stage(&mut transaction, collection, fields, key)?,
+                Ok(fields) => match schema.as_ref().and_then(|schema| unfit(schema, &fields)) {
+                    Some(reason) => Outcome::Rejected(reason),
+                    None => stage(&mut transaction, collection, fields, key)?,
+                },
                 Err(reason) => Outcome::Rejected(reason),
             };
             count += 1;
@@ -307,6 +311,19 @@ pub(crate) fn import(
             return Ok(done);
         }
     }
+}
+
+/// Why a row does not fit: the first reason, and how many there are besides.
+fn unfit(schema: &Schema, fields: &Map) -> Option<String> {
+    if schema.fits(fields) {
+        return None;
+    }
+    let errors = schema.check(fields);
+    let first = errors.first().cloned().map_or_else(String::new, |error| Fault::from(error).text());
+    Some(match errors.len() {
+        0 | 1 => first,
+        more => format!("{first} (and {} more)", more - 1),
+    })
 }
 
 enum Outcome {

@@ -206,7 +206,10 @@ pub(crate) fn print_failure(stderr: &mut dyn Write, looks: Looks, failure: &Fail
         } else {
             format!("\nhint: {}", escape(&failure.hint))
         };
-        writeln!(stderr, "{on}error:{off} {}{hint}", escape(&failure.message))
+        // The message tells of the first.
+        let more = failure.errors.iter().skip(1);
+        let more: String = more.map(|error| format!("\n  {}", escape(&error.text()))).collect();
+        writeln!(stderr, "{on}error:{off} {}{more}{hint}", escape(&failure.message))
     };
 }
 

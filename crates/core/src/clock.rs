@@ -60,6 +60,50 @@ pub fn utc(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
+/// The last millisecond of a second (`2026-11-21T03:23:43`, also with a space or a `Z`) or of a day (`2026-11-21`) in UTC.
+pub fn from_utc(word: &str) -> Option<u64> {
+    let word = word.strip_suffix('Z').unwrap_or(word);
+    let (date, time) = match word.split_once(['T', ' ']) {
+        Some((date, time)) => (date, Some(time)),
+        None => (word, None),
+    };
+    let numbers = |text: &str, by: char, lengths: [usize; 3]| {
+        let parts: Vec<&str> = text.split(by).collect();
+        let fits = |(part, length): (&&str, usize)| {
+            part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let all = parts.len() == 3 && parts.iter().zip(lengths).all(fits);
+        let number = |at: usize| parts.get(at).and_then(|part| part.parse::<u64>().ok());
+        if all { Some([number(0)?, number(1)?, number(2)?]) } else { None }
+    };
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let longest = match month {
+        2 => 28 + u64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    if day == 0 || day > longest || year < 1970 {
+        return None;
+    }
+    // Years that begin in March, as in `utc`.
+    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        years * 365 + years / 4 - years / 100 + years / 400 + (153 * months + 2) / 5 + day - 1 - 719_468;
+    let second = match time {
+        None => 86_399,
+        Some(time) => {
+            let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+            if hour > 23 || minute > 59 || second > 59 {
+                return None;
+            }
+            hour * 3600 + minute * 60 + second
+        }
+    };
+    Some((days * 86_400 + second) * 1000 + 999)
+}
+
 /// The clock of one database: never goes back, follows what it sees.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
@@ -92,6 +136,20 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_those_that_are_printed() {
+        for ms in [999, 951_868_799_999, 951_868_800_999, 1_795_231_423_999, 4_107_542_399_999] {
+            assert_eq!(from_utc(&utc(ms)), Some(ms));
+        }
+        assert_eq!(from_utc("2000-02-29"), Some(951_868_799_999));
+        assert_eq!(from_utc("2026-11-21T03:23:43Z"), Some(1_795_231_423_999));
+        for wrong in
+            ["", "2026", "2026-02-29", "2026-13-01", "2026-1-1", "2026-11-21T24:00:00", "1969-12-31", "x-y-z"]
+        {
+            assert_eq!(from_utc(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_clock_never_goes_back_and_the_counter_carries() {

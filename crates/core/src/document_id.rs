@@ -98,6 +98,23 @@ impl DocumentId {
         self.0.to_value()
     }
 
+    /// The parts of the key as they are, bytes as bytes: one, or those of a list.
+    pub fn parts(&self) -> Vec<Value> {
+        let part = |key: &Key| match key {
+            Key::Bytes(bytes) => Value::Bytes(bytes.clone()),
+            key => key.to_value(),
+        };
+        match &self.0 {
+            Key::List(parts) => parts.iter().map(part).collect(),
+            key => vec![part(key)],
+        }
+    }
+
+    /// Whether the key is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.0, Key::List(_))
+    }
+
     /// Appends the canonical CBOR.
     pub fn encode(&self, writer: &mut Writer) {
         self.0.encode(writer);

@@ -39,7 +39,7 @@ pub const MAX_DOCUMENT_WEIGHT: u64 = 16 * 1024 * 1024;
 /// Commits in one transaction of one space: what is looked at again whenever one of them changes its state.
 pub const MAX_RUN: u32 = 1024;
 
-// The limits below are local: they bound what a query may cost and never change what is stored.
+// The limits below are local: they bound what queries and schemas may cost and never change what is stored.
 
 /// Bytes of a key in a secondary index; longer ones are cut, and the index then narrows less.
 pub const MAX_INDEX_KEY: usize = 256;
@@ -51,6 +51,25 @@ pub const MAX_FILTER_REGEXES: usize = 16;
 pub const MAX_REGEX: usize = 4 * 1024;
 /// Bytes of a compiled regular expression: small patterns can compile into large programs.
 pub const MAX_REGEX_COMPILED: usize = 1024 * 1024;
+
+/// Bytes of the schema of a collection: it is read whenever its collection is met again.
+pub const MAX_SCHEMA: usize = 64 * 1024;
+/// How deep a schema goes, references followed: each step of it is a call, and threads have small stacks.
+pub const MAX_SCHEMA_DEPTH: usize = 128;
+/// The same for what looks at one and the same value: documents are 64 levels deep, and each may take as many calls.
+pub const MAX_SCHEMA_STEPS: usize = 16;
+/// Subschemas that may look at one and the same value: references to references multiply.
+pub const MAX_SCHEMA_LOOKS: u64 = 4096;
+/// Looks at values of one document that a schema may take which refers to itself, besides those of the next line.
+pub const MAX_SCHEMA_EFFORT: u64 = 100_000;
+/// The same for each value of the document: honest schemas need a few, and some make each level cost twice the one above.
+pub const MAX_SCHEMA_EFFORT_EACH: u64 = 64;
+/// Patterns in one schema: each may take `MAX_REGEX_COMPILED`.
+pub const MAX_SCHEMA_PATTERNS: usize = 64;
+/// Faults of one document that are told: the first ones say enough.
+pub const MAX_SCHEMA_ERRORS: usize = 32;
+/// Bytes of what is told of one: values in it may be as large as documents.
+pub const MAX_SCHEMA_ERROR: usize = 256;
 
 // The limits below are those of the protocol: what a peer may send, and how much of it at once.
 
@@ -117,9 +136,19 @@ pub const MAX_ASKED: u64 = 1024;
 pub const MAX_ASKED_AT_ONCE: usize = 4;
 /// Spaces in one page of a discovery: 75 KiB of names.
 pub const MAX_FOUND: usize = 256;
+/// Spaces in one word that something changed: of more, it is said without naming any.
+pub const MAX_CHANGED: usize = 256;
+/// Documents in one answer to a look-up: it is for one, or a few.
+pub const MAX_LOCATED: usize = 64;
+/// Documents of one space that are looked at for a look-up; whoever wants more pulls the space.
+pub const MAX_LOOKED: usize = 4096;
+/// Spaces that are looked at for one page of a look-up.
+pub const MAX_LOOKED_SPACES: usize = 64;
 
 /// Spaces that the users of one database track together: all are read to know what is wanted of one.
 pub const MAX_PREFERENCES: usize = 100_000;
+/// Spaces that are looked through for where a document went, pointer by pointer.
+pub const MAX_POINTERS: usize = 32;
 /// Properties of a tracked space.
 pub const MAX_PROPERTIES: usize = 64;
 /// Bytes of the name, and of the value, of a property.

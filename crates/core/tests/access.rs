@@ -1,11 +1,11 @@
 //! Requests for access and discovery in a session: heard for proven keys only, one answer each, and bounded.
 
 use driftless_core::id::{AuthorId, PeerId, RequestId, SpaceId};
-use driftless_core::limits::{MAX_ASKED, MAX_ASKED_AT_ONCE};
+use driftless_core::limits::{MAX_ASKED, MAX_ASKED_AT_ONCE, MAX_CHANGED};
 use driftless_core::rules::{Permission, Strength};
 use driftless_core::session::{
-    AccessRequest, Answer, Ask, Discovered, Event, Message, Output, Role, Session, SessionError, numbered,
-    take_number,
+    AccessRequest, Answer, Ask, Changed, Creator, Discovered, Event, Located, Lookup, Message, Output, Pass,
+    Role, Session, SessionError, SpaceProof, numbered, take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain};
 
@@ -29,6 +29,7 @@ struct Side {
     proven: Vec<AuthorId>,
     answers: bool,
     said: Vec<Message>,
+    passes: Vec<Option<Pass>>,
 }
 
 impl Side {
@@ -42,6 +43,7 @@ impl Side {
             proven: Vec::new(),
             answers: true,
             said: Vec::new(),
+            passes: Vec::new(),
         }
     }
 
@@ -70,6 +72,23 @@ impl Side {
                     if self.answers {
                         self.session.handle_found(number, found.collect(), first + 4 < 10);
                     }
+                }
+                Output::Ask(Ask::Shared { number, pass, .. }) => {
+                    self.passes.push(pass.map(|pass| *pass));
+                    let spaces = vec![Discovered { space: A, name: "shared".into() }];
+                    self.session.handle_found(number, spaces, false);
+                }
+                Output::Ask(Ask::Find { number, keys, lookup }) => {
+                    self.proven = keys;
+                    let documents = vec![(A, lookup.collection.into_bytes())];
+                    if self.answers {
+                        self.session.handle_located(number, Located { documents, next: None, cut: false });
+                    }
+                }
+                Output::Ask(Ask::Tell { spaces, .. }) => {
+                    let readable = spaces.into_iter().filter(|space| *space == A);
+                    let told = readable.map(|space| Changed { space, digest: [4; 8] });
+                    self.session.handle_told(told.collect());
                 }
                 Output::Ask(other) => panic!("{other:?}"),
             }
@@ -147,6 +166,60 @@ fn spaces_come_page_by_page_and_are_asked_for_with_the_proven_keys() {
     assert_eq!((pages, &sides[1].proven), (3, &vec![key(0).id()]));
 }
 
+fn profile() -> Lookup {
+    Lookup { collection: "profile".into(), by: Creator::Author(key(0).id()), after: None }
+}
+
+#[test]
+fn what_is_shared_by_name_and_what_somebody_made_is_asked_for_with_the_proven_keys() {
+    let mut sides = pair();
+    let pass = |joiner| Pass::Space(SpaceProof { joiner, space: A, proof: Vec::new() });
+    for joiner in [key(0).id(), key(9).id()] {
+        sides[0].session.shared(None, Some(pass(joiner)));
+        run(&mut sides).unwrap();
+        let found = vec![Discovered { space: A, name: "shared".into() }];
+        assert_eq!(sides[0].events.pop(), Some(Event::Found(found, false)));
+    }
+    // The pass of a key that was not proven is none.
+    assert_eq!(sides[1].passes, [Some(pass(key(0).id())), None]);
+
+    sides[0].session.find(profile());
+    run(&mut sides).unwrap();
+    let found = Located { documents: vec![(A, b"profile".to_vec())], next: None, cut: false };
+    assert_eq!(sides[0].events.pop(), Some(Event::Located(found.clone())));
+    assert_eq!(sides[1].proven, [key(0).id()]);
+    // Nor is the answer to one question that to another.
+    let (mut side, number) = greeted();
+    side.session.discover(None);
+    side.session.handle_frame(&numbered(number, &Message::Changed(Vec::new()))).unwrap();
+    side.work();
+    let answer = Message::Located { number: 0, located: found };
+    assert!(side.session.handle_frame(&numbered(number + 1, &answer)).is_err());
+}
+
+#[test]
+fn a_peer_hears_that_something_changed_where_it_may_read_and_nowhere_else() {
+    let (mut sides, other) = (pair(), SpaceId([3; 32]));
+    // Nothing is said before both sides are ready.
+    let mut early = Side::new(Role::Listener);
+    early.session.tell(Vec::new());
+    assert!(early.work().len() == 1, "only the greeting");
+    sides[0].session.discover(None);
+    run(&mut sides).unwrap();
+    sides[0].events.clear();
+    for (told, heard) in [
+        (vec![A, other], Some(vec![Changed { space: A, digest: [4; 8] }])),
+        (vec![other], None),
+        (Vec::new(), Some(Vec::new())),
+        // Too many to name are not named.
+        (vec![other; MAX_CHANGED + 1], Some(Vec::new())),
+    ] {
+        sides[1].session.tell(told);
+        run(&mut sides).unwrap();
+        assert_eq!(sides[0].events.pop(), heard.map(Event::Changed));
+    }
+}
+
 #[test]
 fn a_key_that_is_only_named_is_not_heard() {
     let (mut side, number) = greeted();
@@ -201,10 +274,12 @@ fn answers_that_nobody_asked_for_and_spaces_out_of_order_end_the_session() {
 
 #[test]
 fn questions_are_counted_numbered_and_few_at_once() {
-    // As many as are allowed in one session, of both kinds; one more ends it.
+    // As many as are allowed in one session, of all kinds; one more ends it.
     let (mut side, first) = greeted();
-    let question = |number: u64| match number % 2 {
+    let question = |number: u64| match number % 4 {
         0 => Message::Request { number, request: request(key(0).id()) },
+        1 => Message::Find { number, lookup: profile() },
+        2 => Message::Shared { number, after: None, pass: None },
         _ => Message::Discover { number, after: None },
     };
     for number in 0..MAX_ASKED {
@@ -218,7 +293,8 @@ fn questions_are_counted_numbered_and_few_at_once() {
     let (mut side, first) = greeted();
     side.answers = false;
     for number in 0..=MAX_ASKED_AT_ONCE as u64 {
-        let heard = side.session.handle_frame(&numbered(first + number, &question(number)));
+        let kind = Message::Find { number, lookup: profile() };
+        let heard = side.session.handle_frame(&numbered(first + number, &kind));
         assert_eq!(heard.is_ok(), number < MAX_ASKED_AT_ONCE as u64);
         side.work();
     }

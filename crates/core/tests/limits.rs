@@ -15,8 +15,8 @@ use driftless_core::query::Sort;
 use driftless_core::reconcile::{self, Clock, Detail, Entry, Heard, Summary};
 use driftless_core::rules::{self, Permission, RuleOperator, Shown, Subject};
 use driftless_core::session::{
-    AccessRequest, Ask, Discovered, Message, Opened, Output, ReadFrame, Role, Session, SessionError, Slot,
-    Surveyed, Verdict, numbered, take_number,
+    AccessRequest, Ask, Changed, Creator, Discovered, Located, Lookup, Message, Opened, Output, ReadFrame,
+    Role, Session, SessionError, Slot, Surveyed, Verdict, numbered, take_number,
 };
 use driftless_core::sign::{AuthorKey, Domain, Signature};
 use driftless_core::sketch::{Cell, Sketch};
@@ -281,6 +281,14 @@ fn messages() {
     };
     holds("MAX_SPACE_NAME of a space that was found", MAX_SPACE_NAME, |n| found(n, 1));
     holds("MAX_FOUND", MAX_FOUND, |n| found(1, n));
+    let changed = |n| vec![Changed { space, digest: [0; 8] }; n];
+    holds("MAX_CHANGED", MAX_CHANGED, |n| taken(Message::Changed(changed(n))));
+    let lookup = |n| Lookup { collection: "n".repeat(n), by: Creator::Author(author), after: None };
+    holds("MAX_COLLECTION_NAME of a look-up", MAX_COLLECTION_NAME, |n| {
+        taken(Message::Find { number: 0, lookup: lookup(n) })
+    });
+    let located = |n| Located { documents: vec![(space, Vec::new()); n], ..Located::default() };
+    holds("MAX_LOCATED", MAX_LOCATED, |n| taken(Message::Located { number: 0, located: located(n) }));
     // A code is a word of at most 64 bytes, a message at most 8 lists deep.
     holds("a code", 64, |n| taken(Message::Decline { slot: 0, reason: "a".repeat(n), retry_after_ms: 1 }));
 }

@@ -149,6 +149,10 @@ enum Step {
 
 /// Decides about a request whose key was proven, and does what follows. Only what grants or queues something writes.
 pub(crate) fn decide(database: &Database, request: &AccessRequest, asker: Asker) -> Result<Answer, Error> {
+    // Whom the program itself shuts out is told what a stranger is told.
+    if database.ask_callbacks(&asker.peer, &request.space, &[request.author])?.closes {
+        return Ok(Answer::Refused);
+    }
     if let Step::Answer(answer) = database.read(|engine| step(engine, request, asker))? {
         return Ok(answer);
     }

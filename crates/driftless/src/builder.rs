@@ -1,6 +1,7 @@
 //! How to open a database: every choice, with its default.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use driftless_store::{Disk, Folder, MemoryStorage, SqliteStorage, Storage, StorageError, WriterLock};
@@ -10,6 +11,7 @@ use crate::engine::{Engine, Now, seeded};
 use crate::error::Error;
 use crate::layout::SCHEMA;
 use crate::seal::{Password, PasswordCost, Recipe, SALT};
+use crate::serving::{Callbacks, Reader};
 
 /// Whether opening may make a new database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +49,7 @@ pub struct Builder {
     patience: Option<Duration>,
     wrap: Option<Wrap>,
     disk: Disk,
+    callbacks: Callbacks,
 }
 
 type Wrap = Box<dyn FnOnce(Box<dyn Storage>) -> Box<dyn Storage>>;
@@ -134,6 +137,18 @@ impl Builder {
         self
     }
 
+    /// As `Database::share_resolver`, from the beginning. If left unset, nothing is opened that the rules do not open.
+    pub fn share_resolver(mut self, opens: impl Fn(&Reader) -> bool + Send + Sync + 'static) -> Self {
+        self.callbacks.resolver = Some(Arc::new(opens));
+        self
+    }
+
+    /// As `Database::share_filter`, from the beginning. If left unset, nothing is closed that the rules open.
+    pub fn share_filter(mut self, serves: impl Fn(&Reader) -> bool + Send + Sync + 'static) -> Self {
+        self.callbacks.filter = Some(Arc::new(serves));
+        self
+    }
+
     /// What stands between the database and its storage: for tests of disks that fail.
     #[doc(hidden)]
     pub fn wrap_storage(mut self, wrap: impl FnOnce(Box<dyn Storage>) -> Box<dyn Storage> + 'static) -> Self {
@@ -194,7 +209,8 @@ impl Builder {
     ) -> Result<Database, Error> {
         let cost = self.cost.check()?;
         let new = !Engine::is_made(storage.as_ref())?;
-        let engine = self.engine(storage)?;
+        let mut engine = self.engine(storage)?;
+        engine.callbacks = std::mem::take(&mut self.callbacks);
         let database = Database::start(engine, self.durability, cost, folder, lock);
         match self.password.take() {
             // A user who has none is logged in without it.

@@ -148,7 +148,8 @@ fn export(
     let mut next = 1;
     loop {
         // The lock is taken once per batch, so that others can work meanwhile.
-        let batch = database.read_many(|engine| batch(engine, space, &mut next))?;
+        let batch =
+            database.read_durable(|engine| engine.at_once(|engine| batch(engine, space, &mut next)))?;
         if batch.is_empty() {
             break;
         }

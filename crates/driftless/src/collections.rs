@@ -1,4 +1,4 @@
-//! Collections and their secondary indexes: names, local numbers, paths. Local to this database, never sent.
+//! Collections, their secondary indexes and schemas: names, local numbers, paths. Local to this database, never sent.
 
 use std::collections::HashMap;
 use std::ops::{Bound, ControlFlow};
@@ -10,6 +10,7 @@ use driftless_store::{Key, Order, Storage};
 
 use crate::error::Error;
 use crate::layout::{self, key};
+use crate::schema::Schema;
 use crate::stored::{index_keys, read_stored};
 
 /// A named set of documents in a space, as this database knows it.
@@ -19,6 +20,7 @@ pub(crate) struct CollectionFacts {
     pub space: u32,
     pub name: String,
     pub indexes: Vec<IndexFacts>,
+    pub schema: Option<Schema>,
 }
 
 /// An index on one path.
@@ -141,6 +143,29 @@ impl Collections {
         Ok(true)
     }
 
+    /// Gives a collection a schema, or takes it away. What is here has to be judged again.
+    pub(crate) fn set_schema(
+        &mut self,
+        storage: &mut dyn Storage,
+        space: u32,
+        name: &str,
+        schema: Option<&Schema>,
+    ) -> Result<Arc<CollectionFacts>, Error> {
+        let number = self.ensure(storage, space, name)?.number;
+        match schema {
+            Some(schema) => {
+                storage.put(
+                    &layout::COLLECTION_SCHEMA,
+                    key([number]).as_slice().into(),
+                    schema.as_json().as_bytes(),
+                )?;
+            }
+            None => storage.remove(&layout::COLLECTION_SCHEMA, key([number]).as_slice().into())?,
+        }
+        self.known.remove(&(space, name.to_owned()));
+        self.remember(storage, number, space, name)
+    }
+
     /// The names of all collections of a space.
     pub(crate) fn names(storage: &dyn Storage, space: u32) -> Result<Vec<String>, Error> {
         let (lower, upper) = (space.to_be_bytes(), (space + 1).to_be_bytes());
@@ -181,7 +206,11 @@ impl Collections {
         if self.known.len() == KNOWN {
             self.known.clear();
         }
-        let facts = Arc::new(CollectionFacts { number, space, name: name.to_owned(), indexes });
+        let schema = storage
+            .get(&layout::COLLECTION_SCHEMA, key([number]).as_slice().into())?
+            .map(|row| read_schema(&row))
+            .transpose()?;
+        let facts = Arc::new(CollectionFacts { number, space, name: name.to_owned(), indexes, schema });
         self.known.insert((space, name.to_owned()), facts.clone());
         Ok(facts)
     }
@@ -199,6 +228,12 @@ fn name_key(space: u32, name: &str) -> Vec<u8> {
     let mut key = space.to_be_bytes().to_vec();
     key.extend_from_slice(name.as_bytes());
     key
+}
+
+/// A schema as it is stored.
+pub(crate) fn read_schema(row: &[u8]) -> Result<Schema, Error> {
+    let schema = std::str::from_utf8(row).ok().and_then(|text| Schema::json(text).ok());
+    schema.ok_or_else(|| Error::damaged("a schema row does not decode"))
 }
 
 pub(crate) fn number(bytes: &[u8]) -> Result<u64, Error> {

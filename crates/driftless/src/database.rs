@@ -244,10 +244,9 @@ impl Database {
         done
     }
 
-    /// Makes durable what was staged, so that it may be sent.
+    /// Makes durable what was staged, so that somebody may be told that it was done.
     pub(crate) fn flush_if_staged(&self) -> Result<(), Error> {
-        let staged = self.engine()?.staged > 0;
-        if staged { self.flush() } else { Ok(()) }
+        self.read_durable(|_| Ok(()))
     }
 
     /// Gives commits whose time has come their effect, and says how long it is until the next one. Every use of a space
@@ -376,15 +375,42 @@ impl Database {
     pub(crate) fn read<T>(&self, look: impl FnOnce(&mut Engine) -> Result<T, Error>) -> Result<T, Error> {
         let mut engine = self.engine()?;
         engine.check()?;
+        self.look(&mut engine, look)
+    }
+
+    /// As `read`, for what others are told of: all that `look` sees of the log is durable. What was staged before is made
+    /// so first, under the same lock, so that nobody stages anything in between.
+    pub(crate) fn read_durable<T>(
+        &self,
+        look: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut engine = self.engine()?;
+        engine.check()?;
+        if engine.staged == 0 {
+            return self.look(&mut engine, look);
+        }
+        let result = match engine.flush() {
+            Ok(()) => self.look(&mut engine, look),
+            Err(error) => Err(error),
+        };
+        self.finish(engine);
+        result
+    }
+
+    fn look<T>(
+        &self,
+        engine: &mut Engine,
+        look: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let (before, dirty) = (engine.staged, engine.view.is_dirty());
         engine.source(Source::Local);
-        self.begin(&mut engine);
-        let result = look(&mut engine);
-        self.end(&mut engine);
+        self.begin(engine);
+        let result = look(engine);
+        self.end(engine);
         // Also who only looks may find that something has become due, and stage that; or fold what others have staged.
         match &result {
             Err(Error::Damaged(_)) if !dirty && engine.staged == before => {}
-            _ => _ = self.spoilt(&mut engine, before, &result),
+            _ => _ = self.spoilt(engine, before, &result),
         }
         result
     }
@@ -394,24 +420,6 @@ impl Database {
         let mut engine = self.shared.engine.try_lock().ok()?;
         engine.check().ok()?;
         look(&mut engine)
-    }
-
-    /// As `read`, for what reads many rows: storage takes its locks once, and not for each.
-    pub(crate) fn read_many<T>(
-        &self,
-        look: impl FnOnce(&mut Engine) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.read(|engine| {
-            if !engine.writable {
-                return look(engine);
-            }
-            engine.storage.begin()?;
-            let result = look(engine);
-            if engine.staged == 0 {
-                engine.storage.commit()?;
-            }
-            result
-        })
     }
 
     // Whether storage failed in the middle of something: then neither the disk nor we know where we are.

@@ -28,6 +28,7 @@ use crate::refused::Room;
 use crate::replica::{Replica, Summary};
 use crate::requests::Requests;
 use crate::seal::{NONCE, WrappingKey};
+use crate::serving::Callbacks;
 use crate::user::{self, User};
 use crate::view::{Source, View};
 use crate::walk;
@@ -67,6 +68,8 @@ pub(crate) struct Engine {
     pub(crate) requests: Requests,
     /// Who may read which spaces, once a peer has asked.
     pub(crate) readers: Readers,
+    /// What the program has a say in who is served by.
+    pub(crate) callbacks: Callbacks,
     /// Commits that gained or lost their effect after they had come.
     pub(crate) journal: Journal,
     /// How many bodies came after their commits: peers that wait for some look whether theirs are among them.
@@ -160,6 +163,7 @@ impl Engine {
             room: Room::default(),
             requests: Requests::default(),
             readers: Readers::default(),
+            callbacks: Callbacks::default(),
             journal: Journal::new(next[3]),
             late: 0,
             exchanging: BTreeSet::new(),
@@ -295,6 +299,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Runs `look`, which reads many rows: storage takes its locks once, and not for each.
+    pub(crate) fn at_once<T>(
+        &mut self,
+        look: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if !self.writable {
+            return look(self);
+        }
+        self.storage.begin()?;
+        let result = look(self);
+        if self.staged == 0 {
+            self.storage.commit()?;
+        }
+        result
+    }
+
     /// Makes everything staged durable. An error poisons the database: nothing of it was acknowledged.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.check()?;
@@ -359,7 +379,7 @@ impl Engine {
         self.view.clear();
         self.room = Room::default();
         self.requests = Requests::default();
-        self.readers = Readers::default();
+        self.readers.restart();
         self.staged = 0;
         self.storage.rollback().is_ok() && self.users.reload(self.storage.as_ref()).is_ok()
     }
@@ -385,7 +405,7 @@ impl Engine {
         if changed {
             self.journal = Journal::new(numbers(self.storage.as_ref())?[3]);
             self.flushes += 1;
-            self.readers = Readers::default();
+            self.readers.restart();
             self.replicas.clear();
             self.collections.clear();
             self.view.clear();

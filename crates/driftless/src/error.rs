@@ -1,6 +1,6 @@
 //! What can go wrong, in the user's words: one enum, with a stable code and a next step for each.
 
-use driftless_core::document_id::DocumentIdError;
+use driftless_core::document_id::{DocumentId, DocumentIdError};
 use driftless_core::filter::{FieldPathError, FilterError};
 use driftless_core::id::SpaceId;
 use driftless_core::operator::OperatorError;
@@ -9,6 +9,15 @@ use driftless_core::session::{Cursor, SessionError};
 use driftless_core::value::{JsonError, TypedError};
 use driftless_net::NetError;
 use driftless_store::StorageError;
+
+/// One thing in a document that its schema does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaError {
+    /// Where, as in operators: `address.zip`, `tags.1`; empty for the document as a whole.
+    pub path: String,
+    /// What is wrong there, in a sentence.
+    pub message: String,
+}
 
 /// Why a call did not do what it was asked. `code` is stable; `hint` says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +74,16 @@ pub enum Error {
     /// The operators do not parse.
     #[error("the edit is not valid: {0}")]
     Operators(#[from] OperatorError),
+    /// A document would not fit the schema of its collection; nothing of the transaction was written.
+    #[error("document {id} would not fit the schema of {collection}: {}", told(errors))]
+    Schema {
+        /// The collection.
+        collection: String,
+        /// The document; of several, the first.
+        id: DocumentId,
+        /// Everything that is wrong with it; at most 32 lines.
+        errors: Vec<SchemaError>,
+    },
     /// There is a database here already, or a document or a space of that name.
     #[error("{0} exists already")]
     Exists(String),
@@ -150,6 +169,7 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::Filter(_) => "invalid_filter",
             Self::Operators(_) => "invalid_operators",
+            Self::Schema { .. } => "schema",
             Self::Exists(_) => "exists",
             Self::Locked => "locked",
             Self::ReadOnly => "read_only",
@@ -199,6 +219,9 @@ impl Error {
             Self::Invalid(_) => "correct the input and try again; nothing was changed",
             Self::Filter(_) => "filters look like '{\"country\": \"FI\", \"population\": {\"$gt\": 1000}}'",
             Self::Operators(_) => "edits look like '{\"$set\": {\"name\": \"x\"}, \"$inc\": {\"n\": 1}}'",
+            Self::Schema { .. } => {
+                "correct the document; `driftless schema show SPACE COLLECTION` prints the schema"
+            }
             Self::Exists(_) => "choose another name, or use what is there",
             Self::Locked => "wait for it to end, or end it; reading commands work meanwhile",
             Self::ReadOnly => "open the database for writing",
@@ -243,6 +266,7 @@ impl Error {
                 | Self::Invalid(_)
                 | Self::Filter(_)
                 | Self::Operators(_)
+                | Self::Schema { .. }
                 | Self::Exists(_)
                 | Self::Restored
                 | Self::ChainLost { .. }
@@ -256,6 +280,16 @@ impl Error {
 
     pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
         Self::NotFound { what, name: name.to_string() }
+    }
+}
+
+// The first, and how many there are besides.
+fn told(errors: &[SchemaError]) -> String {
+    let Some(first) = errors.first() else { return String::new() };
+    let at = if first.path.is_empty() { String::new() } else { format!("{}: ", first.path) };
+    match errors.len() {
+        1 => format!("{at}{}", first.message),
+        more => format!("{at}{} (and {} more)", first.message, more - 1),
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use driftless_core::clock::{Timestamp, utc};
 use driftless_core::commit::Kind;
 use driftless_core::document_id::DocumentId;
+use driftless_core::fold::DocumentState;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::operator::{Edit, Operator};
 use driftless_core::rules::{Level, Subject};
@@ -22,6 +23,9 @@ use crate::past::effective;
 use crate::peers::Peer;
 use crate::refused;
 use crate::replica;
+use crate::schema::Schema;
+use crate::serving::Said;
+use crate::share::{Pointers, pointers};
 use crate::space::Space;
 use crate::status::why;
 
@@ -40,8 +44,8 @@ pub struct Explanation {
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`; for a peer `peer`, `kept`, `permission`,
-    /// `exchange`, `acknowledged`; for a key `space`, `statement`, `permission`, `commits`, `void`.
+    /// A stable word: `space`, `commits`, `commit`, `refused`, `document`, `schema`, `moved`, `underneath`; for a peer `peer`,
+    /// `kept`, `permission`, `exchange`, `acknowledged`; for a key `space`, `statement`, `permission`, `commits`, `void`.
     pub step: &'static str,
     /// Nothing stands in the way here.
     pub ok: bool,
@@ -76,7 +80,9 @@ impl Space {
         let last = self.database().read(|engine| here(engine, &collection, id, &mut told))?;
         if let Some(peer) = peer {
             let known = self.database().peer_now(peer)?;
-            self.database().read(|engine| there(engine, &self.id(), peer, known, last, &mut told))?;
+            let keys = known.as_ref().map(|known| known.authors.clone()).unwrap_or_default();
+            let said = self.database().ask_callbacks(peer, &self.id(), &keys)?;
+            self.database().read(|engine| there(engine, &self.id(), (peer, said), known, last, &mut told))?;
         }
         Ok(told)
     }
@@ -219,10 +225,16 @@ fn document(
     let state = engine.view.get(engine.storage.as_mut(), &facts, id)?.unwrap_or_default();
     if state.visible() {
         told.step("document", true, format!("it is here, the result of {} edits", state.edits()), "");
+        if let Some(schema) = &facts.schema {
+            fitting(schema, &state, told);
+        }
         return Ok(());
     }
     if !state.deleted() {
         told.step("document", false, "it is not here: no edit with an effect makes it", "");
+        return Ok(());
+    }
+    if moved(engine, collection, id, told)? {
         return Ok(());
     }
     // The deletion that holds: the last that no restoration or insertion follows.
@@ -250,10 +262,59 @@ fn document(
     Ok(())
 }
 
+fn fitting(schema: &Schema, state: &DocumentState, told: &mut Explanation) {
+    let errors = schema.check(state.fields());
+    if errors.is_empty() {
+        told.step("schema", true, "it fits the schema of its collection here", "");
+        return;
+    }
+    let fix = "correct it with `driftless edit`, or change the schema with `driftless schema set`";
+    for error in errors {
+        let at = if error.path.is_empty() { String::new() } else { format!(" at {}", error.path) };
+        told.step("schema", false, format!("it does not fit the schema{at}: {}", error.message), fix);
+    }
+}
+
+// Where a document went that is deleted here, and what of it stayed behind; says whether it went anywhere.
+fn moved(
+    engine: &mut Engine,
+    collection: &Collection,
+    id: &DocumentId,
+    told: &mut Explanation,
+) -> Result<bool, Error> {
+    let Pointers { to: pointers, unseen } = pointers(engine, collection, id)?;
+    for pointer in &pointers {
+        let (to, commit, at) = (pointer.to, pointer.commit, utc(pointer.time.ms()));
+        let author = log::author(engine.storage.as_ref(), pointer.author)?;
+        let name = match engine.load(&to)? {
+            true => format!("{} ({to})", engine.parts(&to)?.1.summary().local_name()),
+            false => format!("{to}, which is not here"),
+        };
+        let detail = format!("it was moved to space {name}, by {author} with {commit}, at {at} UTC");
+        let fix = format!("`driftless explain {to} {} {id}` tells of it there", collection.name());
+        told.step("moved", false, detail, &fix);
+    }
+    if pointers.len() > 1 {
+        let detail = "it was moved to several spaces at once, and lives in each of them";
+        told.step("moved", false, detail, "keep one of them, and `driftless delete` it in the others");
+    }
+    if unseen > 0 {
+        let detail =
+            format!("{unseen} commits edit it that did not go along: they lie underneath the deletion");
+        told.step(
+            "underneath",
+            false,
+            detail,
+            "`driftless restore` shows it here with them, `driftless log` lists them",
+        );
+    }
+    Ok(!pointers.is_empty())
+}
+
 fn there(
     engine: &mut Engine,
     space: &SpaceId,
-    id: &PeerId,
+    (id, said): (&PeerId, Said),
     known: Option<Peer>,
     edits: Vec<u64>,
     told: &mut Explanation,
@@ -274,7 +335,7 @@ fn there(
         detail,
         "`driftless sync SPACE --peer PEER` begins with it; there, `driftless join` with a ticket",
     );
-    permission(engine, space, &peer, told)?;
+    permission(engine, space, &peer, &said, told)?;
     let failed = !peer.last_error.is_empty();
     let detail = match (peer.last_sync_ms, failed) {
         (_, true) => format!("the last exchange failed: {}", peer.last_error),
@@ -313,11 +374,21 @@ fn permission(
     engine: &mut Engine,
     space: &SpaceId,
     peer: &Peer,
+    said: &Said,
     told: &mut Explanation,
 ) -> Result<(), Error> {
+    if said.closes {
+        let fix = "the program that serves decides that; ask whoever runs it";
+        told.step("permission", false, "the share filter of this program closes the space to it", fix);
+        return Ok(());
+    }
     let (_, replica) = engine.parts(space)?;
     let rules = &replica.rules;
     let reader = peer.authors.iter().find(|author| rules.member(author).is_some()).copied();
+    if !rules.may_read(&peer.authors) && said.opens {
+        told.step("permission", true, "the share resolver of this program opens the space to it", "");
+        return Ok(());
+    }
     if !rules.may_read(&peer.authors) {
         let Some(first) = peer.authors.first() else {
             let fix = "exchange with it once: `driftless sync`";

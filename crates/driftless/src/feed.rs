@@ -77,11 +77,11 @@ impl Space {
     /// commit. Only what is durable. `Error::Stale` if the cursor is not of this log.
     pub fn feed(&self, cursor: Option<&Cursor>, budget: usize) -> Result<Page, Error> {
         let database = self.database();
-        database.flush_if_staged()?;
         let budget = budget.clamp(1, MAX_PAGE) as u64;
         let space = self.id();
-        database.read_many(|engine| {
-            page(engine, &space, cursor, budget, &[])?.map_err(|now| Error::Stale { now })
+        database.read_durable(|engine| {
+            let page = engine.at_once(|engine| page(engine, &space, cursor, budget, &[]))?;
+            page.map_err(|now| Error::Stale { now })
         })
     }
 }
@@ -90,7 +90,7 @@ impl Database {
     /// Takes a page of a space of another store; the first one brings the space with it. Once this returns, the page's
     /// cursor may be kept in place of the one before, if the page `is_whole`.
     pub fn take_page(&self, space: &SpaceId, page: &Page) -> Result<TakenPage, Error> {
-        self.write(|engine| Ok(take(engine, space, &page.frames)?.0))
+        self.write(|engine| Ok(take(engine, space, &page.frames)?.page))
     }
 }
 
@@ -284,14 +284,20 @@ pub(crate) fn push_wanted(
     Ok(pushed.len() as u64)
 }
 
-/// Takes the frames of a page; staged. Also says why what was not taken was not.
-pub(crate) fn take(
-    engine: &mut Engine,
-    space: &SpaceId,
-    frames: &[Vec<u8>],
-) -> Result<(TakenPage, Vec<&'static str>), Error> {
+/// What became of the frames of a page.
+#[derive(Default)]
+pub(crate) struct TakenFrames {
+    pub page: TakenPage,
+    /// Why what was not taken was not.
+    pub reasons: Vec<&'static str>,
+    /// What is new here.
+    pub new: Vec<CommitId>,
+}
+
+/// Takes the frames of a page; staged.
+pub(crate) fn take(engine: &mut Engine, space: &SpaceId, frames: &[Vec<u8>]) -> Result<TakenFrames, Error> {
     engine.source(Source::Peer);
-    let (mut page, mut reasons) = (TakenPage::default(), Vec::new());
+    let TakenFrames { mut page, mut reasons, mut new } = TakenFrames::default();
     for frame in frames {
         // One after the other: a few bytes of a frame can stand for many.
         let Ok(received) = frame::decode(space, frame) else {
@@ -311,6 +317,7 @@ pub(crate) fn take(
         page.signatures += signatures;
         page.early += taken.early.len() as u64;
         reasons.extend(taken.refused.into_iter().map(|(_, reason)| reason));
+        new.extend(taken.new);
     }
-    Ok((page, reasons))
+    Ok(TakenFrames { page, reasons, new })
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::SpaceId;
+use tokio::sync::Notify;
 
 use crate::moved::Position;
 use crate::view::Source;
@@ -20,6 +21,8 @@ const WAITING: usize = 1024;
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    // The same for who waits in a task.
+    awaited: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -56,18 +59,36 @@ impl Inbox {
                 news.missed = Some(before);
             }
         }
-        self.arrived.notify_all();
+        self.tell();
     }
 
     // Documents may have changed that nobody can name.
     fn miss(&self, before: Position) {
         self.lock().news.missed.get_or_insert(before);
-        self.arrived.notify_all();
+        self.tell();
     }
 
     fn close(&self) {
         self.lock().closed = true;
+        self.tell();
+    }
+
+    fn tell(&self) {
         self.arrived.notify_all();
+        self.awaited.notify_one();
+    }
+
+    /// Waits in a task until something came; false if it is closed and nothing will.
+    pub(crate) async fn arrived(&self) -> bool {
+        loop {
+            {
+                let waiting = self.lock();
+                if waiting.closed || waiting.news != News::default() {
+                    return !waiting.closed;
+                }
+            }
+            self.awaited.notified().await;
+        }
     }
 
     /// What came, waiting for it until `end`; for ever without one.

@@ -37,6 +37,8 @@ pub(crate) struct Taken {
     pub spaces: Vec<(SpaceId, LogSeq)>,
     /// Commits that are here now, known or new.
     pub here: Vec<(SpaceId, CommitId)>,
+    /// Those of them that were not here before, or got their bodies.
+    pub new: Vec<CommitId>,
     /// Commits whose parents are not here.
     pub early: Vec<Vouched>,
     /// What was not taken: the hash of the bytes, and why.
@@ -78,6 +80,9 @@ pub(crate) fn take_vouched(engine: &mut Engine, commits: Vec<Vouched>) -> Result
         let entered = engine.enter(&commit)?;
         if let (Entered::New(_), Some(tip)) = (&entered, own) {
             engine.met_own(commit.header(), commit.id(), tip)?;
+        }
+        if matches!(entered, Entered::New(_) | Entered::Completed(_)) {
+            taken.new.push(commit.id());
         }
         match entered {
             Entered::Known => tally.known += 1,

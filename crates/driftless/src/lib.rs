@@ -19,6 +19,7 @@
 //! Modules are listed low to high; a module uses only those above it.
 
 mod error;
+mod schema;
 mod walk;
 mod layout;
 mod digest;
@@ -29,11 +30,13 @@ mod cursor;
 mod moved;
 mod stored;
 mod collections;
+mod marks;
 mod view;
 mod refused;
 mod policy;
 mod requests;
 mod readers;
+mod serving;
 mod seal;
 mod user;
 mod acting;
@@ -52,22 +55,27 @@ mod commit;
 mod ingest;
 mod write;
 mod database;
+mod served;
 mod builder;
 mod hooks;
 mod space;
 mod prefs;
 mod exchanges;
+mod progress;
 mod peers;
 mod decided;
 mod draft;
 mod collection;
+mod fitting;
 mod transaction;
 mod typed;
 mod query;
+mod follow;
 mod watch;
 mod status;
 mod history;
 mod past;
+mod contested;
 mod rebuild;
 mod backup;
 mod compact;
@@ -81,6 +89,9 @@ mod grant;
 mod cases;
 mod bootstrap;
 mod identity;
+mod share;
+mod across;
+mod invites;
 mod keys;
 mod doctor;
 mod explain;
@@ -89,7 +100,7 @@ mod repair;
 mod sync;
 mod mailbox;
 
-pub use driftless_core::clock::{Timestamp, utc};
+pub use driftless_core::clock::{Timestamp, from_utc, utc};
 pub use driftless_core::commit::Kind;
 pub use driftless_core::document::{Document, Subject as DocumentSubject};
 pub use driftless_core::document_id::{DocumentId, DocumentIdError};
@@ -98,9 +109,10 @@ pub use driftless_core::id::{AuthorId, CommitId, PeerId, RequestId, SpaceId, Use
 pub use driftless_core::operator::{Operator, OperatorError, operators_from_json, operators_to_value};
 pub use driftless_core::query::{Sort, SortError};
 pub use driftless_core::rules::{Permission, Strength, Subject};
-pub use driftless_core::session::{Cursor, CursorError, Discovered};
-pub use driftless_core::value::{Float, JsonError, Map, Path, Value};
+pub use driftless_core::session::{Creator, Cursor, CursorError, Discovered};
+pub use driftless_core::value::{Float, JsonError, Map, Number, Path, Value};
 
+pub use across::{Across, AcrossCollection, AcrossQuery, Placed, Placing};
 pub use backup::Original;
 pub use bootstrap::{Approved, Request};
 pub use builder::{Access, Builder, OpenMode};
@@ -109,6 +121,7 @@ pub use cases::{Decided, Deed, DraftGrant, DraftRule, Fate, PolicyCase};
 pub use changes::{Change, Changes, DocumentChange, Event};
 pub use collection::Collection;
 pub use compact::Compacted;
+pub use contested::Loser;
 pub use database::{Database, Durability};
 pub use decided::{Effective, Ruling};
 pub use digest::Sum;
@@ -116,16 +129,19 @@ pub use doctor::{Check, Renewal, Renewed};
 #[cfg(feature = "iroh")]
 pub use driftless_net::Relay;
 pub use driftless_net::{Address, Traffic};
-pub use error::Error;
+pub use error::{Error, SchemaError};
 pub use exchanges::{Exchanges, PastExchange, Unsent};
 pub use explain::{Explanation, Step};
 pub use feed::{Page, TakenPage};
+pub use fitting::{Marked, WithSchema};
+pub use follow::Since;
 pub use fork::{Copied, Fork};
 pub use fsck::{Problem, Progress, Report};
 pub use grant::{GrantPlan, Keep, KeptBranch, Late, Loss};
 pub use guard::{Lost, Restored};
 pub use history::{LogLine, LogQuery};
 pub use hooks::Hook;
+pub use invites::{Answered, UserInvite};
 pub use key_text::KeyText;
 pub use layout::LogSeq;
 #[doc(hidden)]
@@ -143,24 +159,37 @@ pub use past::At;
 pub use peers::Peer;
 pub use policy::Bootstrap;
 pub use prefs::{DEFAULT_INTERVAL, Preferences, Wanted};
+pub use progress::PullProgress;
 pub use query::{Plan, Query};
 pub use refused::RefusedLine;
 pub use repair::{Repaired, RepairedSpace};
 pub use replica::Counts;
+pub use schema::Schema;
+#[cfg(feature = "schema-derive")]
+pub use schemars;
 pub use seal::{Password, PasswordCost};
+pub use serving::Reader;
+pub use share::{SharePolicy, SharePolicyError, Shared, Sharing};
+pub use since::Place;
 pub use space::{Digest, Member, Space, SpaceSummary};
 pub use status::{Pending, SpaceStatus, Status};
 pub use sync::asking::Requested;
+pub use sync::document_sync::{DocumentSync, DocumentSyncBuilder};
 #[doc(hidden)]
 pub use sync::driven::{DrivenSession, SessionTurn};
 pub use sync::engine::{EngineOptions, SyncEngine};
+pub use sync::events::{SyncEvent, SyncEvents};
+pub use sync::flow::Flowed;
+pub use sync::follow::SyncBatch;
 pub use sync::link::{EngineStatus, Flushed};
+pub use sync::lookup::FoundBy;
 pub use sync::network::{Network, Synced};
 pub use sync::online::NetworkBuilder;
 #[doc(hidden)]
 pub use sync::plan;
 pub use sync::plan::Standing;
 pub use sync::puller::Pulled;
+pub use sync::roots::Roots;
 pub use sync::stream::Moved;
 pub use ticket::{Invite, Ticket};
 pub use transaction::{Insert, Transaction, Written};
@@ -172,3 +201,7 @@ pub use watch::{Watch, WatchEvent, WatchKind};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/sharing.md")]
+struct WhoGetsWhat;

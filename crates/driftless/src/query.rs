@@ -15,6 +15,7 @@ use crate::collections::{CollectionFacts, IndexFacts};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout;
+use crate::marks;
 use crate::stored::{index_span, read_stored};
 
 /// A search, not yet run.
@@ -26,6 +27,7 @@ pub struct Query {
     limit: usize,
     skip: usize,
     deleted: bool,
+    fitting: bool,
 }
 
 /// How a search is run.
@@ -51,7 +53,7 @@ impl Collection {
 
 impl Query {
     fn new(collection: Collection, filter: Filter) -> Self {
-        Self { collection, filter, sort: None, limit: usize::MAX, skip: 0, deleted: false }
+        Self { collection, filter, sort: None, limit: usize::MAX, skip: 0, deleted: false, fitting: false }
     }
 
     /// The order. If left unset, that in which documents came here.
@@ -78,12 +80,23 @@ impl Query {
         self
     }
 
+    /// Without documents that do not fit the schema of the collection. If left unset, with them.
+    pub fn fitting_only(mut self) -> Self {
+        self.fitting = true;
+        self
+    }
+
     /// The documents.
     pub fn run(&self) -> Result<Vec<Document>, Error> {
+        self.collection.space().database().read(|engine| self.run_in(engine))
+    }
+
+    /// The same for whoever holds the lock.
+    pub(crate) fn run_in(&self, engine: &mut Engine) -> Result<Vec<Document>, Error> {
         let wanted = if self.sort.is_some() { usize::MAX } else { self.limit.saturating_add(self.skip) };
         let mut found = Vec::new();
         if wanted > 0 {
-            self.each(&mut |id, state| {
+            self.each_in(engine, &mut |id, state| {
                 found.push(Document::new(self.collection.name(), id, state));
                 if found.len() >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
@@ -128,38 +141,47 @@ impl Query {
         &self,
         visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
     ) -> Result<u64, Error> {
-        self.collection.space().database().read(|engine| {
-            let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
-            engine.write_view()?;
-            let (mut failed, mut looked_at) = (None, 0);
-            let mut look = |stored: &StoredDocument<'_>| {
-                if stored.deleted && !self.deleted {
-                    return ControlFlow::Continue(());
-                }
-                looked_at += 1;
-                match self.matches(stored) {
-                    Ok(Some((id, state))) => visit(&id, &state),
-                    Ok(None) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            };
-            match self.index(&facts) {
-                Some((index, range)) => {
-                    for number in candidates(engine, index, range)? {
-                        let mut flow = ControlFlow::Continue(());
-                        engine.storage.document(number, &mut |stored| flow = look(stored))?;
-                        if flow.is_break() {
-                            break;
-                        }
-                    }
-                }
-                None => engine.storage.scan(facts.number, None, &mut look)?,
+        self.collection.space().database().read(|engine| self.each_in(engine, visit))
+    }
+
+    /// The same for whoever holds the lock.
+    pub(crate) fn each_in(
+        &self,
+        engine: &mut Engine,
+        visit: &mut dyn FnMut(&DocumentId, &DocumentState) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let Some(facts) = self.collection.facts(engine)? else { return Ok(0) };
+        engine.write_view()?;
+        let marked =
+            if self.fitting { marks::all(engine.storage.as_ref(), &facts)? } else { BTreeSet::new() };
+        let (mut failed, mut looked_at) = (None, 0);
+        let mut look = |stored: &StoredDocument<'_>| {
+            if (stored.deleted && !self.deleted) || marked.contains(&stored.number) {
+                return ControlFlow::Continue(());
             }
-            failed.map_or(Ok(looked_at), Err)
-        })
+            looked_at += 1;
+            match self.matches(stored) {
+                Ok(Some((id, state))) => visit(&id, &state),
+                Ok(None) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        match self.index(&facts) {
+            Some((index, range)) => {
+                for number in candidates(engine, index, range)? {
+                    let mut flow = ControlFlow::Continue(());
+                    engine.storage.document(number, &mut |stored| flow = look(stored))?;
+                    if flow.is_break() {
+                        break;
+                    }
+                }
+            }
+            None => engine.storage.scan(facts.number, None, &mut look)?,
+        }
+        failed.map_or(Ok(looked_at), Err)
     }
 
     fn matches(&self, stored: &StoredDocument<'_>) -> Result<Option<(DocumentId, DocumentState)>, Error> {

@@ -16,6 +16,7 @@ pub(crate) struct Readers {
     spaces: BTreeMap<Subject, BTreeSet<SpaceId>>,
     subjects: HashMap<SpaceId, Vec<Subject>>,
     stale: BTreeSet<SpaceId>,
+    epoch: u64,
 }
 
 impl Readers {
@@ -32,9 +33,25 @@ impl Readers {
 
     /// The rules of a space changed, or it came or went.
     pub(crate) fn changed(&mut self, space: &SpaceId) {
+        self.epoch += 1;
         if self.made {
             self.stale.insert(*space);
         }
+    }
+
+    /// Grows whenever some rules change.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What followed from the rules so far is to be looked at again.
+    pub(crate) fn ask_again(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// Everything may have changed.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { epoch: self.epoch + 1, ..Self::default() };
     }
 
     /// A space that is to be looked at.
@@ -62,12 +79,17 @@ impl Readers {
         }
     }
 
+    /// The next space above an id, or the first, whose rules name one of these.
+    pub(crate) fn next_of(&self, subjects: &[Subject], after: Option<SpaceId>) -> Option<SpaceId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let spaces = subjects.iter().filter_map(|subject| self.spaces.get(subject));
+        spaces.filter_map(|spaces| spaces.range((from, Bound::Unbounded)).next().copied()).min()
+    }
+
     /// The next space above an id, or the first, that one of these keys may read.
     pub(crate) fn next(&self, keys: &[AuthorId], after: Option<SpaceId>) -> Option<SpaceId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let subjects = keys.iter().map(|key| Subject::Key(*key)).chain([Subject::Anyone]);
-        let spaces = subjects.filter_map(|subject| self.spaces.get(&subject));
-        spaces.filter_map(|spaces| spaces.range((from, Bound::Unbounded)).next().copied()).min()
+        let subjects: Vec<_> = keys.iter().map(|key| Subject::Key(*key)).chain([Subject::Anyone]).collect();
+        self.next_of(&subjects, after)
     }
 }
 

@@ -19,7 +19,9 @@ use crate::fork;
 use crate::judge::Body;
 use crate::layout::{self, LogKey, LogSeq, key};
 use crate::log;
+use crate::marks;
 use crate::prefs;
+use crate::progress;
 use crate::replica::{Counts, Facts};
 use crate::requests::{self, Requests};
 use crate::space::{Digest, Space};
@@ -109,6 +111,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
         if let Some(facts) = engine.collections.get(engine.storage.as_ref(), number, &name)? {
             let (lower, upper) = (key([facts.number]), key([facts.number + 1]));
             remove_bytes(engine.storage.as_mut(), &layout::INDEX, &lower, &upper)?;
+            engine.storage.remove(&layout::COLLECTION_SCHEMA, lower.as_slice().into())?;
         }
     }
     let (storage, replica) = engine.parts(space)?;
@@ -122,6 +125,7 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     cursor::forget(storage, space)?;
     prefs::forget(storage, space)?;
     exchanges::forget_space(storage, space)?;
+    progress::forget(storage, Some(space))?;
     requests::forget(storage, space)?;
     // What mailboxes hold is known by positions in the log.
     let (lower, upper) = (space.0.to_vec(), [&space.0[..], &[0xff; 64]].concat());
@@ -173,6 +177,7 @@ fn clear_view(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
             let (lower, upper) = (key([index.number]), key([index.number + 1]));
             remove_bytes(storage, &layout::INDEX_VALUE, &lower, &upper)?;
         }
+        marks::clear(storage, facts.number)?;
         loop {
             let mut numbers = Vec::new();
             storage.scan(facts.number, None, &mut |stored| {

@@ -523,7 +523,7 @@ impl<'s> Saving<'s> {
         Ok(tips.map(|(_, Tip { seq, .. })| *seq).max().unwrap_or(0))
     }
 
-    // Which indexes there are is known only here.
+    // Which indexes and schemas there are is known only here.
     fn indexes(&self, engine: &mut Engine) -> Result<(), Error> {
         let number = engine.parts(&self.space.id)?.1.number;
         let from = self.space.number.to_be_bytes();
@@ -546,6 +546,11 @@ impl<'s> Saving<'s> {
                 engine.collections.create_index(engine.storage.as_mut(), number, name, path)?;
             }
             engine.view.clear_clean();
+            let schema =
+                self.old.get(&layout::COLLECTION_SCHEMA, key([collection]).as_slice().into()).ok().flatten();
+            if let Some(schema) = schema.and_then(|row| crate::collections::read_schema(&row).ok()) {
+                engine.set_schema(number, name, Some(&schema))?;
+            }
         }
         Ok(())
     }

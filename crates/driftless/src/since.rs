@@ -1,5 +1,8 @@
 //! Which documents may have changed since a position of a space: those that new commits edit, and those that commits
 //! edit which moved. Costs what changed, not what there is.
+//!
+//! What follows a space from outside keeps a place, and asks from there. Only positions are compared here; whoever asks
+//! reads the documents as they are then.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +12,38 @@ use driftless_core::id::SpaceId;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::guard::STORE_ID;
 use crate::layout::{self, LogKey};
 use crate::log;
 use crate::moved::{Position, moved_between};
 use crate::replica::Summary;
+
+/// How far somebody has followed a space of one database: everything before it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub(crate) store: [u8; 16],
+    pub(crate) position: Position,
+}
+
+impl Place {
+    /// The bytes to keep it as.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&self.store);
+        bytes[16..24].copy_from_slice(&self.position.next.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.position.row.to_be_bytes());
+        bytes
+    }
+
+    /// Reads what `to_bytes` gave; `None` if it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (store, rest) = bytes.split_first_chunk()?;
+        let (next, row) = rest.split_first_chunk()?;
+        let position =
+            Position { next: u64::from_be_bytes(*next), row: u64::from_be_bytes(row.try_into().ok()?) };
+        Some(Self { store: *store, position })
+    }
+}
 
 // Reading so many commits is never worth less than looking at every document.
 const ALWAYS: u64 = 256;
@@ -44,6 +75,14 @@ impl Engine {
         Ok((Position { next, row: self.journal.last() }, documents))
     }
 
+    /// Where a space of this database stands, for whoever follows it from outside.
+    pub(crate) fn place(&self, space: &SpaceId) -> Result<Place, Error> {
+        let store = self.storage.get(&layout::META, STORE_ID.into())?;
+        let store = store.and_then(|store| store.try_into().ok());
+        let store = store.ok_or_else(|| Error::damaged("the store id is missing"))?;
+        Ok(Place { store, position: self.position(space)?.0 })
+    }
+
     /// The documents of a collection that may have changed since `from`; `None` if looking at all of them is cheaper, or
     /// it is not known any more.
     pub(crate) fn changed_since(
@@ -52,6 +91,17 @@ impl Engine {
         collection: &str,
         from: Position,
     ) -> Result<Option<BTreeSet<DocumentId>>, Error> {
+        let edited = self.edited_since(space, from, |edited| edited == collection)?;
+        Ok(edited.map(|edited| edited.into_iter().map(|(_, document)| document).collect()))
+    }
+
+    /// The same of the collections that are asked for.
+    pub(crate) fn edited_since(
+        &self,
+        space: &SpaceId,
+        from: Position,
+        is_asked_for: impl Fn(&str) -> bool,
+    ) -> Result<Option<BTreeSet<(String, DocumentId)>>, Error> {
         let (now, documents) = self.position(space)?;
         let Some(number) = self.space_number(space)? else { return Ok(None) };
         let Some(new) = now.next.checked_sub(from.next) else { return Ok(None) };
@@ -68,8 +118,8 @@ impl Engine {
                 continue;
             };
             let edits = log::decode_body(&row, &body).edits.into_iter();
-            let edits = edits.filter(|edit| edit.collection == collection);
-            changed.extend(edits.map(|edit| edit.document));
+            let edits = edits.filter(|edit| is_asked_for(&edit.collection));
+            changed.extend(edits.map(|edit| (edit.collection, edit.document)));
         }
         Ok(Some(changed))
     }

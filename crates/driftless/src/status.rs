@@ -7,6 +7,7 @@ use crate::database::Database;
 use crate::decided;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::fitting::{WithSchema, with_schema};
 use crate::fork::{self, Copied, Fork};
 use crate::guard::{Lost, Restored};
 use crate::layout::{self, State};
@@ -54,6 +55,8 @@ pub struct SpaceStatus {
     pub void: Vec<Pending>,
     /// Waiting for a body or for the rest of a transaction; at most 100 lines.
     pub wanted: Vec<Pending>,
+    /// Collections that have a schema, and how many of their documents do not fit it.
+    pub schemas: Vec<WithSchema>,
     /// Where somebody has signed two commits with one number: a copied or restored device; at most 100.
     pub forked: Vec<Fork>,
 }
@@ -107,6 +110,7 @@ fn status(engine: &mut Engine) -> Result<Status, Error> {
 fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
     let summary = SpaceSummary::read(engine, id)?;
     let wanted = prefs::wanted(engine.storage.as_ref(), &id)?;
+    let schemas = with_schema(engine, &id)?;
     let (storage, replica) = engine.parts(&id)?;
     let mut status = SpaceStatus {
         id,
@@ -117,6 +121,7 @@ fn space(engine: &mut Engine, id: SpaceId) -> Result<SpaceStatus, Error> {
         held: Vec::new(),
         void: Vec::new(),
         wanted: Vec::new(),
+        schemas,
         forked: Vec::new(),
     };
     status.forked = fork::list(storage, replica, SHOWN)?;

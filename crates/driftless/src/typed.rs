@@ -1,4 +1,5 @@
-//! Documents as Rust values, through serde. A document that does not fit the type is skipped here and stays as it is.
+//! Documents as Rust values, through serde. A document that fits neither the type nor the
+//! schema of its collection is skipped here and stays as it is.
 
 use std::marker::PhantomData;
 
@@ -49,14 +50,14 @@ impl<T: Serialize + DeserializeOwned> TypedCollection<T> {
         self.untyped.save(id, fields(value)?)
     }
 
-    /// A value; `None` if it is not there, deleted, or does not fit `T`.
+    /// A value; `None` if it is not there, deleted, or does not fit `T` or the schema.
     pub fn get(&self, id: &DocumentId) -> Result<Option<T>, Error> {
-        Ok(self.untyped.get(id)?.and_then(|document| document.fields.to_typed().ok()))
+        Ok(self.untyped.get_fitting(id)?.and_then(|document| document.fields.to_typed().ok()))
     }
 
-    /// The values that match and fit `T`, with their ids.
+    /// The values that match and fit `T` and the schema, with their ids.
     pub fn find(&self, filter: Filter) -> Result<Vec<(DocumentId, T)>, Error> {
-        let found = self.untyped.find(filter).run()?;
+        let found = self.untyped.find(filter).fitting_only().run()?;
         let fitting = found
             .into_iter()
             .filter_map(|document| Some((document.id.clone(), document.fields.to_typed().ok()?)));

@@ -21,6 +21,7 @@ use crate::digest::Sum;
 use crate::error::Error;
 use crate::layout::{self, LogKey, key};
 use crate::log;
+use crate::marks;
 use crate::stored::{index_keys, read_stored};
 
 /// Decoded bodies kept while many documents of the same commits are folded.
@@ -229,6 +230,7 @@ impl View {
             document.dirty = false;
             differences.extend(document.difference(before.as_ref()));
             document.write_indexes(storage, number, before.as_ref())?;
+            marks::judge(storage, &document.collection, number, &document.state)?;
             // What does not exist yet may be deleted already: as long as one edit has an effect, the row stays.
             if document.state.edits() > 0 {
                 let fields = document.state.fields().to_json();

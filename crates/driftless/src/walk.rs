@@ -75,6 +75,9 @@ pub(crate) fn answer(peer: &PeerId, ask: &Ask, space_of: impl Fn(Slot) -> Option
         Ask::Feed { space, .. } => decide(peer, "feed", Some(*space)),
         Ask::Request { request, .. } => decide(peer, "request", Some(request.space)),
         Ask::Discover { .. } => decide(peer, "discover", None),
+        Ask::Shared { .. } => decide(peer, "shared", None),
+        Ask::Find { .. } => decide(peer, "find", None),
+        Ask::Tell { .. } => decide(peer, "tell", None),
         Ask::Survey { .. } => decide(peer, "survey", None),
         Ask::Forget { slot: at } => decide(peer, "forget", slot(at)),
     }

@@ -134,6 +134,21 @@ impl Watch {
         self.next(Instant::now().checked_add(patience))
     }
 
+    /// Waits in a task until it is worth asking `wait_for` with no patience at all, which then may look into the database
+    /// and belongs on a thread for that; false after the database was closed. Cancel-safe.
+    pub async fn ready(&self) -> bool {
+        if !self.told.waiting.is_empty() {
+            return true;
+        }
+        match self.reading {
+            None => self.inbox.arrived().await,
+            Some(_) => {
+                let looked = tokio::time::timeout(LOOK_EVERY, self.inbox.arrived()).await;
+                looked.unwrap_or(true)
+            }
+        }
+    }
+
     /// How many documents it has looked at since it began: what it has cost.
     pub fn looked_at(&self) -> u64 {
         self.looked_at

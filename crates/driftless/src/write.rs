@@ -1,5 +1,7 @@
 //! Local writes: edits become commits of the user, signed, and go through the same door as everybody's.
 
+use std::collections::BTreeSet;
+
 use driftless_core::cbor::Writer;
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind, RuleBody, Vouched};
@@ -20,6 +22,8 @@ use crate::refused::Reason;
 use crate::replica::{Facts, Replica};
 use crate::walk;
 
+// Commits looked at to find what had been written before some time: as much as a page of a pull.
+const LOOKED_BACK: usize = 4096;
 // What a body needs besides its edits: salt, heads of lists, a margin.
 const BODY_FRAME: usize = 64;
 
@@ -48,23 +52,36 @@ impl Engine {
     /// Writes one transaction: one commit, or a run of them. Returns the last.
     pub(crate) fn write(&mut self, space: &SpaceId, bodies: Vec<DocumentBody>) -> Result<CommitId, Error> {
         self.load(space)?;
-        let parents = self.parents(space, Kind::Documents)?;
-        self.write_after(space, parents, bodies)
+        let parents = self.parents(space, Kind::Documents, None)?;
+        self.write_on(space, parents, bodies)
     }
 
-    /// The same, after what `may_write` said; nothing was written to the space since.
-    pub(crate) fn write_after(
+    /// Writes one transaction on top of what `may_write` said.
+    pub(crate) fn write_on(
         &mut self,
         space: &SpaceId,
         parents: Parents,
         bodies: Vec<DocumentBody>,
     ) -> Result<CommitId, Error> {
+        self.write_after(space, parents, bodies.into_iter().map(|body| (None, body)).collect())
+    }
+
+    /// The same, after what `may_write` said; nothing was written to the space since. A body that says when its edits were
+    /// made has that time, as far as it fits between what it builds on and now.
+    pub(crate) fn write_after(
+        &mut self,
+        space: &SpaceId,
+        parents: Parents,
+        bodies: Vec<(Option<Timestamp>, DocumentBody)>,
+    ) -> Result<CommitId, Error> {
         let mut parents = parents;
         let mut last = None;
         let count = bodies.len();
-        for (at, body) in bodies.into_iter().enumerate() {
+        for (at, (made, body)) in bodies.into_iter().enumerate() {
             let body = body.encode(self.random());
-            let commit = self.sign(space, Kind::Documents, at + 1 < count, &parents, body)?;
+            let time = self.time_after(parents.latest, made);
+            let commit = self.sign_at(space, Kind::Documents, at + 1 < count, &parents, body, time)?;
+            parents.latest = time;
             parents.previous = Some((commit.id(), commit.header().seq));
             parents.others = Vec::new();
             last = Some(self.enter_own(&commit)?);
@@ -79,16 +96,20 @@ impl Engine {
         operators: Vec<RuleOperator>,
     ) -> Result<CommitId, Error> {
         self.present(space)?;
-        let parents = self.parents(space, Kind::Rules)?;
+        let parents = self.parents(space, Kind::Rules, None)?;
         let body = RuleBody { operators }.encode(self.random());
         let commit = self.sign(space, Kind::Rules, false, &parents, body)?;
         self.enter_own(&commit)
     }
 
-    /// What a new commit of this user would build on, if the user may write documents in a space.
-    pub(crate) fn may_write(&mut self, space: &SpaceId) -> Result<Parents, Error> {
+    /// What a new commit of this user would build on, if the user may write documents in a space. One whose edits were
+    /// made `at` some time builds on what is from before, where the rules known then let the user write.
+    pub(crate) fn may_write(&mut self, space: &SpaceId, at: Option<Timestamp>) -> Result<Parents, Error> {
         self.present(space)?;
-        self.parents(space, Kind::Documents)
+        match self.parents(space, Kind::Documents, at) {
+            Err(Error::NotPermitted(_)) if at.is_some() => self.parents(space, Kind::Documents, None),
+            found => found,
+        }
     }
 
     fn enter_own(&mut self, commit: &Vouched) -> Result<CommitId, Error> {
@@ -106,9 +127,27 @@ impl Engine {
         parents: &Parents,
         body: Vec<u8>,
     ) -> Result<Vouched, Error> {
-        let _step = walk::build(space);
+        let time = self.time_after(parents.latest, None);
+        self.sign_at(space, kind, continues, parents, body, time)
+    }
+
+    // The time that was asked for, but after `latest` and not after now.
+    fn time_after(&mut self, latest: Timestamp, asked: Option<Timestamp>) -> Timestamp {
         let now = self.now();
-        let time = self.clock.tick(now);
+        let tick = self.clock.tick(now);
+        asked.map_or(tick, |asked| asked.max(latest.next()).min(tick))
+    }
+
+    fn sign_at(
+        &mut self,
+        space: &SpaceId,
+        kind: Kind,
+        continues: bool,
+        parents: &Parents,
+        body: Vec<u8>,
+        time: Timestamp,
+    ) -> Result<Vouched, Error> {
+        let _step = walk::build(space);
         let header = Header {
             continues,
             seq: parents.previous.map_or(1, |(_, seq)| seq + 1),
@@ -120,7 +159,7 @@ impl Engine {
     }
 
     // What the next commit builds on. More heads than a header can name are joined by merge commits first.
-    fn parents(&mut self, space: &SpaceId, kind: Kind) -> Result<Parents, Error> {
+    fn parents(&mut self, space: &SpaceId, kind: Kind, before: Option<Timestamp>) -> Result<Parents, Error> {
         let own = self.author_in(space)?;
         self.alone(&own)?;
         let key = self.signing(&own)?;
@@ -135,8 +174,16 @@ impl Engine {
                 )));
             }
             self.guards.check(space, &own, previous.map_or(0, |previous| previous.seq))?;
-            let (_, replica) = self.parts(space)?;
+            let (storage, replica) = self.parts(space)?;
             let mut heads: Vec<Facts> = replica.write_heads().copied().collect();
+            heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
+            let late = before.is_some_and(|before| heads.iter().any(|head| head.time >= before));
+            let earlier = match before.filter(|_| late) {
+                Some(before) => last_before(storage, replica, &heads, before)?,
+                None => None,
+            };
+            let on_top = earlier.is_none();
+            heads = earlier.unwrap_or(heads);
             heads.retain(|head| previous.is_none_or(|previous| previous.id != head.id));
             let all: Vec<Facts> = previous.iter().chain(&heads).copied().collect();
             if all.is_empty() {
@@ -153,8 +200,9 @@ impl Engine {
             heads.truncate(MAX_PARENTS);
             let mut others: Vec<CommitId> = heads.iter().map(|head| head.id).collect();
             others.sort();
+            let latest = all.iter().map(|facts| facts.time).max().unwrap_or_default();
             let previous = previous.map(|facts| (facts.id, facts.seq));
-            let parents = Parents { key: key.clone(), previous, others };
+            let parents = Parents { key: key.clone(), previous, others, latest, on_top };
             if !too_many {
                 return Ok(parents);
             }
@@ -171,6 +219,10 @@ pub(crate) struct Parents {
     key: AuthorKey,
     previous: Option<(CommitId, u64)>,
     others: Vec<CommitId>,
+    // The latest time among them.
+    latest: Timestamp,
+    /// They are all heads: what is built on them comes after everything else that has an effect.
+    pub(crate) on_top: bool,
 }
 
 fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp) -> Header {
@@ -188,6 +240,33 @@ fn header(kind: Kind, space: Option<SpaceId>, author: AuthorId, time: Timestamp)
         body_encoding: BodyEncoding::Plain,
         extensions: Header::no_extensions(),
     }
+}
+
+// What had been written up to a time, as far as these heads know; `None` if it takes long to find, or more commits than
+// one can name.
+fn last_before(
+    storage: &dyn Storage,
+    replica: &Replica,
+    heads: &[Facts],
+    before: Timestamp,
+) -> Result<Option<Vec<Facts>>, Error> {
+    let mut open: BTreeSet<u64> = heads.iter().map(|head| head.at).collect();
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    while let Some(at) = open.pop_last() {
+        looked_at += 1;
+        if looked_at > LOOKED_BACK || found.len() > MAX_PARENTS {
+            return Ok(None);
+        }
+        let key = LogKey::new(replica.number, at);
+        let row = log::row(storage, key)?;
+        // A transaction that is not whole is not built on.
+        if row.time < before && !row.continues {
+            found.push(Facts::of(key, &row));
+        } else {
+            open.extend(row.previous.iter().chain(&row.parents));
+        }
+    }
+    Ok(Some(found).filter(|found| found.len() <= MAX_PARENTS))
 }
 
 /// The last commit of an author that is not held, of the longest branch if the chain has forked. If the author's clock
@@ -291,12 +370,18 @@ pub(crate) fn divide(edits: Vec<Edit>) -> Result<Vec<DocumentBody>, Error> {
             }
         }
     }
-    if bodies.len() > MAX_RUN as usize {
+    check_run(bodies.len())?;
+    Ok(bodies)
+}
+
+/// Whether so many commits can be one transaction.
+pub(crate) fn check_run(commits: usize) -> Result<(), Error> {
+    if commits > MAX_RUN as usize {
         return Err(Error::Invalid(format!(
             "a transaction of more than {MAX_RUN} commits; write it in parts"
         )));
     }
-    Ok(bodies)
+    Ok(())
 }
 
 // The number of commits that a key had written in a space when the space was forgotten here. It changes only when the

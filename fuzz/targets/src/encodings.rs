@@ -7,12 +7,13 @@ use driftless_core::commit::{BodyEncoding, DocumentBody, Header, Kind, RuleBody,
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
 use driftless_core::frame::{self, FrameBuilder, FrameCommit};
-use driftless_core::id::{AuthorId, CommitId, RequestId, SpaceId};
+use driftless_core::id::{AuthorId, CommitId, RequestId, SpaceId, UserId};
 use driftless_core::operator::{Edit, Operator, operators_from_json, operators_to_value};
 use driftless_core::reconcile::{Clock, Detail, Entry, Filter as Known, Summary};
 use driftless_core::rules::{Permission, RuleOperator, Shown, Strength, Subject};
 use driftless_core::session::{
-    AccessRequest, Answer, Cursor, Discovered, InviteProof, Message, PROTOCOL_VERSION, Pass, Verdict,
+    AccessRequest, Answer, Changed, Creator, Cursor, Discovered, InviteProof, Located, Lookup, Message,
+    PROTOCOL_VERSION, Pass, Verdict,
 };
 use driftless_core::sign::Signature;
 use driftless_core::sketch::Cell;
@@ -189,6 +190,7 @@ pub(crate) fn edits() -> Vec<Edit> {
         edit(DocumentId::random([1; 16]), operators),
         edit(DocumentId::from(7), vec![Operator::Delete]),
         edit(DocumentId::from(-1), vec![Operator::Restore]),
+        edit(DocumentId::from(-2), vec![Operator::Moved { to: SpaceId([4; 32]) }, Operator::Delete]),
     ]
 }
 
@@ -286,6 +288,7 @@ pub(crate) fn messages() -> Vec<Message> {
         proof: Signature([8; 64]),
     };
     let space = SpaceId([9; 32]);
+    let lookup = |by, after| Lookup { collection: "profile".into(), by, after };
     let request = |permission, note: &str| {
         let author = AuthorId([7; 32]);
         AccessRequest { space, author, permission, note: note.into() }
@@ -340,6 +343,16 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Discover { number: 24, after: Some(space) },
         Message::Found { number: 0, spaces: Vec::new(), more: false },
         Message::Found { number: 1, spaces: vec![Discovered { space, name: "team".into() }; 2], more: true },
+        Message::Changed(Vec::new()),
+        Message::Changed(vec![Changed { space, digest: [3; 8] }; 2]),
+        Message::Shared { number: 0, after: Some(space), pass: None },
+        Message::Find { number: 1, lookup: lookup(Creator::Author(AuthorId([7; 32])), None) },
+        Message::Find { number: 24, lookup: lookup(Creator::User(UserId([8; 32])), Some(space)) },
+        Message::Located { number: 0, located: Located::default() },
+        Message::Located {
+            number: 1,
+            located: Located { documents: vec![(space, vec![1, 2, 3]); 2], next: Some(space), cut: true },
+        },
     ]
 }
 

@@ -8,7 +8,7 @@ use driftless::{Database, DrivenSession, Error, Map, PeerId, Space};
 use driftless_core::id::{AuthorId, CommitId};
 use driftless_core::reconcile::{Clock, Detail, Summary};
 use driftless_core::rules::{Level, Permission, Strength};
-use driftless_core::session::{Message, Role, numbered, take_number};
+use driftless_core::session::{Creator, Message, Role, numbered, take_number};
 
 use crate::choices::Choices;
 use crate::encodings::messages;
@@ -315,6 +315,30 @@ fn meaning_changes(message: &mut Message, choices: &mut Choices<'_>) {
             if choices.below(2) == 0 {
                 *after = None;
             }
+        }
+        Message::Changed(spaces) => {
+            spaces.truncate(choices.below(3));
+            if let Some(changed) = spaces.first_mut() {
+                changed.space = WORLD.space;
+                changed.digest[0] ^= choices.byte();
+            }
+        }
+        Message::Shared { number, after, .. } => {
+            *number = choices.number();
+            if choices.below(2) == 0 {
+                *after = None;
+            }
+        }
+        Message::Find { number, lookup } => {
+            *number = choices.number();
+            if choices.below(2) == 0 {
+                lookup.by = Creator::Author(AUTHORS[choices.below(2)]);
+                lookup.after = None;
+            }
+        }
+        Message::Located { number, located } => {
+            *number = choices.below(4) as u64;
+            located.documents.truncate(choices.below(3));
         }
         Message::Found { number, spaces, more } => {
             *number = choices.below(4) as u64;

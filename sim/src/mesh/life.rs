@@ -343,6 +343,7 @@ impl Mesh {
                 plan.failed(&peer, &space, time);
             }
             Event::Proven(_) | Event::Pulled(..) | Event::Answered(..) | Event::Found(..) => {}
+            Event::Changed(_) | Event::Located(_) => {}
         }
         match event {
             Event::Settled(space) if space == self.spaces[0] => self.redeem(id, at),

@@ -183,6 +183,7 @@ fn space_status(space: driftless::SpaceStatus, lag: Option<u64>) -> contract::Sp
         held: waiting(space.counts.held, space.held),
         void: waiting(space.counts.void, space.void),
         wanted: waiting(space.counts.wanted, space.wanted),
+        schemas: space.schemas.into_iter().map(|with| contract::Schema::new(space.id, with)).collect(),
         forked: space.forked.into_iter().map(contract::Fork::from).collect(),
     }
 }
@@ -240,6 +241,15 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         print_waiting(output, space, "held", &space.held)?;
         print_waiting(output, space, "void", &space.void)?;
         print_waiting(output, space, "wanted", &space.wanted)?;
+        for schema in space.schemas.iter().filter(|schema| schema.marked > 0) {
+            output.text("")?;
+            output.text(format!(
+                "{} of {} in {} do not fit its schema: `driftless schema check` lists them",
+                counted(schema.marked, "document"),
+                escape(&schema.collection),
+                escape(&space.name)
+            ))?;
+        }
         for fork in &space.forked {
             output.text("")?;
             output.text(format!(

@@ -18,11 +18,16 @@ mod policy_test;
 mod prefs;
 mod query;
 mod repair;
+mod roots;
+mod rows;
+mod schema;
 mod serve;
 mod settings;
+mod share;
 #[cfg(unix)]
 mod socket;
 mod space;
+mod ui;
 mod user;
 
 use std::ffi::OsString;
@@ -151,13 +156,10 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Save { document, fields } => document::save(context, &document, &fields),
         Command::Delete(document) => document::delete(context, &document),
         Command::Restore(document) => document::restore(context, &document),
-        Command::Find { at, filter, sort, limit, skip, deleted, plan } => {
-            let page = query::Page { sort, limit, skip, deleted, plan };
-            query::find(context, &at, filter.as_deref(), &page)
-        }
-        Command::Count { at, filter, deleted } => query::count(context, &at, filter.as_deref(), deleted),
-        Command::Watch { at, filter } => query::watch(context, &at, filter.as_deref()),
+        Command::Share(command) => share::run(context, command),
+        Command::Query(command) => query::run(context, command),
         Command::Index(command) => index::run(context, command),
+        Command::Schema(command) => schema::run(context, command),
         Command::Prefs { space, wishes } => prefs::run(context, space.as_deref(), &wishes),
         Command::Log { space, collection, id, limit } => {
             history::log(context, &space, collection.zip(id), limit)
@@ -172,6 +174,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Backup { file } => repair::backup(context, &file),
         Command::Compact { space } => database::compact(context, space.as_deref()),
         Command::Bundle(command) => bundle::run(context, command),
+        Command::Rows(command) => rows::run(context, command),
         Command::Serve {
             http,
             #[cfg(feature = "iroh")]
@@ -183,6 +186,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             address,
             metrics,
             link_local,
+            ui,
             config,
         } => {
             let flags = settings::Settings {
@@ -196,6 +200,12 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 address,
                 metrics,
                 link_local: link_local.then_some(true),
+                ui: ui.ui,
+                ui_token_file: ui.ui_token_file,
+                ui_origin: ui.ui_origin,
+                ui_host: ui.ui_host,
+                ui_pages: ui.ui_pages,
+                insecure_http: ui.insecure_http.then_some(true),
             };
             let settings = flags.over(config.as_deref())?;
             serve::run(context, &settings)
@@ -206,6 +216,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         }
         Command::Join { ticket, name } => network::join(context, &ticket, name.as_deref()),
         Command::Access(command) => access::run(context, command),
+        Command::Roots(command) => roots::run(context, command),
         Command::Sync { space, peer, pull, once: _ } => {
             network::sync(context, space.as_deref(), peer.as_deref(), pull)
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use driftless::{Plan, Query, Sort, WatchEvent, WatchKind};
 
-use super::Context;
-use crate::args::InCollection;
+use super::{Context, share};
+use crate::args::{InCollection, QueryCommand};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -25,12 +25,19 @@ pub(super) struct Page {
     pub(super) plan: bool,
 }
 
-pub(super) fn find(
-    context: &mut Context,
-    at: &InCollection,
-    filter: Option<&str>,
-    page: &Page,
-) -> Result<(), Failure> {
+pub(super) fn run(context: &mut Context, command: QueryCommand) -> Result<(), Failure> {
+    match command {
+        QueryCommand::Find { at, filter, sort, limit, skip, deleted, plan, across } => {
+            let page = Page { sort, limit, skip, deleted, plan };
+            let find = if across { share::find } else { find };
+            find(context, &at, filter.as_deref(), &page)
+        }
+        QueryCommand::Count { at, filter, deleted } => count(context, &at, filter.as_deref(), deleted),
+        QueryCommand::Watch { at, filter } => watch(context, &at, filter.as_deref()),
+    }
+}
+
+fn find(context: &mut Context, at: &InCollection, filter: Option<&str>, page: &Page) -> Result<(), Failure> {
     let filter = input::filter(&mut context.input, filter)?;
     let sort = page.sort.as_deref().map(sort).transpose()?;
     let mut query = context.read_collection(at)?.find(filter);
@@ -61,7 +68,7 @@ pub(super) fn find(
     Ok(())
 }
 
-fn sort(text: &str) -> Result<Sort, Failure> {
+pub(super) fn sort(text: &str) -> Result<Sort, Failure> {
     Sort::parse(text).map_err(|error| {
         Failure::invalid(
             "invalid_sort",
@@ -86,7 +93,7 @@ fn plan_text(plan: &Plan) -> String {
     }
 }
 
-pub(super) fn count(
+fn count(
     context: &mut Context,
     at: &InCollection,
     filter: Option<&str>,
@@ -104,7 +111,7 @@ pub(super) fn count(
     if output.json { output.record(&contract::Count { count }) } else { output.text(count.to_string()) }
 }
 
-pub(super) fn watch(context: &mut Context, at: &InCollection, filter: Option<&str>) -> Result<(), Failure> {
+fn watch(context: &mut Context, at: &InCollection, filter: Option<&str>) -> Result<(), Failure> {
     let filter = input::filter(&mut context.input, filter)?;
     let gone = context.served.as_ref().map(|served| served.gone.clone());
     if gone.is_none() {

@@ -10,7 +10,7 @@ use driftless::Network;
 use driftless::{Address, EngineOptions};
 
 use super::settings::Settings;
-use super::{Context, Serving, metrics};
+use super::{Context, Serving, metrics, ui};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -21,6 +21,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Failure> {
     let at = input::address(settings.http())?;
     let metrics_at = settings.metrics.as_deref().map(metrics::place).transpose()?;
+    let ui_at = ui::place(settings)?;
     #[cfg(feature = "iroh")]
     let iroh = {
         let relay = input::relay(settings.relay.as_deref().unwrap_or("default"))?;
@@ -102,13 +103,28 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
         Some(at) => Some(runtime.block_on(metrics::serve(at, serving.clone()))?),
         None => None,
     };
-    let line =
-        contract::Serving { peer, addresses, metrics: metrics.map(|at| format!("http://{at}/metrics")) };
+    let front = match ui_at {
+        Some(at) => Some(runtime.block_on(ui::open(at, settings, &serving))?),
+        None => None,
+    };
+    let line = contract::Serving {
+        peer,
+        addresses,
+        metrics: metrics.map(|at| format!("http://{at}/metrics")),
+        ui: front.as_ref().map(driftless_front::Front::url),
+        pages: front.as_ref().and_then(driftless_front::Front::pages_url),
+    };
     let output = &mut context.output;
     if output.json {
         output.record(&line)?;
     } else {
         output.text(format!("serving at {}", line.addresses.join(", ")))?;
+        if let Some(url) = &line.ui {
+            output.text(format!("open {url}"))?;
+        }
+        if let Some(url) = &line.pages {
+            output.text(format!("pages at {url}"))?;
+        }
         output.note("next, in another terminal: driftless ticket SPACE; Ctrl-C ends this one");
     }
     output.flush()?;
@@ -118,6 +134,9 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
     door.close();
     // First goodbye, then the end: what peers were sent has arrived, and what waits is written down.
     runtime.block_on(async {
+        if let Some(front) = front {
+            front.close().await;
+        }
         engine.close(FAREWELL).await;
         network.close_and_tell().await;
     });

@@ -1,6 +1,6 @@
 //! What `serve` is told: by its options, and by a file in which each option has a key. Options win.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -23,6 +23,14 @@ pub(super) struct Settings {
     pub(super) address: Vec<String>,
     pub(super) metrics: Option<String>,
     pub(super) link_local: Option<bool>,
+    pub(super) ui: Option<String>,
+    pub(super) ui_token_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) ui_origin: Vec<String>,
+    #[serde(default)]
+    pub(super) ui_host: Vec<String>,
+    pub(super) ui_pages: Option<PathBuf>,
+    pub(super) insecure_http: Option<bool>,
 }
 
 /// `true`, or where.
@@ -52,7 +60,7 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
         let file: Self = toml::from_str(&text).map_err(|error| {
             let message = format!("{}: {}", path.display(), error.message());
-            let hint = "the keys are http, iroh, relay, lan, address (a list), metrics and link_local; `driftless serve --help`";
+            let hint = "the keys are those of the options, such as http, address (a list) and ui; `driftless serve --help`";
             Failure::invalid("invalid_config", message, hint)
         })?;
         Ok(Self {
@@ -66,6 +74,12 @@ impl Settings {
             address: if self.address.is_empty() { file.address } else { self.address },
             metrics: self.metrics.or(file.metrics),
             link_local: self.link_local.or(file.link_local),
+            ui: self.ui.or(file.ui),
+            ui_token_file: self.ui_token_file.or(file.ui_token_file),
+            ui_origin: if self.ui_origin.is_empty() { file.ui_origin } else { self.ui_origin },
+            ui_host: if self.ui_host.is_empty() { file.ui_host } else { self.ui_host },
+            ui_pages: self.ui_pages.or(file.ui_pages),
+            insecure_http: self.insecure_http.or(file.insecure_http),
         })
     }
 

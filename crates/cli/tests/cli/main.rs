@@ -20,14 +20,19 @@ mod networking;
 mod over_iroh;
 mod permissions;
 mod prefs;
+mod pulling;
 mod repairing;
+mod rows;
 mod sandbox;
+mod schemas;
 #[cfg(unix)]
 mod serving;
+mod sharing;
 #[cfg(unix)]
 mod socket;
 mod spans;
 mod terminal;
+mod ui;
 mod unattended;
 mod users;
 mod watching;

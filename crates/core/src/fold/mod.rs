@@ -119,7 +119,7 @@ impl DocumentState {
             // These do not make a document exist.
             Operator::Delete => return set_flag(&mut self.deleted, true),
             Operator::Restore => return set_flag(&mut self.deleted, false),
-            Operator::Unknown(_) => return Outcome::Nothing,
+            Operator::Moved { .. } | Operator::Unknown(_) => return Outcome::Nothing,
         };
         if outcome == Outcome::Changed && !self.exists {
             self.exists = true;

@@ -155,7 +155,7 @@ fn literal(value: &Value) -> Result<Value, OperatorError> {
 }
 
 /// Operators as `operators_from_value` reads them: one object where their order does not matter, else a list of them.
-/// `$insert`, `$parent` and `$unknown` appear here only.
+/// `$insert`, `$parent`, `$moved` and `$unknown` appear here only.
 pub fn operators_to_value(operators: &[Operator]) -> Value {
     let mut groups: Vec<Map> = Vec::new();
     let mut paths: BTreeSet<&[String]> = BTreeSet::new();
@@ -227,6 +227,7 @@ fn shown(operator: &Operator) -> (&'static str, Value) {
         },
         Operator::Delete => ("$delete", Value::Bool(true)),
         Operator::Restore => ("$restore", Value::Bool(true)),
+        Operator::Moved { to } => ("$moved", Value::from(to.to_string())),
         Operator::Unknown(bytes) => ("$unknown", Value::Bytes(bytes.clone())),
     }
 }

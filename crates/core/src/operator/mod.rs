@@ -12,6 +12,7 @@ pub use json::{OperatorError, operators_from_json, operators_from_value, operato
 
 use crate::cbor::{CborError, Kind, Reader, Writer};
 use crate::document_id::DocumentId;
+use crate::id::SpaceId;
 use crate::limits::MAX_COLLECTION_NAME;
 use crate::value::{Map, Number, Path, Value, ValueError};
 
@@ -69,6 +70,11 @@ pub enum Operator {
     Delete,
     /// Shows a deleted document again.
     Restore,
+    /// Says where the document went that the next operator deletes. Without effect on the document.
+    Moved {
+        /// The space it lives in from then on.
+        to: SpaceId,
+    },
     /// An operator of a newer driftless, as it came: kept, forwarded, without effect here.
     Unknown(Vec<u8>),
 }
@@ -82,6 +88,7 @@ const PULL: u64 = 5;
 const ADD_TO_SET: u64 = 6;
 const DELETE: u64 = 7;
 const RESTORE: u64 = 8;
+const MOVED: u64 = 9;
 
 impl Operator {
     /// Appends the canonical CBOR.
@@ -113,6 +120,10 @@ impl Operator {
             Self::AddToSet { path, values } => encode_list(writer, ADD_TO_SET, path, values),
             Self::Delete => head(writer, DELETE, 0),
             Self::Restore => head(writer, RESTORE, 0),
+            Self::Moved { to } => {
+                head(writer, MOVED, 1);
+                writer.bytes(&to.0);
+            }
             Self::Unknown(bytes) => {
                 writer.raw(bytes);
             }
@@ -128,13 +139,13 @@ impl Operator {
             return Err(CborError::Unexpected);
         }
         let code = ahead.u64()?;
-        if code > RESTORE {
+        if code > MOVED {
             return Ok(Self::Unknown(reader.raw()?.to_vec()));
         }
         *reader = ahead;
         let lengths = match code {
             INSERT => 2..=3,
-            UNSET => 2..=2,
+            UNSET | MOVED => 2..=2,
             DELETE | RESTORE => 1..=1,
             _ => 3..=3,
         };
@@ -156,7 +167,8 @@ impl Operator {
             PULL => Self::Pull { path: Path::decode(reader)?, values: decode_list(reader)? },
             ADD_TO_SET => Self::AddToSet { path: Path::decode(reader)?, values: decode_list(reader)? },
             DELETE => Self::Delete,
-            _ => Self::Restore,
+            RESTORE => Self::Restore,
+            _ => Self::Moved { to: SpaceId(reader.array_bytes()?) },
         })
     }
 
@@ -169,7 +181,9 @@ impl Operator {
             | Self::Push { path, .. }
             | Self::Pull { path, .. }
             | Self::AddToSet { path, .. } => Some(path),
-            Self::Insert { .. } | Self::Delete | Self::Restore | Self::Unknown(_) => None,
+            Self::Insert { .. } | Self::Delete | Self::Restore | Self::Moved { .. } | Self::Unknown(_) => {
+                None
+            }
         }
     }
 

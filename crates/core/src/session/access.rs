@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ask::{Ask, Event, Output};
+use super::documents::Lookup;
 use super::message::Message;
+use super::pass::Pass;
 use super::{Session, SessionError, Stage};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::id::{AuthorId, RequestId, SpaceId};
@@ -124,18 +126,27 @@ fn bounded_text(reader: &mut Reader<'_>, limit: usize, what: &'static str) -> Re
 pub(super) struct Questions {
     next: u64,
     waiting: VecDeque<Question>,
-    // What our questions are about: a space, or which there are.
-    ours: BTreeMap<u64, Option<SpaceId>>,
+    ours: BTreeMap<u64, About>,
     // The last number of the peer, how many it has asked, and how many the host has not answered.
     last: Option<u64>,
     count: u64,
     theirs: usize,
 }
 
+// What a question of ours is about: what kind of answer it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Access(SpaceId),
+    Spaces,
+    Documents,
+}
+
 #[derive(Debug)]
-enum Question {
+pub(super) enum Question {
     Request(AccessRequest),
     Discover(Option<SpaceId>),
+    Shared(Option<SpaceId>, Option<Box<Pass>>),
+    Find(Lookup),
 }
 
 impl Session {
@@ -156,17 +167,17 @@ impl Session {
 
     /// What becomes of the peer's request.
     pub fn handle_answer(&mut self, number: u64, answer: Answer) {
-        self.questions.theirs = self.questions.theirs.saturating_sub(1);
+        self.answered_question();
         self.send(&Message::Answer { number, answer });
     }
 
     /// What the peer may read; `more`, if there are more behind these.
     pub fn handle_found(&mut self, number: u64, spaces: Vec<Discovered>, more: bool) {
-        self.questions.theirs = self.questions.theirs.saturating_sub(1);
+        self.answered_question();
         self.send(&Message::Found { number, spaces, more });
     }
 
-    fn question(&mut self, question: Question) {
+    pub(super) fn question(&mut self, question: Question) {
         self.questions.waiting.push_back(question);
         if self.stage == Stage::Open && self.heard {
             self.start_questions();
@@ -181,8 +192,14 @@ impl Session {
             let number = self.questions.next;
             self.questions.next += 1;
             let (about, message) = match question {
-                Question::Request(request) => (Some(request.space), Message::Request { number, request }),
-                Question::Discover(after) => (None, Message::Discover { number, after }),
+                Question::Request(request) => {
+                    (About::Access(request.space), Message::Request { number, request })
+                }
+                Question::Discover(after) => (About::Spaces, Message::Discover { number, after }),
+                Question::Shared(after, pass) => {
+                    (About::Spaces, Message::Shared { number, after, pass: pass.map(|pass| *pass) })
+                }
+                Question::Find(lookup) => (About::Documents, Message::Find { number, lookup }),
             };
             self.questions.ours.insert(number, about);
             self.send(&message);
@@ -210,7 +227,7 @@ impl Session {
     }
 
     pub(super) fn handle_answer_of_peer(&mut self, number: u64, answer: Answer) -> Result<(), SessionError> {
-        let Some(Some(space)) = self.questions.ours.remove(&number) else {
+        let Some(About::Access(space)) = self.question_is_answered(number) else {
             return Err(SessionError::Unexpected("an answer that nobody asked for"));
         };
         self.outputs.push_back(Output::Event(Event::Answered(space, answer)));
@@ -224,9 +241,9 @@ impl Session {
         spaces: Vec<Discovered>,
         more: bool,
     ) -> Result<(), SessionError> {
-        let Some(None) = self.questions.ours.remove(&number) else {
+        if self.question_is_answered(number) != Some(About::Spaces) {
             return Err(SessionError::Unexpected("spaces that nobody asked for"));
-        };
+        }
         if !spaces.is_sorted_by(|a, b| a.space < b.space) || more && spaces.is_empty() {
             return Err(SessionError::Unexpected("spaces out of order"));
         }
@@ -235,8 +252,18 @@ impl Session {
         Ok(())
     }
 
+    // The host answered one of the peer's.
+    pub(super) fn answered_question(&mut self) {
+        self.questions.theirs = self.questions.theirs.saturating_sub(1);
+    }
+
+    // The peer answered one of ours: what it was about.
+    pub(super) fn question_is_answered(&mut self, number: u64) -> Option<About> {
+        self.questions.ours.remove(&number)
+    }
+
     // The peer may ask this.
-    fn take_question(&mut self, number: u64) -> Result<(), SessionError> {
+    pub(super) fn take_question(&mut self, number: u64) -> Result<(), SessionError> {
         let questions = &mut self.questions;
         if questions.last.is_some_and(|last| number <= last) {
             return Err(SessionError::Unexpected("a question with a number that was used"));

@@ -1,6 +1,7 @@
 //! What a session asks its host, and is answered; what it tells, and how it fails.
 
 use super::access::{AccessRequest, Answer, Discovered};
+use super::documents::{Changed, Located, Lookup};
 use super::message::{PROTOCOL_VERSION, Slot, Verdict};
 use super::pass::Pass;
 use super::pull::{Cursor, PullEnd};
@@ -133,6 +134,33 @@ pub enum Ask {
         /// Only those with larger ids.
         after: Option<SpaceId>,
     },
+    /// Which spaces are shared with the peer by name, not with anyone: `handle_found`.
+    Shared {
+        /// For which number.
+        number: u64,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// Only those with larger ids.
+        after: Option<SpaceId>,
+        /// Of one of these keys, that another space lets in: also what is shared with that space.
+        pass: Option<Box<Pass>>,
+    },
+    /// What documents somebody made in spaces that the peer may read: `handle_located`.
+    Find {
+        /// For which number.
+        number: u64,
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// What is looked for.
+        lookup: Lookup,
+    },
+    /// Which of these spaces the peer may read, and their heads now: `handle_told`.
+    Tell {
+        /// The author keys that the peer has proven.
+        keys: Vec<AuthorId>,
+        /// The spaces.
+        spaces: Vec<SpaceId>,
+    },
     /// Take a page that was pulled through the door, and remember its cursor: `handle_taken` when both are durable.
     Take {
         /// For which request.
@@ -169,8 +197,12 @@ pub enum Event {
     Pulled(SpaceId, PullEnd),
     /// What becomes of our request for access to this space.
     Answered(SpaceId, Answer),
-    /// Spaces that the peer lets us read, and whether there are more behind them.
+    /// Spaces that the peer lets us read, or shares with us, and whether there are more behind them.
     Found(Vec<Discovered>, bool),
+    /// Something came into these spaces at the peer; without any, somewhere.
+    Changed(Vec<Changed>),
+    /// Documents that the peer found for us.
+    Located(Located),
 }
 
 /// What comes out of a session.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Session;
 use super::access::Answer;
 use super::ask::{Ask, Checked, Ingested, Opened, ReadFrame, Surveyed};
+use super::documents::Located;
 use super::message::{Slot, Verdict};
 use super::pull::Fed;
 use crate::hash_graph::{HashGraph, HashGraphMut, Inserted, Position};
@@ -209,7 +210,11 @@ impl<G: HashGraphMut> GraphHost<G> {
             Ask::Take { request, .. } => session.handle_taken(request, false),
             // There are no rules that could let anybody in, and no names.
             Ask::Request { number, .. } => session.handle_answer(number, Answer::Refused),
-            Ask::Discover { number, .. } => session.handle_found(number, Vec::new(), false),
+            Ask::Discover { number, .. } | Ask::Shared { number, .. } => {
+                session.handle_found(number, Vec::new(), false);
+            }
+            Ask::Find { number, .. } => session.handle_located(number, Located::default()),
+            Ask::Tell { .. } => {}
         }
         met.into_iter().for_each(|slot| self.keep(slot));
         Ok(())

@@ -3,14 +3,15 @@
 //! Decoding bounds every count before it reserves anything. What a message means is decided in `session`.
 
 use super::access::{AccessRequest, Answer, Discovered};
+use super::documents::{Changed, Located, Lookup, optional};
 use super::pass::{Pass, decode_pass, encode_pass};
 use super::pull::Cursor;
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::id::{AuthorId, CommitId, SpaceId};
 use crate::leb128;
 use crate::limits::{
-    MAX_CELLS, MAX_FOUND, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS, MAX_SUMMARY_HEADS,
-    MAX_WANTED,
+    MAX_CELLS, MAX_CHANGED, MAX_FOUND, MAX_MARKS, MAX_PAGE_FRAMES, MAX_PROOFS, MAX_SUMMARY_AUTHORS,
+    MAX_SUMMARY_HEADS, MAX_WANTED,
 };
 use crate::reconcile::{Clock, Detail, Filter, Mark, Summary};
 use crate::sign::Signature;
@@ -219,6 +220,31 @@ pub enum Message {
         /// There are more behind them.
         more: bool,
     },
+    /// Spaces in which something came; without any, something came somewhere.
+    Changed(Vec<Changed>),
+    /// Asks which spaces are shared with the sender by name, not with anyone. The answer is `Found`.
+    Shared {
+        /// Counts up within the session and direction, together with those of `Request`.
+        number: u64,
+        /// Only those whose ids are larger than this one.
+        after: Option<SpaceId>,
+        /// Of a key that another space lets in: then also what is shared with that space.
+        pass: Option<Pass>,
+    },
+    /// Asks for the documents that somebody made in a collection.
+    Find {
+        /// Counts up within the session and direction, together with those of `Request`.
+        number: u64,
+        /// What is looked for.
+        lookup: Lookup,
+    },
+    /// The answer to `Find`.
+    Located {
+        /// The number of the question.
+        number: u64,
+        /// What was found.
+        located: Located,
+    },
 }
 
 impl Message {
@@ -328,6 +354,17 @@ impl Message {
                 }
                 writer.bool(*more);
             }
+            Self::Changed(spaces) => {
+                writer.array(2).u64(24).array(spaces.len() as u64);
+                spaces.iter().for_each(|changed| changed.encode(&mut writer));
+            }
+            Self::Shared { number, after, pass } => {
+                let after = after.as_ref().map(|after| &after.0[..]);
+                writer.array(4).u64(25).u64(*number).bytes_or_null(after);
+                encode_pass(pass.as_ref(), &mut writer);
+            }
+            Self::Find { number, lookup } => lookup.encode(writer.array(5).u64(26).u64(*number)),
+            Self::Located { number, located } => located.encode(writer.array(5).u64(27).u64(*number)),
         }
         writer.finish()
     }
@@ -418,11 +455,7 @@ impl Message {
             (23, 2) => Self::Withheld { request: reader.u64()? },
             (30, 6) => Self::Request { number: reader.u64()?, request: AccessRequest::decode(&mut reader)? },
             (31, 4) => Self::Answer { number: reader.u64()?, answer: Answer::decode(&mut reader)? },
-            (32, 3) => {
-                let number = reader.u64()?;
-                let after = if reader.take_null()? { None } else { Some(SpaceId(reader.array_bytes()?)) };
-                Self::Discover { number, after }
-            }
+            (32, 3) => Self::Discover { number: reader.u64()?, after: optional(&mut reader)?.map(SpaceId) },
             (33, 4) => {
                 let number = reader.u64()?;
                 let count = bounded(&mut reader, MAX_FOUND, "spaces in a message")?;
@@ -438,6 +471,18 @@ impl Message {
                 clock: Clock::decode(reader.bytes()?, MAX_SUMMARY_AUTHORS).ok_or(CborError::Unexpected)?,
             },
             (14, 1) => Self::More,
+            (24, 2) => {
+                let count = bounded(&mut reader, MAX_CHANGED, "spaces that changed")?;
+                let spaces = (0..count).map(|_| Changed::decode(&mut reader)).collect::<Result<_, _>>()?;
+                Self::Changed(spaces)
+            }
+            (25, 4) => Self::Shared {
+                number: reader.u64()?,
+                after: optional(&mut reader)?.map(SpaceId),
+                pass: decode_pass(&mut reader)?,
+            },
+            (26, 5) => Self::Find { number: reader.u64()?, lookup: Lookup::decode(&mut reader)? },
+            (27, 5) => Self::Located { number: reader.u64()?, located: Located::decode(&mut reader)? },
             (15, 2) => Self::Rest { slot: reader.u64()? },
             _ => return Err(CborError::Unexpected),
         })
@@ -575,188 +620,4 @@ fn word(reader: &mut Reader<'_>) -> Result<String, CborError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{InviteProof, Role, Session, SpaceProof, numbered};
-    use super::*;
-    use crate::id::{PeerId, RequestId};
-    use crate::reconcile::Entry;
-    use crate::rules::Shown;
-    use crate::rules::{Permission, Strength};
-    use crate::sign::AuthorKey;
-
-    fn messages() -> Vec<Message> {
-        let entry = |seq| Entry { tag: [1; 4], seq, check: [2; 4] };
-        let heads = vec![CommitId([3; 32]), CommitId([4; 32])];
-        let clock = Clock(vec![entry(0), entry(300)]);
-        let filter = Filter::from_bytes(&[7; 5]).unwrap();
-        let summary = |detail| Summary { digest: [5; 8], detail };
-        let invite = InviteProof {
-            invite: CommitId([6; 32]),
-            index: 70_000,
-            joiner: AuthorId([7; 32]),
-            proof: Signature([8; 64]),
-        };
-        let space = SpaceId([9; 32]);
-        let shown = Shown { header: vec![1], signature: Some(Signature([5; 64])), body: Some(vec![2; 9]) };
-        let team = Pass::Space(SpaceProof {
-            joiner: AuthorId([7; 32]),
-            space: SpaceId([6; 32]),
-            proof: vec![shown; 2],
-        });
-        let request = |permission, note: &str| {
-            let author = AuthorId([7; 32]);
-            AccessRequest { space, author, permission, note: note.into() }
-        };
-        let verdict = Verdict { hash: [1; 32], code: "bad_header".into() };
-        let cursor = Cursor { store: [1; 16], at: 70_000, digest: [2; 8] };
-        vec![
-            Message::Pull { request: 0, space, cursor: None, budget: 0, wanted: Vec::new() },
-            Message::Pull {
-                request: 300,
-                space,
-                cursor: Some(cursor),
-                budget: u64::MAX,
-                wanted: heads.clone(),
-            },
-            Message::Pulled { request: 3, frames: vec![vec![7; 30]; 2], cursor, more: true },
-            Message::Pulled { request: 3, frames: Vec::new(), cursor, more: false },
-            Message::Stale { request: 3, cursor },
-            Message::Withheld { request: 24 },
-            Message::Request { number: 0, request: request(Permission::Write(Strength(7)), "hi, it is me") },
-            Message::Request { number: 300, request: request(Permission::Read, "") },
-            Message::Answer { number: 0, answer: Answer::Refused },
-            Message::Answer { number: 1, answer: Answer::Allowed(Permission::Admin(Strength(300))) },
-            Message::Answer { number: 2, answer: Answer::Queued(RequestId([3; 32])) },
-            Message::Answer { number: 3, answer: Answer::Full },
-            Message::Discover { number: 0, after: None },
-            Message::Discover { number: 24, after: Some(space) },
-            Message::Found { number: 0, spaces: Vec::new(), more: false },
-            Message::Found {
-                number: 1,
-                spaces: vec![Discovered { space, name: "team".into() }; 2],
-                more: true,
-            },
-            Message::Hello { version: 1, nonce: [1; 16] },
-            Message::Proof(vec![(AuthorId([1; 32]), Signature([2; 64])); 2]),
-            Message::Open {
-                slot: 24,
-                space,
-                invite: Some(Pass::Invite(invite)),
-                summary: summary(Detail::Clock(clock.clone())),
-            },
-            Message::Open { slot: 0, space, invite: None, summary: Summary::default() },
-            Message::Open { slot: 0, space, invite: Some(team), summary: Summary::default() },
-            Message::Reopen { slot: 2, item: [3; 12], digest: [4; 8], clock: clock.clone() },
-            Message::Spaces { count: 10_000, sum: [5; 8] },
-            Message::Cells(vec![Cell { count: 300, sum: [6; 12], check: [7; 4] }; 2]),
-            Message::Cells(Vec::new()),
-            Message::More,
-            Message::Rest { slot: 300 },
-            Message::Have { slot: 3, summary: summary(Detail::Since([8; 8], clock.clone())) },
-            Message::Have { slot: 3, summary: summary(Detail::Otherwise(clock)) },
-            Message::Summary { slot: 3, summary: summary(Detail::Bare) },
-            Message::Have { slot: 3, summary: summary(Detail::Recent([8; 8], filter.clone())) },
-            Message::Summary { slot: 3, summary: summary(Detail::Marks(vec![[6; 12]; 3])) },
-            Message::Summary { slot: 3, summary: summary(Detail::Filter(vec![true; 9], filter.clone())) },
-            Message::Data { slot: 4, number: 1 << 40, frame: vec![1, 2, 3], digest: [4; 8] },
-            Message::Ack { slot: 4, number: 256, refused: vec![verdict; 2], digest: [4; 8] },
-            Message::End { slot: 4, digest: [1; 8], heads: heads.clone() },
-            Message::Want { slot: 4, ids: heads.clone(), again: None },
-            Message::Want {
-                slot: 4,
-                ids: heads,
-                again: Some(summary(Detail::Again(3, vec![[6; 12]; 3], filter))),
-            },
-            Message::Decline { slot: 4, reason: "too_many".into(), retry_after_ms: 5000 },
-            Message::Close { slot: u64::MAX },
-        ]
-    }
-
-    // Every prefix, every flipped bit, every byte made the head of something long, every byte doubled or left out.
-    fn each_damage(bytes: &[u8], mut look: impl FnMut(&[u8])) {
-        let mut see = |damaged: &[u8]| {
-            if damaged != bytes {
-                look(damaged);
-            }
-        };
-        for at in 0..bytes.len() {
-            see(&bytes[..at]);
-            let replace = |by: &[u8]| [&bytes[..at], by, &bytes[at + 1..]].concat();
-            (0..8).for_each(|bit| see(&replace(&[bytes[at] ^ (1 << bit)])));
-            for head in [0x3b, 0x5b, 0x7b, 0x9b, 0xbb] {
-                see(&replace(&[&[head][..], &[0xff; 8]].concat()));
-            }
-            for other in [0x9f, 0xbf, 0xff, 0xf6, 0xfb, 0xc0] {
-                see(&replace(&[other]));
-            }
-            see(&replace(&[bytes[at], bytes[at]]));
-            see(&replace(&[]));
-        }
-    }
-
-    fn message_is_canonical(bytes: &[u8]) -> bool {
-        match Message::decode(bytes) {
-            // Of a greeting that says more than we know, only the version is taken.
-            Ok(Message::Hello { nonce: [0, ..], .. }) => true,
-            Ok(message) => {
-                assert_eq!(message.encode(), bytes);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    #[test]
-    fn a_damaged_message_is_refused_or_is_another_message() {
-        for message in messages() {
-            let bytes = message.encode();
-            assert_eq!(Message::decode(&bytes), Ok(message.clone()));
-            each_damage(&bytes, |damaged| {
-                assert_ne!(Message::decode(damaged).as_ref(), Ok(&message));
-                message_is_canonical(damaged);
-            });
-        }
-    }
-
-    #[test]
-    fn a_session_ends_with_an_error_when_its_peer_sends_damage() {
-        let greeting = [Message::Hello { version: 1, nonce: [1; 16] }, Message::Proof(Vec::new())];
-        let new = || {
-            let keys = vec![AuthorKey::from_seed(&[1; 32])];
-            let mut session = Session::new(Role::Listener, PeerId([1; 32]), PeerId([2; 32]), [3; 16], keys);
-            for (number, message) in (0..).zip(&greeting) {
-                session.handle_frame(&numbered(number, message)).unwrap();
-            }
-            session
-        };
-        let mut heard = 0;
-        for message in messages() {
-            let bytes = message.encode();
-            // Also what decodes comes without having been asked for, and in an order that nobody keeps to.
-            let mut session = new();
-            each_damage(&bytes, |damaged| {
-                let number = u8::try_from(session.heard_messages).unwrap();
-                let taken = session.handle_frame(&[&[number], damaged].concat());
-                if taken.is_err() || number > 100 {
-                    session = new();
-                }
-                heard += u32::from(taken.is_ok());
-                while session.poll().is_some() {}
-            });
-        }
-        assert!(heard > 100, "damage is looked at, not only the numbers before it: {heard}");
-    }
-
-    #[test]
-    fn nesting_and_counts_that_lie_are_refused() {
-        for message in messages() {
-            let bytes = message.encode();
-            for at in 0..bytes.len() {
-                let lie = [&bytes[..at], &[0x9b], &[0xff; 8]].concat();
-                // Of the length that was said, it may be the end of an id.
-                assert!(!message_is_canonical(&lie) || lie.len() == bytes.len());
-                assert!(!message_is_canonical(&[&bytes[..at], &[0x81; 100_000]].concat()));
-            }
-        }
-    }
-}
+mod tests;

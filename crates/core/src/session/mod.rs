@@ -9,6 +9,7 @@
 
 mod access;
 mod pass;
+mod documents;
 mod message;
 mod ask;
 mod exchange;
@@ -22,6 +23,7 @@ pub use access::{AccessRequest, Answer, Discovered};
 pub use ask::{
     Ask, Checked, Declined, Event, Ingested, Opened, Output, ReadFrame, Role, SessionError, Surveyed,
 };
+pub use documents::{Changed, Creator, Located, Lookup, decode_document, encode_document};
 pub use graph_host::GraphHost;
 pub use message::{Message, PROTOCOL_VERSION, Slot, Verdict};
 pub use pass::{InviteProof, Pass, SpaceProof};
@@ -182,6 +184,11 @@ impl Session {
     /// The spaces that are open, and those that are opened when they change.
     pub fn spaces(&self) -> impl Iterator<Item = &SpaceId> {
         self.slots.values().map(|exchange| &exchange.space).chain(self.asleep())
+    }
+
+    /// Whether a change of a space is anything to this session; the host need not tell it of others.
+    pub fn follows(&self, space: &SpaceId) -> bool {
+        self.is_open(space) || self.is_woken_by(space)
     }
 
     /// The next output, until there is none.
@@ -562,6 +569,13 @@ impl Session {
             Message::Discover { number, after } => self.handle_discover(number, after),
             Message::Answer { number, answer } => self.handle_answer_of_peer(number, answer),
             Message::Found { number, spaces, more } => self.handle_found_by_peer(number, spaces, more),
+            Message::Changed(spaces) => {
+                self.handle_changed_by_peer(spaces);
+                Ok(())
+            }
+            Message::Shared { number, after, pass } => self.handle_shared(number, after, pass),
+            Message::Find { number, lookup } => self.handle_find(number, lookup),
+            Message::Located { number, located } => self.handle_located_by_peer(number, located),
         }
     }
 

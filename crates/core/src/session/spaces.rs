@@ -150,6 +150,13 @@ impl Session {
         self.spaces.asleep.iter().chain(&self.spaces.candidates)
     }
 
+    /// Whether a change in a space that is not open makes any difference.
+    pub(super) fn is_woken_by(&self, space: &SpaceId) -> bool {
+        let Spaces { asleep, candidates, known, .. } = &self.spaces;
+        let unchanged = || known.get(space).is_some_and(|known| !known.changed);
+        asleep.contains(space) || candidates.contains(space) || unchanged()
+    }
+
     /// Something changed in a space that is not open.
     pub(super) fn wake(&mut self, space: &SpaceId) {
         if let Some(known) = self.spaces.known.get_mut(space) {
@@ -376,7 +383,7 @@ impl Session {
         Sketch::new(*self.salt().key(), self.compared().map(|known| known.item).collect())
     }
 
-    fn is_open(&self, space: &SpaceId) -> bool {
+    pub(super) fn is_open(&self, space: &SpaceId) -> bool {
         self.slots.values().any(|exchange| exchange.space == *space)
     }
 

@@ -5,6 +5,7 @@ use driftless_core::clock::Timestamp;
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::{CHECKPOINT_EVERY, DocumentState, Position, document_digest, fold, is_kept, kept};
+use driftless_core::id::SpaceId;
 use driftless_core::id::{AuthorId, CommitId};
 use driftless_core::limits::{MAX_DOCUMENT_DEPTH, MAX_DOCUMENT_WEIGHT};
 use driftless_core::operator::{Operator, operators_from_json};
@@ -167,7 +168,8 @@ fn c3_an_edit_of_a_document_that_does_not_exist_creates_it() {
     assert_eq!(shown(&[edit(r#"{"$push":{"l":1}}"#)]), r#"{"l":[1]}"#);
     // What has no effect creates nothing, nor does a lone deletion or its restore.
     assert_eq!(shown(&[edit(r#"{"$unset":{"a":""}}"#)]), "hidden");
-    assert_eq!(shown(&[vec![Operator::Unknown(vec![0x81, 9])]]), "hidden");
+    assert_eq!(shown(&[vec![Operator::Unknown(vec![0x81, 10])]]), "hidden");
+    assert_eq!(shown(&[vec![Operator::Moved { to: SpaceId([1; 32]) }]]), "hidden");
     assert_eq!(shown(&[delete()]), "hidden");
     assert_eq!(shown(&[delete(), vec![Operator::Restore]]), "hidden");
     assert_eq!(shown(&[delete(), edit(r#"{"$set":{"a":1}}"#), vec![Operator::Restore]]), r#"{"a":1}"#);

@@ -1,6 +1,7 @@
 //! Random values, ids and operators, with the awkward ones often.
 
 use driftless_core::document_id::DocumentId;
+use driftless_core::id::SpaceId;
 use driftless_core::operator::Operator;
 use driftless_core::value::{Float, Map, Number, Path, Value};
 use proptest::collection::vec;
@@ -104,6 +105,7 @@ pub(crate) fn operator() -> impl Strategy<Value = Operator> {
         2 => (path(), values()).prop_map(|(path, values)| Operator::AddToSet { path, values }),
         1 => Just(Operator::Delete),
         1 => Just(Operator::Restore),
-        1 => Just(Operator::Unknown(vec![0x82, 9, 0xa1, 0x61, b'x', 1])),
+        1 => Just(Operator::Moved { to: SpaceId([3; 32]) }),
+        1 => Just(Operator::Unknown(vec![0x82, 10, 0xa1, 0x61, b'x', 1])),
     ]
 }

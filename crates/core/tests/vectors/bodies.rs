@@ -80,6 +80,8 @@ fn value(json: &str) -> Value {
 
 fn documents() -> Vec<Valid<Documents>> {
     let one = |operator| DocumentBody { edits: vec![edit(vec![operator])], retracts: Vec::new() };
+    let leaving = vec![Operator::Moved { to: SpaceId([6; 32]) }, Operator::Delete];
+    let moved = DocumentBody { edits: vec![edit(leaving)], retracts: Vec::new() };
     let values = || vec![value("1"), value("\"two\""), value("[3]")];
     let parent = Some(DocumentId::string("home").unwrap());
     let retract = DocumentBody { edits: Vec::new(), retracts: vec![CommitId([9; 32]), CommitId([8; 32])] };
@@ -113,6 +115,7 @@ fn documents() -> Vec<Valid<Documents>> {
         ("$addToSet", one(Operator::AddToSet { path: path("l"), values: vec![value("1.0")] })),
         ("$delete", one(Operator::Delete)),
         ("$restore", one(Operator::Restore)),
+        ("a document that moves", moved),
         ("an operator of a newer version", one(Operator::Unknown(vec![0x82, 0x18, 0x63, 0xf6]))),
         ("retractions", retract),
         ("several edits and a retraction", all),

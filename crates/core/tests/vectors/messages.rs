@@ -1,14 +1,21 @@
 //! Messages: what each says, and its bytes.
 
 use driftless_core::cbor::{Reader, Writer};
-use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::limits::{MAX_FOUND, MAX_NOTE, MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED};
+use driftless_core::clock::Timestamp;
+use driftless_core::document::Document;
+use driftless_core::document_id::DocumentId;
+use driftless_core::id::{AuthorId, CommitId, SpaceId, UserId};
+use driftless_core::limits::{
+    MAX_CHANGED, MAX_FOUND, MAX_LOCATED, MAX_NOTE, MAX_PROOFS, MAX_SUMMARY_HEADS, MAX_WANTED,
+};
 use driftless_core::reconcile::{Detail, Summary};
 use driftless_core::rules::{Level, Permission, Shown, Strength, decode_proof, encode_proof};
 use driftless_core::session::{
-    AccessRequest, Answer, Discovered, InviteProof, Message, Pass, SpaceProof, Verdict, numbered, take_number,
+    AccessRequest, Answer, Changed, Creator, Discovered, InviteProof, Located, Lookup, Message, Pass,
+    SpaceProof, Verdict, decode_document, encode_document, numbered, take_number,
 };
 use driftless_core::sign::Signature;
+use driftless_core::value::Map;
 use serde::{Deserialize, Serialize};
 
 use crate::summaries::{SummaryFields, samples};
@@ -33,6 +40,10 @@ pub(crate) enum MessageFields {
     Answer { number: String, answer: AnswerFields },
     Discover { number: String, after: Option<String> },
     Found { number: String, spaces: Vec<FoundFields>, more: bool },
+    Changed { spaces: Vec<ChangedFields> },
+    Shared { number: String, after: Option<String>, pass: Option<PassFields> },
+    Find { number: String, collection: String, by: CreatorFields, after: Option<String> },
+    Located { number: String, documents: Vec<LocatedFields>, next: Option<String>, cut: bool },
 }
 
 /// A permission; `strength` is null for readers.
@@ -73,6 +84,28 @@ pub(crate) enum AnswerFields {
     /// The id follows from what was asked for.
     Queued(String),
     Full,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangedFields {
+    space: String,
+    digest: Hex,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum CreatorFields {
+    Author(String),
+    User(String),
+}
+
+/// The document is bytes in a message; here they are what they say, as JSON.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LocatedFields {
+    space: String,
+    document: Hex,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -250,6 +283,39 @@ impl MessageFields {
                 let spaces = spaces.iter().map(found).collect();
                 Self::Found { number: number.to_string(), spaces, more: *more }
             }
+            Message::Changed(spaces) => {
+                let changed = |changed: &Changed| ChangedFields {
+                    space: changed.space.to_string(),
+                    digest: Hex::of(changed.digest),
+                };
+                Self::Changed { spaces: spaces.iter().map(changed).collect() }
+            }
+            Message::Shared { number, after, pass } => Self::Shared {
+                number: number.to_string(),
+                after: after.map(|after| after.to_string()),
+                pass: pass.as_ref().map(PassFields::of),
+            },
+            Message::Find { number, lookup: Lookup { collection, by, after } } => Self::Find {
+                number: number.to_string(),
+                collection: collection.clone(),
+                by: match by {
+                    Creator::Author(author) => CreatorFields::Author(author.to_string()),
+                    Creator::User(user) => CreatorFields::User(user.to_string()),
+                },
+                after: after.map(|after| after.to_string()),
+            },
+            Message::Located { number, located: Located { documents, next, cut } } => {
+                let document = |(space, document): &(SpaceId, Vec<u8>)| LocatedFields {
+                    space: space.to_string(),
+                    document: Hex(document.clone()),
+                };
+                Self::Located {
+                    number: number.to_string(),
+                    documents: documents.iter().map(document).collect(),
+                    next: next.map(|next| next.to_string()),
+                    cut: *cut,
+                }
+            }
             other => panic!("no vector has {other:?}"),
         }
     }
@@ -337,6 +403,34 @@ impl MessageFields {
                 let spaces = spaces.iter().map(found).collect();
                 Message::Found { number: number(count), spaces, more: *more }
             }
+            Self::Changed { spaces } => {
+                let changed = |changed: &ChangedFields| Changed {
+                    space: changed.space.parse().unwrap(),
+                    digest: changed.digest.0[..].try_into().unwrap(),
+                };
+                Message::Changed(spaces.iter().map(changed).collect())
+            }
+            Self::Shared { number: count, after, pass } => Message::Shared {
+                number: number(count),
+                after: after.as_ref().map(|after| after.parse().unwrap()),
+                pass: pass.as_ref().map(PassFields::pass),
+            },
+            Self::Find { number: count, collection, by, after } => {
+                let by = match by {
+                    CreatorFields::Author(author) => Creator::Author(author.parse().unwrap()),
+                    CreatorFields::User(user) => Creator::User(user.parse().unwrap()),
+                };
+                let after = after.as_ref().map(|after| after.parse().unwrap());
+                let lookup = Lookup { collection: collection.clone(), by, after };
+                Message::Find { number: number(count), lookup }
+            }
+            Self::Located { number: count, documents, next, cut } => {
+                let document =
+                    |located: &LocatedFields| (located.space.parse().unwrap(), located.document.0.clone());
+                let documents = documents.iter().map(document).collect();
+                let next = next.as_ref().map(|next| next.parse().unwrap());
+                Message::Located { number: number(count), located: Located { documents, next, cut: *cut } }
+            }
         }
     }
 }
@@ -388,6 +482,21 @@ fn messages() -> Vec<(String, u64, Message)> {
     };
     let wanted = request(Permission::Write(Strength(100)), "it is me");
     let found = Discovered { space, name: "team".into() };
+    let lookup = |by, after| Lookup { collection: "profile".into(), by, after };
+    let document = Document {
+        id: DocumentId::string("user").unwrap(),
+        collection: "profile".into(),
+        created: Timestamp(1 << 16),
+        updated: Timestamp(2 << 16),
+        author: AuthorId([7; 32]),
+        deleted: false,
+        parent: None,
+        fields: Map::from_json(r#"{"name": "Ann"}"#).unwrap(),
+    };
+    let bytes = encode_document(&document);
+    assert_eq!(decode_document("profile", &bytes), Ok(document));
+    let located = Located { documents: vec![(space, bytes)], next: Some(space), cut: true };
+    let team_pass = team.clone();
     let verdict = |n: u8, code: &str| Verdict { hash: [n; 32], code: code.into() };
     let open = |invite, detail| Message::Open { slot: 24, space, invite, summary: summary(detail) };
     let mut all = vec![
@@ -433,6 +542,26 @@ fn messages() -> Vec<(String, u64, Message)> {
         ("discover on", 3, Message::Discover { number: 1, after: Some(space) }),
         ("found nothing", 2, Message::Found { number: 0, spaces: Vec::new(), more: false }),
         ("found one of several", 2, Message::Found { number: 0, spaces: vec![found], more: true }),
+        ("changed somewhere", 2, Message::Changed(Vec::new())),
+        ("changed", 2, Message::Changed(vec![Changed { space, digest: [4; 8] }])),
+        ("shared by name", 2, Message::Shared { number: 0, after: None, pass: None }),
+        (
+            "shared by name, also with another space",
+            3,
+            Message::Shared { number: 1, after: Some(space), pass: Some(team_pass) },
+        ),
+        (
+            "find by key",
+            2,
+            Message::Find { number: 0, lookup: lookup(Creator::Author(AuthorId([7; 32])), None) },
+        ),
+        (
+            "find by user, going on",
+            2,
+            Message::Find { number: 1, lookup: lookup(Creator::User(UserId([8; 32])), Some(space)) },
+        ),
+        ("located nothing", 2, Message::Located { number: 0, located: Located::default() }),
+        ("located", 2, Message::Located { number: 1, located }),
     ]
     .into_iter()
     .map(|(name, number, message)| (name.to_owned(), number, message))
@@ -464,6 +593,8 @@ fn refused() -> Vec<RefusedBytes> {
     let (space, author) = (SpaceId([9; 32]), AuthorId([7; 32]));
     let long = AccessRequest { space, author, permission: Permission::Read, note: "x".repeat(MAX_NOTE + 1) };
     let found = vec![Discovered { space, name: String::new() }; MAX_FOUND + 1];
+    let changed = vec![Changed { space, digest: [4; 8] }; MAX_CHANGED + 1];
+    let located = Located { documents: vec![(space, Vec::new()); MAX_LOCATED + 1], ..Located::default() };
     let hello = |items: &[u8]| [&[0][..], items, &[0x50], &[1; 16]].concat();
     vec![
         ("nothing", Vec::new()),
@@ -489,6 +620,12 @@ fn refused() -> Vec<RefusedBytes> {
         ("a code of 65 bytes", ack(&"x".repeat(65))),
         ("a note of 4097 bytes", numbered(3, &Message::Request { number: 0, request: long })),
         ("a space too many", numbered(3, &Message::Found { number: 0, spaces: found, more: true })),
+        ("a space that changed too many", numbered(3, &Message::Changed(changed))),
+        ("a document too many", numbered(3, &Message::Located { number: 0, located })),
+        (
+            "a look-up by something that does not exist",
+            [&[3, 0x85, 0x18, 26, 0, 0x61, 0x78, 0x82, 2, 0x58, 32][..], &[7; 32], &[0xf6]].concat(),
+        ),
         ("an answer that does not exist", vec![3, 0x84, 0x18, 31, 0, 4, 0xf6]),
         ("a refusal with an id", [&[3, 0x84, 0x18, 31, 0, 0, 0x58, 32][..], &[1; 32]].concat()),
         ("a frame that is text", [&[3, 0x85, 4, 4, 1, 0x48][..], &[4; 8], &[0x63], b"abc"].concat()),

@@ -16,6 +16,7 @@ use crate::digest::Sum;
 use crate::error::Error;
 use crate::layout::{self, LogKey, key};
 use crate::log;
+use crate::marks;
 use crate::replica::{Replica, Summary};
 use crate::stored::{index_keys, read_stored};
 use crate::view::{View, read_key};
@@ -28,6 +29,7 @@ struct Found {
     edits: u64,
     largest: u64,
     entries: BTreeMap<u64, u64>,
+    marks: u64,
 }
 
 impl Checker<'_> {
@@ -53,6 +55,12 @@ impl Checker<'_> {
                 ControlFlow::Continue(())
             });
             self.note(walked.map_err(Error::from), "document", DERIVED);
+            let marks = std::mem::take(&mut found.marks);
+            if let Some(counted) = self.note(marks::count(storage, facts.number), "mark", DERIVED) {
+                self.expect(counted == marks, "mark", || {
+                    format!("{counted} documents of {name} are marked, and {marks} of them are there")
+                });
+            }
         }
         self.expect(found.edits == effects.edits, "edit", || {
             format!("{} edits are found from their documents, and the log has {}", found.edits, effects.edits)
@@ -94,6 +102,13 @@ impl Checker<'_> {
         let (state, at) = read_stored(stored)?;
         let same = state == folded && at == last && stored.deleted != folded.visible();
         self.expect(same, "document", || format!("{} is not what its edits make", name()));
+        if let Some(schema) = &collection.schema {
+            let at = key([collection.number, stored.number]);
+            let marked = self.storage.get(&layout::MARK, at.as_slice().into())?.is_some();
+            let fits = !folded.visible() || schema.fits(folded.fields());
+            found.marks += u64::from(marked);
+            self.expect(marked != fits, "mark", || format!("{} is not marked as its schema says", name()));
+        }
         if folded.visible() {
             found.visible += 1;
             found.view.add(Sum::of(document_digest(&collection.name, &id, &folded)));

@@ -81,6 +81,10 @@ impl Checker<'_> {
             path.is_some_and(|path| path.parse::<FieldPath>().is_ok())
                 && crate::collections::number(row).is_ok()
         });
+        self.each(&layout::COLLECTION_SCHEMA, "schema", LOST, |_, row| {
+            crate::collections::read_schema(row).is_ok()
+        });
+        self.each(&layout::MARK, "mark", DERIVED, |key, _| matches!(key, Key::Bytes(key) if key.len() == 16));
         let mut rows = 0;
         let walked = all(storage, &layout::LOG, &mut |_, _| {
             rows += 1;

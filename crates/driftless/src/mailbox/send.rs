@@ -90,7 +90,7 @@ impl Exchange<'_> {
     ) -> Result<(Vec<u64>, Vec<(u64, Listed, Sent)>, Vec<Listed>), Error> {
         let key = self.mailbox.key;
         blocking(&self.mailbox.database, move |database| {
-            database.read_many(|engine| {
+            database.read(|engine| {
                 let (mut missing, mut changed) = (Vec::new(), Vec::new());
                 let (lower, upper) = (row::sent_key(&key, next), row::sent_key(&key, end));
                 let bounds = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
@@ -222,8 +222,7 @@ impl Exchange<'_> {
         let (_, own) = self.own().await?;
         blocking(&self.mailbox.database, move |database| {
             // Nothing is sent before it is durable here.
-            database.flush_if_staged()?;
-            let built = database.read_many(|engine| {
+            let built = database.read_durable(|engine| {
                 if !engine.load(&space)? {
                     return Ok(None);
                 }
@@ -251,7 +250,7 @@ impl Exchange<'_> {
     async fn frames_of(&self, runs: Runs) -> Result<Built, Error> {
         let (space, filter) = (self.mailbox.space, self.options.send_filter.clone());
         blocking(&self.mailbox.database, move |database| {
-            database.read_many(|engine| {
+            database.read_durable(|engine| {
                 let Some((first, last)) = runs.first().zip(runs.last()).filter(|_| true) else {
                     return Ok(Built::default());
                 };

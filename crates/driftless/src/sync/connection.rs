@@ -9,10 +9,10 @@ use std::time::Duration;
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_core::limits::SESSION_WINDOW;
 use driftless_core::session::{
-    AccessRequest, Answer, Ask, Cursor, Discovered, Event, Output, Pass, PullEnd, Session,
+    AccessRequest, Answer, Ask, Cursor, Discovered, Event, Located, Lookup, Output, Pass, PullEnd, Session,
 };
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -20,7 +20,9 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::met::{Agreed, Met};
 
+use crate::sync::follow::Ears;
 use crate::sync::host::Host;
+use crate::sync::routes::{Changed, Ear};
 use crate::sync::stream::Moved;
 use crate::walk;
 
@@ -51,6 +53,12 @@ pub(crate) enum Command {
     Request(Box<AccessRequest>),
     /// Ask which spaces may be read, beyond an id.
     Discover(Option<SpaceId>),
+    /// Ask what the peer shares by name, beyond an id; also with the space of a pass.
+    Shared(Option<SpaceId>, Option<Pass>),
+    /// Ask for documents that somebody made.
+    Find(Lookup),
+    /// Say that something came into these spaces; without any, somewhere.
+    Tell(Vec<SpaceId>),
     /// Say goodbye and end.
     End,
 }
@@ -76,18 +84,19 @@ pub(crate) enum News {
     Pulled(SpaceId, PullEnd, Moved, Traffic),
     /// What becomes of a request for access.
     Answered(SpaceId, Answer),
-    /// Spaces that may be read, and whether there are more behind them.
+    /// Spaces that may be read, or are shared, and whether there are more behind them.
     Found(Vec<Discovered>, bool),
+    /// Documents that the peer found.
+    Located(Located),
 }
 
-/// Runs a connection to its end. `changed` names spaces in which something became durable; `None` is any. `idle` hears
-/// since when no space is open. `state` is there for the caller to end, however this ends.
+/// Runs a connection to its end. `ear` hears of spaces that its host follows, `idle` since when no space is open. `state` is there for the caller to end, however this ends.
 pub(crate) async fn run(
     connection: Connection,
     state: &mut Option<(Session, Host)>,
-    mut changed: broadcast::Receiver<Option<SpaceId>>,
+    ear: &Ear,
     mut commands: mpsc::Receiver<Command>,
-    news: mpsc::UnboundedSender<News>,
+    mut ears: Ears,
     idle: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Error> {
     let Connection { peer, mut sender, mut receiver, meter, .. } = connection;
@@ -140,13 +149,18 @@ pub(crate) async fn run(
                         tokio::time::sleep_until(knocked + veiled(knocked.elapsed())).await;
                     }
                     if std::mem::replace(&mut progress, now) != now {
-                        let _ = news.send(News::Moved);
+                        ears.tell(News::Moved);
                     }
                 }
                 Output::Event(event) => {
                     if matches!(event, Event::Proven(_)) {
                         receiver.limit(MAX_FRAME);
                         greeted = true;
+                        ears.proven();
+                    }
+                    if let Event::Changed(changed) = event {
+                        ears.changed(changed);
+                        continue;
                     }
                     let met = match &event {
                         Event::Proven(authors) => Some(Met { authors: authors.clone(), ..Met::default() }),
@@ -195,8 +209,7 @@ pub(crate) async fn run(
                         state.as_ref().map(|(_, host)| host.moved_in(space)).unwrap_or_default()
                     };
                     if let Some(told) = tell(event, moved, meter.traffic()) {
-                        // The owner may have lost interest; the exchange goes on for the peer's sake.
-                        let _ = news.send(told);
+                        ears.tell(told);
                     }
                 }
             }
@@ -224,19 +237,17 @@ pub(crate) async fn run(
                 Some(Command::Close(space)) => session.close(&space),
                 Some(Command::Request(request)) => session.request(*request),
                 Some(Command::Discover(after)) => session.discover(after),
+                Some(Command::Shared(after, pass)) => session.shared(after, pass),
+                Some(Command::Find(lookup)) => session.find(lookup),
+                Some(Command::Tell(spaces)) => session.tell(spaces),
                 Some(Command::End) | None => {
                     sender.close().await?;
                     return Ok(());
                 }
             },
-            change = changed.recv() => match change {
-                Ok(Some(space)) => session.changed(&space),
-                // Too many to follow one by one: look at all of them.
-                Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => session.missed(),
-                Err(broadcast::error::RecvError::Closed) => {
-                    sender.close().await?;
-                    return Ok(());
-                }
+            changed = ear.next() => match changed {
+                Changed::Space(space) => session.changed(&space),
+                Changed::Any => session.missed(),
             },
             () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
             // One of these at a time, and a step of long work after each.
@@ -357,7 +368,7 @@ fn silent() -> Error {
 
 fn tell(event: Event, moved: impl Fn(&SpaceId) -> Moved, traffic: Traffic) -> Option<News> {
     Some(match event {
-        Event::Proven(_) => return None,
+        Event::Proven(_) | Event::Changed(_) => return None,
         Event::Settled(space) => News::Settled(space, moved(&space), traffic),
         Event::Unchanged(spaces) => News::Unchanged(spaces, traffic),
         Event::Later(space) => News::Later(space),
@@ -366,6 +377,7 @@ fn tell(event: Event, moved: impl Fn(&SpaceId) -> Moved, traffic: Traffic) -> Op
         Event::Stalled(space) => News::Stalled(space, moved(&space), traffic),
         Event::Answered(space, answer) => News::Answered(space, answer),
         Event::Found(spaces, more) => News::Found(spaces, more),
+        Event::Located(located) => News::Located(located),
         Event::Pulled(space, end) => {
             let moved = moved(&space);
             News::Pulled(space, end, moved, traffic)

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
-use driftless_core::id::{AuthorId, SpaceId};
+use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::MAX_FOUND;
 use driftless_core::session::Discovered;
 use driftless_store::{Key, Order};
@@ -12,11 +12,11 @@ use driftless_store::{Key, Order};
 use crate::database::Database;
 use crate::error::Error;
 use crate::layout;
-use crate::sync::pull::may_read;
 
 /// The next page for a peer, of what it may read now; and whether there may be more.
 pub(crate) fn page(
     database: &Database,
+    peer: &PeerId,
     keys: &[AuthorId],
     after: Option<SpaceId>,
 ) -> Result<(Vec<Discovered>, bool), Error> {
@@ -30,15 +30,15 @@ pub(crate) fn page(
         if found.len() == MAX_FOUND {
             return Ok((found, true));
         }
-        found.extend(look_at(database, &space, keys)?);
+        found.extend(look_at(database, peer, &space, keys)?);
         last = Some(space);
     }
     Ok((found, false))
 }
 
 // One by one, so that nobody else waits for all of them.
-fn look_at_what_changed(database: &Database) -> Result<(), Error> {
-    database.read_many(|engine| {
+pub(crate) fn look_at_what_changed(database: &Database) -> Result<(), Error> {
+    database.read(|engine| {
         if engine.readers.is_made() {
             return Ok(());
         }
@@ -75,9 +75,17 @@ fn look_at_what_changed(database: &Database) -> Result<(), Error> {
 }
 
 // A space, if it is here and the keys may read it now.
-fn look_at(database: &Database, space: &SpaceId, keys: &[AuthorId]) -> Result<Option<Discovered>, Error> {
+fn look_at(
+    database: &Database,
+    peer: &PeerId,
+    space: &SpaceId,
+    keys: &[AuthorId],
+) -> Result<Option<Discovered>, Error> {
+    if !database.serves(peer, space, keys)? {
+        return Ok(None);
+    }
     database.read(|engine| {
-        if !engine.load(space)? || !may_read(engine, space, keys)? {
+        if !engine.load(space)? {
             return Ok(None);
         }
         let name = engine.parts(space)?.1.rules.name().unwrap_or_default().to_owned();

@@ -14,11 +14,13 @@ use tokio::time::Instant;
 use crate::changes::{Changes, Event};
 use crate::database::Database;
 use crate::error::Error;
+use crate::exchanges::sentence;
 use crate::layout::LogSeq;
 use crate::prefs;
 use crate::sync::connection::{Command, News};
+use crate::sync::events::SyncEvent;
 use crate::sync::ledger::Ledger;
-use crate::sync::link::{EngineStatus, Flushed, Link, Order};
+use crate::sync::link::{EngineStatus, Flushed, Link, Order, STALLED, declined};
 use crate::sync::network::Network;
 use crate::sync::plan::{Action, CHECK_MS, Plan, Standing};
 use crate::walk;
@@ -324,7 +326,10 @@ impl Task {
                 }
             }
             // Why is noted with the peer.
-            Order::Dialed(peer, Err(_)) => self.plan.failed_to_connect(&peer, now),
+            Order::Dialed(peer, Err(error)) => {
+                self.plan.failed_to_connect(&peer, now);
+                self.network.tell(SyncEvent::DialFailed { peer, error: sentence(&error) });
+            }
             Order::News(peer, number, news) => self.heard(peer, number, news),
             Order::Ended(peer, number, error) => self.ended(peer, number, error),
             Order::SyncNow(peer, space) => self.plan.sync_now(peer.as_ref(), space.as_ref(), now),
@@ -381,6 +386,9 @@ impl Task {
         if links.iter().any(|other| other.number == link.number) {
             return;
         }
+        if links.is_empty() {
+            self.network.tell(SyncEvent::Connected { peer, dialed: link.dialed });
+        }
         links.push(link);
         let arrived = links.iter().any(|link| !link.dialed && !link.ending());
         if first {
@@ -418,6 +426,10 @@ impl Task {
         let Some(at) = links.iter().position(|link| link.number == number) else { return };
         let mut link = links.remove(at);
         let none_left = links.is_empty();
+        if none_left {
+            let error = error.as_ref().map(|error| sentence(error));
+            self.network.tell(SyncEvent::Disconnected { peer, error });
+        }
         if first {
             let why = error.unwrap_or_else(|| Error::Unreachable("the connection ended before".into()));
             // Of very many, some are enough to say why.
@@ -457,6 +469,9 @@ impl Task {
             return;
         };
         link.heard = Instant::now();
+        if let Some(event) = link.event(&news, |space| self.plan.is_running(&peer, space)) {
+            self.network.tell(event);
+        }
         match news {
             News::Settled(space, moved, traffic) => {
                 if self.plan.is_running(&peer, &space) {
@@ -476,18 +491,15 @@ impl Task {
                 }
             }
             News::Closed(space) => {
-                let error = Error::NotOpen(space);
-                self.ledger.failed(&peer, link, space, &error);
+                self.ledger.failed(&peer, link, space, &Error::NotOpen(space));
                 self.plan.closed(&peer, &space, now);
             }
             News::Declined(space, why) => {
-                let why = format!("the peer does not take more of this space for now: {why}");
-                self.ledger.failed(&peer, link, space, &Error::Peer(why));
+                self.ledger.failed(&peer, link, space, &declined(&why));
                 self.plan.failed(&peer, &space, now);
             }
             News::Stalled(space, moved, traffic) => {
-                let why = "the peer had less to give than it said".to_owned();
-                self.ledger.ended(&peer, link, space, moved, traffic, Some(why));
+                self.ledger.ended(&peer, link, space, moved, traffic, Some(STALLED.to_owned()));
                 self.plan.failed(&peer, &space, now);
             }
             News::Later(space) => {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::{Vouched, commit_id};
@@ -19,6 +20,7 @@ use driftless_core::session::{
 use driftless_core::sign::Domain;
 
 use crate::bootstrap::{self, Asker};
+use crate::cursor;
 use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -28,10 +30,15 @@ use crate::log;
 use crate::prefs;
 use crate::refused::{self, Claims, Reason};
 use crate::replica;
+use crate::served::Look;
+use crate::serving::Said;
 use crate::sync::discovery;
+use crate::sync::follow::{Batches, SyncBatch};
+use crate::sync::lookup;
 use crate::sync::pull;
+use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
-use crate::sync::stream::{Moved, Stream, may_read, next_frame};
+use crate::sync::stream::{Moved, Stream, decided, may_read, next_frame};
 use crate::view::Source;
 use crate::walk;
 
@@ -59,6 +66,10 @@ pub(crate) struct Host {
     looked: HashMap<SpaceId, u64>,
     /// Where the peer came from, where the transport knows it.
     pub(crate) source: Option<IpAddr>,
+    /// Hears of changes in the spaces that are looked at here, if anybody tells them.
+    pub(crate) ear: Option<Arc<Ear>>,
+    /// Who is told of what became durable.
+    pub(crate) batches: Option<Batches>,
     failure: Option<Error>,
 }
 
@@ -74,6 +85,8 @@ impl Host {
             pulled: HashMap::new(),
             looked: HashMap::new(),
             source: None,
+            ear: None,
+            batches: None,
             failure: None,
         }
     }
@@ -90,6 +103,7 @@ impl Host {
     fn answer_one(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
         match ask {
             Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
+                self.follow([&space]);
                 let stream = self.stream(space, keys, pass, theirs.is_some(), salt)?;
                 match theirs {
                     Some(theirs) => self.open_for_peer(session, slot, stream, theirs)?,
@@ -136,7 +150,8 @@ impl Host {
                 None => self.want(slot, &ids)?,
             },
             Ask::Feed { request, space, keys, cursor, budget, wanted } => {
-                let fed = pull::feed(&self.database, &space, &keys, cursor.as_ref(), budget, &wanted)?;
+                let reader = (&self.peer, &space, keys.as_slice());
+                let fed = pull::feed(&self.database, reader, cursor.as_ref(), budget, &wanted)?;
                 session.handle_fed(request, fed);
             }
             Ask::Take { request, space, frames, cursor, more } => {
@@ -151,16 +166,29 @@ impl Host {
                 session.handle_answer(number, answer);
             }
             Ask::Discover { number, keys, after } => {
-                let (found, more) = discovery::page(&self.database, &keys, after)?;
+                let (found, more) = discovery::page(&self.database, &self.peer, &keys, after)?;
                 session.handle_found(number, found, more);
             }
+            Ask::Shared { number, keys, after, pass } => {
+                let pass = lookup::by_space(pass.as_deref());
+                let (found, more) = lookup::shared(&self.database, (&self.peer, &keys), after, pass)?;
+                session.handle_found(number, found, more);
+            }
+            Ask::Find { number, keys, lookup } => {
+                let located = lookup::find(&self.database, (&self.peer, &keys), &lookup)?;
+                session.handle_located(number, located);
+            }
+            Ask::Tell { keys, spaces } => {
+                let told = lookup::told(&self.database, (&self.peer, &keys), &spaces)?;
+                session.handle_told(told);
+            }
             Ask::Survey { keys } => {
-                let found = self.survey(&keys)?;
+                let found = self.survey(session, &keys)?;
                 session.handle_surveyed(found);
             }
             Ask::Forget { slot } => {
                 self.note_agreed(slot, 1)?;
-                self.forget(slot);
+                self.forget(session, slot);
             }
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -192,7 +220,7 @@ impl Host {
             (None, ask) => return Some(ask),
             // They have our heads: nothing is missing here, and no body.
             (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
-            (Some(()), Ask::Forget { .. }) => self.forget(slot),
+            (Some(()), Ask::Forget { .. }) => self.forget(session, slot),
             (Some(()), _) => {}
         }
         None
@@ -206,7 +234,9 @@ impl Host {
         cursor: &Cursor,
         more: bool,
     ) -> Result<bool, Error> {
-        let (page, next) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let (page, next, ids) = pull::take(&self.database, &self.peer, &space, frames, cursor)?;
+        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
+        let before = self.moved;
         let moved = &mut self.moved;
         moved.rounds += 1;
         moved.received += page.received;
@@ -217,6 +247,8 @@ impl Host {
         moved.refused += page.refused;
         moved.declined += page.declined;
         moved.signatures += page.signatures;
+        let now = self.moved_since(&before);
+        self.tell_batch(SyncBatch::new(self.peer, space, ids, bytes), now, Some(cursor.store))?;
         self.forged += page.unreadable;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         bounded(u64::from(more && page.received == 0), 0, "the peer promises more and sends nothing")?;
@@ -229,6 +261,29 @@ impl Host {
             "the peer sends the same again and again",
         )?;
         Ok(page.is_whole())
+    }
+
+    // Says what became durable, if somebody wants to hear of it: after the view has it, outside of every lock.
+    fn tell_batch(&self, mut batch: SyncBatch, moved: Moved, store: Option<[u8; 16]>) -> Result<(), Error> {
+        let Some(batches) = &self.batches else { return Ok(()) };
+        (batch.applied, batch.held, batch.void) = (moved.applied, moved.held, moved.void);
+        (batch.wanted, batch.refused) = (moved.wanted, moved.refused);
+        self.database.flush_if_staged()?;
+        let known = || {
+            let cursor = self
+                .database
+                .read(|engine| cursor::read(engine.storage.as_ref(), &self.peer, &batch.root))?;
+            Ok::<_, Error>(cursor.map_or([0; 16], |cursor| cursor.store))
+        };
+        let store = store.map_or_else(known, Ok)?;
+        batches.tell(batch, moved.received, store);
+        Ok(())
+    }
+
+    fn moved_since(&self, before: &Moved) -> Moved {
+        let mut moved = Moved::default();
+        moved.add_since(before, &self.moved);
+        moved
     }
 
     /// Whose session it is.
@@ -268,27 +323,31 @@ impl Host {
 
     /// Where both sides met before, of what is here and what the peer may read. Loads only spaces that changed: in the
     /// others the rules are those under which both met.
-    fn survey(&self, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
-        let (agreed, here) = self.database.read(|engine| {
+    fn survey(&self, session: &Session, keys: &[AuthorId]) -> Result<Vec<Surveyed>, Error> {
+        let (agreed, here, asked) = self.database.read(|engine| {
             let agreed = engine.agreed.newest(engine.storage.as_ref(), &self.peer)?;
             let here = if agreed.is_empty() { Vec::new() } else { engine.summaries()? };
             let wanted = prefs::all_wanted(engine.storage.as_ref(), agreed.iter().map(|(space, _)| *space))?;
             let agreed: Vec<_> = agreed.into_iter().filter(|(space, _)| wanted.contains_key(space)).collect();
-            Ok((agreed, here))
+            self.follow(agreed.iter().map(|(space, _)| space));
+            Ok((agreed, here, !engine.callbacks.is_none()))
         })?;
         let here: HashMap<SpaceId, replica::Summary> =
             here.into_iter().map(|summary| (summary.id, summary)).collect();
         let mut found = Vec::with_capacity(agreed.len());
         for (space, Agreed { digest, len }) in agreed {
             // What lies beyond the log was lost here: there both meet anew.
-            let Some(summary) = here.get(&space).filter(|summary| len < summary.next) else { continue };
+            let Some(summary) = here.get(&space).filter(|summary| len < summary.next) else {
+                self.unfollow(session, &space);
+                continue;
+            };
             let changed = summary.next - 1 > len || summary.counts.wanted > 0;
-            let readable = !changed
-                || self
-                    .database
-                    .read(|engine| Ok(engine.load(&space)? && pull::may_read(engine, &space, keys)?))?;
-            if readable {
+            // Callbacks may say something else by now.
+            let as_before = !changed && !asked;
+            if as_before || self.database.serves(&self.peer, &space, keys)? {
                 found.push(Surveyed { space, digest, changed });
+            } else {
+                self.unfollow(session, &space);
             }
         }
         Ok(found)
@@ -309,9 +368,23 @@ impl Host {
         slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
     }
 
-    fn forget(&mut self, slot: Slot) {
-        if let Some(stream) = self.streams.remove(&slot) {
-            self.looked.insert(stream.space, stream.reconciler.looked());
+    fn forget(&mut self, session: &Session, slot: Slot) {
+        let Some(stream) = self.streams.remove(&slot) else { return };
+        self.looked.insert(stream.space, stream.reconciler.looked());
+        self.unfollow(session, &stream.space);
+    }
+
+    // Before the first look at them: what happens after it must be heard.
+    fn follow<'s>(&self, spaces: impl IntoIterator<Item = &'s SpaceId>) {
+        if let Some(ear) = &self.ear {
+            ear.follow(spaces);
+        }
+    }
+
+    // Unless the session has it open elsewhere, or opens it when it changes.
+    fn unfollow(&self, session: &Session, space: &SpaceId) {
+        if let Some(ear) = self.ear.as_ref().filter(|_| !session.follows(space)) {
+            ear.leave(space);
         }
     }
 
@@ -333,6 +406,7 @@ impl Host {
             space,
             keys,
             pass,
+            said: Said::default(),
             let_in: Cell::new(None),
             opening,
             reconciler,
@@ -353,7 +427,10 @@ impl Host {
             // A space that we want and do not have yet; a peer may not know that we do not have it.
             None => Opened { summary: Summary::default(), readable: false, ready: false },
             Some(graph) => {
-                let readable = self.database.read(|engine| may_read(engine, &stream))?;
+                let readable =
+                    decided((&self.database, &self.peer, Look::Any), &mut stream, |_, _, readable| {
+                        Ok(readable)
+                    })?;
                 let summary = stream.reconciler.offer(&graph, graph.digest)?;
                 Opened { summary, readable, ready: false }
             }
@@ -371,12 +448,13 @@ impl Host {
         theirs: Summary,
     ) -> Result<(), Error> {
         // What is off for all users here is not exchanged, whoever asks for it.
-        let readable = self.database.read(|engine| {
-            let here = engine.load(&stream.space)? && may_read(engine, &stream)?;
-            Ok(here && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
-        })?;
+        let readable =
+            decided((&self.database, &self.peer, Look::Any), &mut stream, |engine, stream, readable| {
+                Ok(readable && prefs::wanted(engine.storage.as_ref(), &stream.space)?.is_some())
+            })?;
         if !readable {
             session.handle_opened(slot, None);
+            self.unfollow(session, &stream.space);
             return Ok(());
         }
         let digest = theirs.digest;
@@ -395,12 +473,15 @@ impl Host {
         };
         let opening = stream.opening;
         let graph = SpaceGraph::of(&self.database, stream.space)?;
-        let readable = graph.is_some() && self.database.read(|engine| may_read(engine, stream))?;
+        let readable = graph.is_some()
+            && decided((&self.database, &self.peer, Look::Any), stream, |_, _, readable| Ok(readable))?;
         let Some(graph) = graph.filter(|_| readable) else {
             stream.reconciler.stop();
             if opening {
+                let space = stream.space;
                 self.streams.remove(&slot);
                 session.handle_opened(slot, None);
+                self.unfollow(session, &space);
             } else {
                 // It gives and gets nothing: `read` sees to that. It is not even told what is here.
                 session.handle_heard(slot, Heard { answer: None, ready: true });
@@ -456,31 +537,29 @@ impl Host {
     // The next frame of what the peer lacks.
     fn read(&mut self, slot: Slot) -> Result<Option<ReadFrame>, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(None) };
-        // Nothing is sent before it is durable here.
-        self.database.flush_if_staged()?;
-        let nothing = self.database.read(|engine| {
-            let replica = engine.replicas.get(&stream.space);
-            let last = replica.map(|replica| replica.next - 1);
-            Ok(stream.wanted.is_empty()
-                && last.is_some_and(|last| stream.reconciler.plan().peek(last).is_none()))
-        })?;
         let moved = &mut self.moved;
-        let look = |engine: &mut Engine| {
+        // Nothing is sent before it is durable here.
+        decided((&self.database, &self.peer, Look::Durable), stream, |engine, stream, readable| {
             if !engine.load(&stream.space)? {
                 return Ok(Some(ReadFrame::default()));
             }
-            if !may_read(engine, stream)? {
+            if !readable {
                 // It gets nothing, not even what our heads are.
                 return Ok(None);
             }
-            next_frame(engine, stream, moved).map(Some)
-        };
-        if nothing { self.database.read(look) } else { self.database.read_many(look) }
+            let last = engine.parts(&stream.space)?.1.next - 1;
+            let nothing = stream.wanted.is_empty() && stream.reconciler.plan().peek(last).is_none();
+            if nothing {
+                return next_frame(engine, stream, moved).map(Some);
+            }
+            engine.at_once(|engine| next_frame(engine, stream, moved).map(Some))
+        })
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
     fn ingest(&mut self, slot: Slot, bytes: &[u8]) -> Result<Ingested, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Ingested::default()) };
+        let before = self.moved;
         let moved = &mut self.moved;
         moved.rounds += 1;
         let received = match frame::decode(&stream.space, bytes) {
@@ -504,11 +583,12 @@ impl Host {
             .filter(|commit| commit.body.is_none())
             .map(|commit| commit_id(&commit.header))
             .collect();
-        let forged = &mut self.forged;
+        let (forged, mut new) = (&mut self.forged, Vec::new());
         // The peer is told that it is durable.
         let ingested = self.database.write_durably(|engine| {
             engine.source(Source::Peer);
             let taken = ingest(engine, received)?;
+            new = taken.new;
             let Tally { known, applied, held, void, wanted, refused, declined, signatures } = taken.tally;
             moved.applied += applied;
             moved.held += held;
@@ -540,7 +620,8 @@ impl Host {
             // What was taken stays, whatever is thought of the peer from now on.
             let (mut digest, mut next) = ([0; 8], 1);
             if engine.load(&stream.space)? {
-                let readable = may_read(engine, stream)?;
+                // Where callbacks have to be asked first the peer is not told what our heads are, this once.
+                let readable = may_read(engine, stream)? == Some(true);
                 let (_, replica) = engine.parts(&stream.space)?;
                 next = replica.next;
                 if readable {
@@ -550,10 +631,13 @@ impl Host {
             Ok((Ingested { refused, declined, orphaned, digest }, next))
         });
         let (ingested, next) = ingested?;
+        let (space, known) = (stream.space, stream.known);
+        let (now, bytes) = (self.moved_since(&before), bytes.len() as u64);
+        self.tell_batch(SyncBatch::new(self.peer, space, new, bytes), now, None)?;
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         // What was here already came once, and once more for each time that all was asked for, and each body once.
         let most = (u64::from(MAX_ROUNDS) + 2).saturating_mul(next);
-        bounded(stream.known, most, "the peer sends the same again and again")?;
+        bounded(known, most, "the peer sends the same again and again")?;
         Ok(ingested)
     }
 
@@ -565,11 +649,11 @@ impl Host {
         round: u32,
     ) -> Result<Checked, Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Checked::default()) };
-        let (mut checked, readable) = self.database.read(|engine| {
+        let reader = (&self.database, &self.peer, Look::Any);
+        let (mut checked, readable) = decided(reader, stream, |engine, stream, readable| {
             if !engine.load(&stream.space)? {
                 return Ok((Checked { missing: heads.to_vec(), ..Checked::default() }, false));
             }
-            let readable = may_read(engine, stream)?;
             let (storage, replica) = engine.parts(&stream.space)?;
             let mut missing = Vec::new();
             if digest != frontier_digest(replica) {

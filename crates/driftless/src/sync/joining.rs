@@ -65,7 +65,7 @@ impl Network {
     /// A key that another space lets in enters this one, as soon as it has the rules.
     pub(super) async fn enrol_over(&self, exchange: &mut Exchange, synced: Synced) -> Result<Synced, Error> {
         if self.enrol_where_let_in(synced.space).await? {
-            exchange.sent_more(synced).await
+            self.told(exchange, synced).await
         } else {
             Ok(synced)
         }
@@ -94,7 +94,7 @@ impl Network {
         Ok((space, synced))
     }
 
-    async fn join_over(
+    pub(super) async fn join_over(
         &self,
         exchange: &mut Exchange,
         ticket: &Ticket,
@@ -125,6 +125,19 @@ impl Network {
         if !redeemed.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
             return Ok(synced);
         }
-        exchange.sent_more(synced).await
+        self.told(exchange, synced).await
+    }
+
+    // Waits until the peer has what was just written; not where it may not read that here, as far as is known.
+    async fn told(&self, exchange: &mut Exchange, synced: Synced) -> Result<Synced, Error> {
+        let (database, peer, space) = (self.database().clone(), exchange.peer, synced.space);
+        let serves = tokio::task::spawn_blocking(move || {
+            let keys = database.met(&peer)?.authors;
+            database.serves(&peer, &space, &keys)
+        });
+        if serves.await.map_err(|_| Error::Poisoned("joining stopped".into()))?? {
+            return exchange.sent_more(synced).await;
+        }
+        Ok(synced)
     }
 }

@@ -10,9 +10,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::exchanges::sentence;
 use crate::sync::connection::{Command, News};
+use crate::sync::events::SyncEvent;
 use crate::sync::plan::Standing;
 use crate::sync::stream::Moved;
+
+/// Why an exchange failed in which the peer stopped to give.
+pub(crate) const STALLED: &str = "the peer had less to give than it said";
+
+/// Why an exchange failed that the peer does not want.
+pub(crate) fn declined(why: &str) -> Error {
+    Error::Peer(format!("the peer does not take more of this space for now: {why}"))
+}
 
 /// What the engine is told.
 pub(crate) enum Order {
@@ -89,6 +99,8 @@ pub(crate) struct Link {
     pub(crate) moved: BTreeMap<SpaceId, (u64, u64)>,
     bytes: u64,
     noted_bytes: u64,
+    told: BTreeMap<SpaceId, Moved>,
+    told_bytes: u64,
 }
 
 impl Link {
@@ -105,6 +117,8 @@ impl Link {
             moved: BTreeMap::new(),
             bytes: 0,
             noted_bytes: 0,
+            told: BTreeMap::new(),
+            told_bytes: 0,
         }
     }
 
@@ -139,6 +153,37 @@ impl Link {
         if commits > 0 {
             self.moved.entry(space).or_default().0 = commits;
         }
+    }
+
+    /// What listeners hear of news: nothing of an exchange in which nothing went over and that nobody had asked for.
+    pub(crate) fn event(&mut self, news: &News, running: impl Fn(&SpaceId) -> bool) -> Option<SyncEvent> {
+        let peer = self.peer;
+        let failed = |space: &SpaceId, error: &Error| {
+            let (moved, error) = (Moved::default(), Some(sentence(error)));
+            SyncEvent::Exchange { peer, space: *space, moved, bytes: 0, error }
+        };
+        let (space, moved, traffic, error) = match news {
+            News::Settled(space, moved, traffic) => (space, moved, traffic, None),
+            News::Stalled(space, moved, traffic) => (space, moved, traffic, Some(STALLED.to_owned())),
+            News::Closed(space) => return Some(failed(space, &Error::NotOpen(*space))),
+            News::Declined(space, why) => return Some(failed(space, &declined(why))),
+            _ => return None,
+        };
+        let (moved, bytes) = self.untold(*space, *moved, *traffic);
+        let is_worth_it = error.is_some() || moved.sent + moved.received > 0 || running(space);
+        is_worth_it.then_some(SyncEvent::Exchange { peer, space: *space, moved, bytes, error })
+    }
+
+    // What went over in a space since this was asked last, and the bytes of all spaces meanwhile.
+    fn untold(&mut self, space: SpaceId, moved: Moved, traffic: Traffic) -> (Moved, u64) {
+        let before = self.told.get(&space).copied().unwrap_or_default();
+        let mut since = Moved::default();
+        since.add_since(&before, &moved);
+        if moved != before {
+            self.told.insert(space, moved);
+        }
+        let bytes = traffic.sent + traffic.received;
+        (since, bytes.saturating_sub(std::mem::replace(&mut self.told_bytes, bytes)))
     }
 
     /// What of it is not noted yet: commits of this space, bytes of all.

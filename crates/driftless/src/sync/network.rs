@@ -2,6 +2,8 @@
 //!
 //! It makes connections and hears of their news; what is said on them is decided by the session.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,12 +20,13 @@ use crate::error::Error;
 use crate::peers::Peer;
 use crate::sync::connection::{Command, News, run};
 use crate::sync::driven::begin;
+use crate::sync::events::{EVENTS, SyncEvent, SyncEvents};
+use crate::sync::follow::{Ears, Follower};
 use crate::sync::link::{Connected, Link, Order};
+use crate::sync::routes::Routes;
 use crate::sync::stream::Moved;
 use crate::walk;
 
-// Changes that wait for a connection; one that misses some looks at all its spaces.
-const CHANGES: usize = 256;
 /// An exchange in which nothing happens for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections at once, and of one peer: each holds a task and the frames that it waits to send.
@@ -74,11 +77,15 @@ impl Drop for Alive {
 
 struct Shared {
     transport: Arc<dyn Transport>,
-    /// What changes, until somebody tells it to all connections.
+    /// What changes, until somebody tells it to the connections.
     changes: Mutex<Option<Changes>>,
-    changed: broadcast::Sender<Option<SpaceId>>,
+    routes: Arc<Routes>,
     connected: Mutex<BTreeMap<u64, Arc<Connected>>>,
     engine: OnceLock<mpsc::UnboundedSender<Order>>,
+    /// Who follows the connections that begin from now on.
+    follower: Mutex<Option<Follower>>,
+    /// What the engine does, for whoever listens.
+    events: broadcast::Sender<SyncEvent>,
     /// No peer is let in.
     paused: AtomicBool,
     stop: watch::Sender<bool>,
@@ -108,7 +115,6 @@ impl std::fmt::Debug for Shared {
 impl Network {
     /// Puts a database on a network of your choice.
     pub fn over(database: &Database, transport: Arc<dyn Transport>) -> Result<Self, Error> {
-        let (changed, _) = broadcast::channel(CHANGES);
         let (stop, _) = watch::channel(false);
         let changes = Mutex::new(Some(database.changes()));
         let database = database.clone();
@@ -116,9 +122,11 @@ impl Network {
         let shared = Shared {
             transport,
             changes,
-            changed,
+            routes: Arc::default(),
             connected,
             engine: OnceLock::new(),
+            follower: Mutex::default(),
+            events: broadcast::channel(EVENTS).0,
             paused: AtomicBool::new(false),
             stop,
             next: Mutex::new(0),
@@ -134,6 +142,16 @@ impl Network {
             return Err(Error::Invalid("a network serves one database".into()));
         }
         Ok(Self { database: database.clone(), ..self.clone() })
+    }
+
+    /// What the sync engine does, from now on.
+    pub fn events(&self) -> SyncEvents {
+        SyncEvents::new(self.shared.events.subscribe())
+    }
+
+    /// Tells whoever listens; it costs nothing where nobody does.
+    pub(crate) fn tell(&self, event: SyncEvent) {
+        let _ = self.shared.events.send(event);
     }
 
     pub(crate) fn worker(&self) -> Self {
@@ -188,7 +206,8 @@ impl Network {
                             this.tell_engine(Order::News(peer, number, news));
                         }
                     };
-                    let running = this.run(connection, place, Role::Listener, receiver, news);
+                    let running = (commands.downgrade(), receiver);
+                    let running = this.run(connection, place, Role::Listener, running, news);
                     // What went wrong with one connection concerns nobody else; the peer dials again.
                     let (ended, ()) = tokio::join!(running, listening);
                     drop(commands);
@@ -235,7 +254,13 @@ impl Network {
             };
             let before = left.len();
             let mut synced = exchange.open_all(&mut left).await;
-            for (_, outcome) in &mut synced {
+            for (space, outcome) in &mut synced {
+                if matches!(outcome, Err(Error::NotOpen(_)))
+                    && let Some(pass) = self.database.read(|engine| engine.pass(space))?
+                {
+                    // Who is let in by another space shows it.
+                    *outcome = exchange.open(*space, Some(pass)).await;
+                }
                 if let Ok(settled) = outcome {
                     *outcome = self.enrol_over(&mut exchange, settled.clone()).await;
                 }
@@ -426,34 +451,37 @@ impl Network {
         let (commands, receiver) = mpsc::channel(8);
         let (sender, news) = mpsc::unbounded_channel();
         let this = self.worker();
+        let receiver = (commands.downgrade(), receiver);
         let place = this.place(peer, usize::MAX, None);
         let place =
             place.ok_or_else(|| Error::Unreachable("too many connections are open already".into()))?;
         let connected = place.connected.clone();
         let task =
             tokio::spawn(async move { this.run(connection, place, Role::Dialer, receiver, sender).await });
-        Ok(Exchange { peer, commands, news, task, connected })
+        Ok(Exchange { peer, commands, news, task: Some(task), connected: Some(connected) })
     }
 
-    // All connections hear of every change from the first of them on.
+    // Connections hear of changes in what they follow from the first of them on.
     fn tell_changes(&self) {
         let changes = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut changes) = changes else { return };
-        let (changed, mut stop) = (self.shared.changed.downgrade(), self.shared.stop.subscribe());
+        let (routes, mut stop) = (self.shared.routes.clone(), self.shared.stop.subscribe());
         tokio::spawn(async move {
             loop {
                 let event = tokio::select! {
                     event = changes.next() => event,
                     () = closed(&mut stop) => return,
                 };
-                let (Some(event), Some(changed)) = (event, changed.upgrade()) else { return };
                 let space = match event {
-                    Event::Change(change) => Some(change.space),
-                    Event::Missed => None,
+                    Some(Event::Change(change)) => Some(change.space),
+                    Some(Event::Missed) => None,
+                    None => return,
                 };
                 let _step = walk::wake(space.as_ref());
-                // Nobody may be connected.
-                let _ = changed.send(space);
+                match space {
+                    Some(space) => routes.tell(&space),
+                    None => routes.tell_all(),
+                }
             }
         });
     }
@@ -463,19 +491,25 @@ impl Network {
         connection: Connection,
         place: Place,
         role: Role,
-        commands: mpsc::Receiver<Command>,
+        (sender, commands): (mpsc::WeakSender<Command>, mpsc::Receiver<Command>),
         news: mpsc::UnboundedSender<News>,
     ) -> Result<(), Error> {
         let mut stop = self.shared.stop.subscribe();
         let (session, mut host) = begin(&self.database, role, connection.peer)?;
         host.source = connection.source;
+        let ear = Arc::new(self.shared.routes.ear(place.number));
+        host.ear = Some(ear.clone());
+        let mut ears = Ears::new(news);
+        if let Some(follower) = self.follower() {
+            ears = ears.followed(&follower, connection.peer, place.number, sender);
+            host.batches = Some(follower.batches);
+        }
         let mut state = Some((session, host));
         self.tell_changes();
-        let changed = self.shared.changed.subscribe();
         let mut leave = place.connected.leave.subscribe();
         let idle = &place.connected.idle;
         let done = tokio::select! {
-            done = run(connection, &mut state, changed, commands, news, idle) => done,
+            done = run(connection, &mut state, &ear, commands, ears, idle) => done,
             () = closed(&mut stop) => Ok(()),
             () = closed(&mut leave) => Err(Error::Unreachable("others waited for the place".into())),
         };
@@ -564,8 +598,9 @@ pub(crate) struct Exchange {
     pub(crate) peer: PeerId,
     commands: mpsc::Sender<Command>,
     news: mpsc::UnboundedReceiver<News>,
-    task: tokio::task::JoinHandle<Result<(), Error>>,
-    connected: Arc<Connected>,
+    /// Only of a connection that this made.
+    task: Option<tokio::task::JoinHandle<Result<(), Error>>>,
+    connected: Option<Arc<Connected>>,
 }
 
 impl Exchange {
@@ -689,14 +724,18 @@ impl Exchange {
                 let why = format!("the peer does not take more of this space for now: {why}");
                 vec![(space, Some(Err(Error::Peer(why))))]
             }
-            Some(News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..)) => Vec::new(),
+            Some(
+                News::Moved | News::Pulled(..) | News::Answered(..) | News::Found(..) | News::Located(_),
+            ) => Vec::new(),
             None => return Err(self.failure().await),
         })
     }
 
     /// Hands the connection over to the engine, which hears of all its news.
     pub(crate) fn hand_over(self, network: &Network, orders: &mpsc::UnboundedSender<Order>) {
-        let Self { peer, commands, mut news, task, connected } = self;
+        let Self { peer, commands, mut news, task: Some(task), connected: Some(connected) } = self else {
+            return;
+        };
         let link = Link::new(connected, commands, true);
         let (orders, number, network) = (orders.clone(), link.number, network.worker());
         // If the engine has ended, the connection ends with what is dropped here.
@@ -723,9 +762,12 @@ impl Exchange {
     }
 
     async fn failure(&mut self) -> Error {
-        match (&mut self.task).await {
-            Ok(Err(error)) => error,
-            _ => Error::from(NetError::Closed),
+        match &mut self.task {
+            Some(task) => match task.await {
+                Ok(Err(error)) => error,
+                _ => Error::from(NetError::Closed),
+            },
+            None => Error::from(NetError::Closed),
         }
     }
 
@@ -733,7 +775,9 @@ impl Exchange {
     pub(crate) async fn end(&mut self) {
         if self.commands.send(Command::End).await.is_ok() {
             // Until what was sent is out; the outcome is known already.
-            let _ = tokio::time::timeout(PATIENCE, &mut self.task).await;
+            if let Some(task) = &mut self.task {
+                let _ = tokio::time::timeout(PATIENCE, task).await;
+            }
         }
     }
 }
@@ -745,35 +789,4 @@ async fn closed(stop: &mut watch::Receiver<bool>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use driftless_net::MemoryNetwork;
-
-    use super::*;
-
-    fn peer(n: usize) -> PeerId {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&n.to_be_bytes());
-        PeerId(id)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_there_is_no_place_the_longest_idle_connection_makes_room() {
-        let database = Database::memory().unwrap();
-        let transport = MemoryNetwork::new().transport(database.peer().unwrap());
-        let network = Network::over(&database, Arc::new(transport)).unwrap();
-        let places: Vec<Option<Place>> =
-            (0..=CONNECTIONS).map(|n| network.place(peer(n), CONNECTIONS_OF_PEER, None)).collect();
-        assert_eq!(places.iter().flatten().count(), CONNECTIONS);
-        let left = |n: usize| places[n].as_ref().is_some_and(|place| *place.connected.leave.borrow());
-        // The first has a space open, the second has had none for as long as the others, and is older.
-        places[0].as_ref().unwrap().connected.idle.send_replace(None);
-        tokio::time::advance(IDLE - Duration::from_millis(1)).await;
-        assert!(network.place(peer(9999), CONNECTIONS_OF_PEER, None).is_none());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let newcomer = network.place(peer(9999), CONNECTIONS_OF_PEER, None);
-        assert!(newcomer.is_some() && !left(0) && left(1) && !left(2));
-        assert_eq!(network.connected().len(), CONNECTIONS);
-        drop((places, newcomer));
-        assert!(network.connected().is_empty());
-    }
-}
+mod tests;

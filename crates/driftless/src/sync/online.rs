@@ -30,6 +30,7 @@ impl Network {
             database,
             http: None,
             transports: ByAddress::new(),
+            wrap: None,
             #[cfg(feature = "iroh")]
             iroh: None,
         }
@@ -43,7 +44,10 @@ pub struct NetworkBuilder {
     #[cfg(feature = "iroh")]
     iroh: Option<IrohOptions>,
     transports: ByAddress,
+    wrap: Option<Wrap>,
 }
+
+type Wrap = Box<dyn FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport> + Send>;
 
 impl NetworkBuilder {
     /// HTTP, encrypted and proven by driftless itself.
@@ -74,6 +78,16 @@ impl NetworkBuilder {
         self
     }
 
+    /// What stands between the database and its networks: for tests that look at what goes over them.
+    #[doc(hidden)]
+    pub fn wrap_transport(
+        mut self,
+        wrap: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + 'static,
+    ) -> Self {
+        self.wrap = Some(Box::new(wrap));
+        self
+    }
+
     /// The database on these networks. Nothing is opened on any of them before it is needed.
     pub fn open(self) -> Result<Network, Error> {
         let node = self.database.read(|engine| Ok(engine.node.clone()))?;
@@ -85,6 +99,11 @@ impl NetworkBuilder {
         if let Some(options) = self.http {
             transports = transports.with(Arc::new(HttpTransport::new(node, options)));
         }
-        Network::over(&self.database, Arc::new(transports))
+        let transports: Arc<dyn Transport> = Arc::new(transports);
+        let transports = match self.wrap {
+            Some(wrap) => wrap(transports),
+            None => transports,
+        };
+        Network::over(&self.database, transports)
     }
 }

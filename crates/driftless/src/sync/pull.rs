@@ -6,55 +6,53 @@ use driftless_core::session::{Cursor, Fed};
 
 use crate::cursor;
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::feed::{self, Page, TakenPage};
+use crate::feed::{self, Page, TakenFrames, TakenPage};
 use crate::layout::LogSeq;
+use crate::served::{Look, Served};
 
 /// What an honest peer does not get wrong.
 pub(super) const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];
 
-/// Whether one of these keys, which the peer has proven, may read a space that is here.
-pub(crate) fn may_read(engine: &mut Engine, space: &SpaceId, keys: &[AuthorId]) -> Result<bool, Error> {
-    Ok(engine.parts(space)?.1.rules.may_read(keys))
-}
-
 /// What a peer that has proven these keys gets.
 pub(crate) fn feed(
     database: &Database,
-    space: &SpaceId,
-    keys: &[AuthorId],
+    (peer, space, keys): (&PeerId, &SpaceId, &[AuthorId]),
     cursor: Option<&Cursor>,
     budget: u64,
     wanted: &[CommitId],
 ) -> Result<Fed, Error> {
-    database.flush_if_staged()?;
-    database.read_many(|engine| {
-        if !engine.load(space)? || !may_read(engine, space, keys)? {
-            return Ok(Fed::Withheld);
+    database.as_said((peer, space, keys), Look::Durable, |engine, said| {
+        if !engine.load(space)? {
+            return Ok(Some(Fed::Withheld));
         }
-        Ok(match feed::page(engine, space, cursor, budget, wanted)? {
+        match engine.serves(space, keys, said)? {
+            Served::Ask => return Ok(None),
+            Served::Yes => {}
+            Served::No | Served::Unless => return Ok(Some(Fed::Withheld)),
+        }
+        Ok(Some(match engine.at_once(|engine| feed::page(engine, space, cursor, budget, wanted))? {
             Ok(Page { frames, cursor, more, .. }) => Fed::Page { frames, cursor, more },
             Err(now) => Fed::Stale(now),
-        })
+        }))
     })
 }
 
 /// Takes a page of a peer, and with it, in one durable step, notes where the next one begins. Also says where our log
-/// ends now.
+/// ends now, and which commits are new.
 pub(crate) fn take(
     database: &Database,
     peer: &PeerId,
     space: &SpaceId,
     frames: &[Vec<u8>],
     cursor: &Cursor,
-) -> Result<(TakenPage, LogSeq), Error> {
+) -> Result<(TakenPage, LogSeq, Vec<CommitId>), Error> {
     database.write(|engine| {
-        let (mut page, reasons) = feed::take(engine, space, frames)?;
+        let TakenFrames { mut page, reasons, new } = feed::take(engine, space, frames)?;
         // A bit that flipped on the peer's disk or on the way: what was meant has to come again.
         page.unreadable += reasons.iter().filter(|reason| FORGED.contains(reason)).count() as u64;
         if !engine.load(space)? {
-            return Ok((page, 1));
+            return Ok((page, 1, new));
         }
         let storage = engine.storage.as_mut();
         let known = cursor::read(storage, peer, space)?;
@@ -66,6 +64,6 @@ pub(crate) fn take(
             engine.staged();
         }
         let next = engine.parts(space)?.1.next;
-        Ok((page, next))
+        Ok((page, next, new))
     })
 }

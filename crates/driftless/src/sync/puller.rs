@@ -111,7 +111,7 @@ impl Network {
         Ok(done)
     }
 
-    async fn pull_over(&self, exchange: &mut Exchange, space: SpaceId) -> Result<Pulled, Error> {
+    pub(crate) async fn pull_over(&self, exchange: &mut Exchange, space: SpaceId) -> Result<Pulled, Error> {
         let (database, peer) = (self.database().clone(), exchange.peer);
         let (known, mut lacking) = database.read(|engine| {
             let known = cursor::read(engine.storage.as_ref(), &peer, &space)?;

@@ -11,13 +11,15 @@ use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
 use driftless_core::reconcile::{Agreed, Reconciler};
 use driftless_core::session::{Pass, ReadFrame};
 
+use crate::database::Database;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::{push, push_wanted};
 use crate::layout::LogSeq;
 use crate::log;
 use crate::replica::Replica;
-use crate::sync::pull;
+use crate::served::{Look, Served};
+use crate::serving::Said;
 use crate::sync::space_graph::frontier_digest;
 
 // Bodies that a peer waits for and that are not here either.
@@ -74,6 +76,8 @@ pub(super) struct Stream {
     pub(super) space: SpaceId,
     pub(super) keys: Vec<AuthorId>,
     pub(super) pass: Option<Box<Pass>>,
+    /// What the callbacks of the program said of the peer.
+    pub(super) said: Said,
     /// Whether what the pass shows lets the peer in, as of so many rule commits: proofs are long.
     pub(super) let_in: Cell<Option<(u32, bool)>>,
     /// The peer opened it, and is not answered yet.
@@ -127,15 +131,23 @@ impl Stream {
     }
 }
 
-/// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in.
-pub(super) fn may_read(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
+/// Whether one of the proven keys may read, or an invite that is still good or another space lets the peer in; none
+/// where the callbacks of the program have to be asked first.
+pub(super) fn may_read(engine: &mut Engine, stream: &Stream) -> Result<Option<bool>, Error> {
     // Other work may have put it out of memory since it was looked at, and a forgotten space is nobody's to read.
     if !engine.load(&stream.space)? {
-        return Ok(false);
+        return Ok(Some(false));
     }
-    if pull::may_read(engine, &stream.space, &stream.keys)? {
-        return Ok(true);
+    match engine.serves(&stream.space, &stream.keys, &stream.said)? {
+        Served::Yes => Ok(Some(true)),
+        Served::No => Ok(Some(false)),
+        Served::Ask => Ok(None),
+        Served::Unless => passes(engine, stream).map(Some),
     }
+}
+
+// Whether what the peer has shown lets it in.
+fn passes(engine: &mut Engine, stream: &Stream) -> Result<bool, Error> {
     let now = engine.now();
     let Some(pass) = &stream.pass else { return Ok(false) };
     let (_, replica) = engine.parts(&stream.space)?;
@@ -172,6 +184,29 @@ fn nothing_more(replica: &Replica, stream: &Stream) -> ReadFrame {
     heads.sort_unstable();
     heads.truncate(MAX_SUMMARY_HEADS);
     ReadFrame { frame: None, digest: frontier_digest(replica), heads }
+}
+
+// Looks at what a peer may read of a space. Where the callbacks of the program have to be asked first, that is done
+// outside the lock.
+pub(super) fn decided<T>(
+    (database, peer, much): (&Database, &PeerId, Look),
+    stream: &mut Stream,
+    mut look: impl FnMut(&mut Engine, &mut Stream, bool) -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        let once = |engine: &mut Engine| match may_read(engine, stream)? {
+            Some(readable) => look(engine, stream, readable).map(Some),
+            None => Ok(None),
+        };
+        let done = match much {
+            Look::Any => database.read(once)?,
+            Look::Durable => database.read_durable(once)?,
+        };
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        stream.said = database.ask_callbacks(peer, &stream.space, &stream.keys)?;
+    }
 }
 
 /// The next frame of what the peer lacks, or that there is nothing more.

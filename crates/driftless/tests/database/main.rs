@@ -8,6 +8,7 @@ mod failing;
 mod feeds;
 mod forks;
 mod filters;
+mod following;
 mod laws;
 mod past;
 mod pen;

@@ -160,6 +160,43 @@ fn two_watches_of_one_reading_process_both_see_a_change() {
     }
 }
 
+#[tokio::test]
+async fn a_task_waits_for_a_watch_without_a_thread() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path().join("db");
+    let db = folder(1, &Hand::new(), &at);
+    let items = db.create_space("home").unwrap().collection("items").unwrap();
+    let other = reader(&at);
+    let there = other.space("home").unwrap().collection("items").unwrap();
+    let mut watches = [items.watch(Filter::all()).unwrap(), there.watch(Filter::all()).unwrap()];
+    for watch in &mut watches {
+        assert!(watch.ready().await, "the first result waits");
+        assert_eq!(drain(watch).len(), 1);
+    }
+    // Nothing is left behind by a change that came before anybody waited for it.
+    insert(&items, 1, "{}");
+    insert(&items, 2, "{}");
+    for watch in &mut watches {
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            assert!(watch.ready().await);
+            told.extend(drain(watch));
+        }
+        assert!(told.iter().all(|event| event.kind == WatchKind::Insert), "{told:?}");
+    }
+    let writing = async {
+        tokio::task::yield_now().await;
+        insert(&items, 3, "{}");
+    };
+    let (ready, ()) = tokio::join!(watches[0].ready(), writing);
+    assert!(ready);
+    assert_eq!(drain(&mut watches[0]).len(), 1);
+    drop((db, items, other, there));
+    for watch in &mut watches {
+        assert!(!watch.ready().await, "the database is closed");
+    }
+}
+
 #[test]
 fn a_watch_ends_with_the_last_other_handle() {
     let home = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use driftless::{Changes, Database, Event, Network, Permission, Space, Subject};
+use driftless::{Changes, Database, Event, Filter, Network, Permission, Space, Subject};
 use driftless_net::MemoryNetwork;
 
 use crate::counted::Counted;
@@ -270,4 +270,39 @@ async fn a_peer_that_cannot_be_reached_says_so_among_the_peers() {
 
 fn nowhere(peer: driftless::PeerId) -> driftless::Address {
     "memory:nowhere".parse::<driftless::Address>().unwrap().with_peer(peer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_write_at_once_reaches_all_of_them_through_one_that_is_in_the_middle() {
+    let net = MemoryNetwork::new();
+    let hub = memory();
+    let at_hub = on(&net, &hub);
+    let here = hub.create_space("team").unwrap();
+    let address = at_hub.serve(&"memory:hub".parse().unwrap()).await.unwrap();
+    at_hub.keep_connected().unwrap();
+    let mut members = Vec::new();
+    for _ in 0..6 {
+        let db = memory();
+        let at_db = on(&net, &db);
+        let (there, _) = at_db.join(&here.invite(invite(&address)).unwrap()).await.unwrap();
+        at_db.keep_connected().unwrap();
+        members.push((at_db, there));
+    }
+    // Each time the last one to write is another one, and nothing that follows brings along what was left behind.
+    for round in 0..20 {
+        let writing: Vec<_> = members
+            .iter()
+            .enumerate()
+            .map(|(n, (_, there))| {
+                let there = there.clone();
+                std::thread::spawn(move || fill(&there, (round * 6 + n as i64) * 10, 3))
+            })
+            .collect();
+        writing.into_iter().for_each(|writing| writing.join().unwrap());
+        for (_, there) in &members {
+            let (there, count) = (there.clone(), (round as u64 + 1) * 18);
+            let items = there.collection("items").unwrap();
+            until(there.database(), move || items.count(Filter::all()).unwrap() == count).await;
+        }
+    }
 }

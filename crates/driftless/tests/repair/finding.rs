@@ -10,7 +10,7 @@ use crate::world::{insert, sync};
 type Damage = (&'static str, &'static str, fn(&Path));
 
 // What is damaged, the word for it, and how.
-const DERIVED: [Damage; 27] = [
+const DERIVED: [Damage; 28] = [
     ("value", "document", |at| sql(at, "UPDATE document SET json = '{\"n\":-1}' WHERE id = '3'")),
     ("deleted", "document", |at| sql(at, "UPDATE document SET deleted = 1 WHERE id = '5'")),
     ("state", "document", |at| flip(at, "document", "state", "WHERE id = '5'", 3)),
@@ -46,9 +46,10 @@ const DERIVED: [Damage; 27] = [
     ("run", "run", |at| sql(at, "DELETE FROM run")),
     ("digests", "log_digest", |at| sql(at, "INSERT INTO log_digest SELECT max(key), zeroblob(32) FROM log")),
     ("cursor", "cursor", |at| sql(at, "INSERT INTO cursor VALUES (zeroblob(64), x'ff')")),
+    ("mark", "mark", |at| sql(at, "INSERT INTO mark VALUES (x'ff', x'')")),
 ];
 
-const LOCAL: [Damage; 9] = [
+const LOCAL: [Damage; 10] = [
     ("collection", "collection", |at| sql(at, "UPDATE collection_id SET value = x'ffffffffffffffff'")),
     ("number", "space", |at| sql(at, "UPDATE space_id SET value = x'ffffffff'")),
     ("node key", "meta", |at| sql(at, "DELETE FROM meta WHERE key = CAST('node_key' AS BLOB)")),
@@ -58,6 +59,7 @@ const LOCAL: [Damage; 9] = [
     }),
     ("peer", "peer", |at| sql(at, "INSERT INTO peer VALUES (zeroblob(32), x'ff')")),
     ("refused", "refused", |at| sql(at, "INSERT INTO refused VALUES (zeroblob(32), x'ff')")),
+    ("schema", "schema", |at| sql(at, "INSERT INTO collection_schema VALUES (zeroblob(8), x'ff')")),
     ("request", "request", |at| sql(at, "INSERT INTO request VALUES (zeroblob(64), x'ff')")),
     ("user", "user", |at| sql(at, "INSERT INTO user VALUES (CAST('zoe' AS BLOB), x'01')")),
 ];

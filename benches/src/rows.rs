@@ -1,0 +1,155 @@
+//! P13: an existing file of SQLite under sync: what the application pays for being captured, what a flush and an
+//! application of documents cost, and what goes over the wire, beside SQLite alone and a trigger without sync.
+
+use std::path::Path;
+
+use driftless::{Database, Network, Permission, Strength, Subject};
+use driftless_rows::{Options, Rows};
+use rusqlite::Connection;
+
+use crate::fixture::{Place, batched};
+use crate::stopwatch::{Failure, Spent, quickest, spent};
+use crate::table::{Goal, Results, number};
+
+const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+    CREATE TABLE item(id TEXT PRIMARY KEY, title TEXT, body TEXT, n INTEGER, done INTEGER);";
+const LOG: &str = "CREATE TABLE log(seq INTEGER PRIMARY KEY, id TEXT);
+    CREATE TRIGGER log_insert AFTER INSERT ON item BEGIN INSERT INTO log(id) VALUES(NEW.id); END;
+    CREATE TRIGGER log_update AFTER UPDATE ON item BEGIN INSERT INTO log(id) VALUES(NEW.id); END;";
+
+// What the application does: one transaction each.
+fn insert(app: &mut Connection, count: usize) -> Result<(), Failure> {
+    let transaction = app.transaction()?;
+    {
+        let mut statement = transaction.prepare_cached("INSERT INTO item VALUES(?1, ?2, ?3, ?4, 0)")?;
+        for at in 0..count {
+            let id = blake3::hash(&at.to_le_bytes()).to_hex();
+            let body = format!("the body of item {at:09}, which has some sixty characters of text");
+            statement.execute((&id[..32], format!("item {at}"), &body[..60], at as i64))?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn update(app: &mut Connection) -> Result<(), Failure> {
+    app.execute("UPDATE item SET n = n + 1", [])?;
+    Ok(())
+}
+
+fn file(path: &Path, more: &str) -> Result<Connection, Failure> {
+    let app = Connection::open(path)?;
+    app.execute_batch(SCHEMA)?;
+    app.execute_batch(more)?;
+    Ok(app)
+}
+
+// Inserts and updates of SQLite alone, or with a trigger that only writes the key down.
+fn alone(place: &Place, count: usize, more: &str) -> Result<[Spent; 2], Failure> {
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..place.runs() {
+        let folder = place.folder()?;
+        let mut app = file(&folder.path().join("app.db"), more)?;
+        runs[0].push(spent(|| insert(&mut app, count))?.1);
+        runs[1].push(spent(|| update(&mut app))?.1);
+    }
+    Ok(runs.map(quickest))
+}
+
+#[derive(Default)]
+struct Measured {
+    capture: Vec<Spent>,
+    flush: Vec<Spent>,
+    receive: Vec<Spent>,
+    apply: Vec<Spent>,
+    bytes: f64,
+}
+
+impl Measured {
+    fn report(&self, what: &str, count: usize, alone: [&Spent; 2], bytes: f64, results: &mut Results) {
+        let rate = |spent: &[Spent]| quickest(spent.iter().copied()).cpu_rate(count);
+        let [plain, log] = alone.map(|spent| number(spent.cpu_rate(count)));
+        let (flush, receive, apply) = (rate(&self.flush), rate(&self.receive), rate(&self.apply));
+        let together = 1.0 / (1.0 / receive + 1.0 / apply);
+        let rows = "rows/s";
+        results.add(
+            format!("P13 capture of {what}"),
+            rate(&self.capture),
+            rows,
+            Goal::AtLeast(150_000.0),
+            format!("CPU; SQLite alone {plain}, with a trigger that writes the key down {log}"),
+        );
+        results.add(format!("from the file into commits, {what}"), flush, rows, Goal::Shown, "CPU");
+        results.add(
+            format!("P13 verify and apply {what}"),
+            together,
+            rows,
+            Goal::AtLeast(150_000.0),
+            format!("CPU; into the database {}, from there into the file {}", number(receive), number(apply)),
+        );
+        results.add(
+            format!("P13 bytes on the wire, {what}"),
+            self.bytes / count as f64,
+            "B/row",
+            Goal::AtMost(bytes),
+            "everything received by an exchange over loopback HTTP, compressed as it is there",
+        );
+    }
+}
+
+/// Rows of five columns; all of them are inserted, then one column of each is changed.
+pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
+    let count = place.size(100_000, 10_000);
+    let plain = alone(place, count, "")?;
+    let log = alone(place, count, LOG)?;
+    let (mut inserts, mut updates) = (Measured::default(), Measured::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    for _ in 0..place.runs() {
+        let folder = place.folder()?;
+        let at = |name: &str| folder.path().join(name);
+        let (here, there) = (batched(&at("here"))?, batched(&at("there"))?);
+        let space = here.create_space("items")?;
+        space.grant(Subject::Key(there.author()?), Permission::Write(Strength(5)))?;
+        here.flush()?;
+        let mut app = file(&at("here.db"), "")?;
+        let mut rows = Rows::attach(at("here.db"), &space, Options::default())?;
+        rows.sync()?;
+        let on = |db: &Database| Network::builder(db).http().open();
+        let (at_here, at_there) = {
+            let _entered = runtime.enter();
+            (on(&here)?, on(&there)?)
+        };
+        let address = runtime.block_on(at_here.serve(&"http://127.0.0.1:0".parse()?))?;
+        runtime.block_on(at_there.sync_with_peer(&address, &space.id()))?;
+        drop(file(&at("there.db"), "")?);
+        let mut other = Rows::attach(at("there.db"), &there.space("items")?, Options::default())?;
+        other.sync()?;
+        for (measured, is_insert) in [(&mut inserts, true), (&mut updates, false)] {
+            let change = || if is_insert { insert(&mut app, count) } else { update(&mut app) };
+            measured.capture.push(spent(change)?.1);
+            let flush = || {
+                rows.sync()?;
+                Ok(here.flush()?)
+            };
+            measured.flush.push(spent(flush)?.1);
+            let receive = || {
+                let synced = runtime.block_on(at_there.sync_with_peer(&address, &space.id()))?;
+                there.flush()?;
+                Ok(synced)
+            };
+            let (synced, spent_there) = spent(receive)?;
+            measured.receive.push(spent_there);
+            measured.bytes = synced.traffic.received as f64;
+            measured.apply.push(spent(|| Ok(other.sync()?))?.1);
+        }
+        let rows_there = |path| -> Result<i64, Failure> {
+            Ok(Connection::open(path)?.query_row("SELECT sum(n) FROM item", [], |row| row.get(0))?)
+        };
+        assert_eq!(rows_there(at("here.db"))?, rows_there(at("there.db"))?);
+        at_here.close();
+        at_there.close();
+    }
+    inserts.report("inserted rows", count, [&plain[0], &log[0]], 125.0, results);
+    updates.report("updates of one column", count, [&plain[1], &log[1]], 55.0, results);
+    Ok(())
+}

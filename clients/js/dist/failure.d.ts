@@ -1,0 +1,14 @@
+/**
+ * An operation that did not do its work. `code` is a stable word: those of the command line (`not_found`,
+ * `not_permitted`, `invalid_filter`, ..), those of the front (`wrong_token`, `too_large`, ..), and of this client
+ * `connection_lost` (a write may have been done or not), `closed` and `no_websocket`.
+ */
+export declare class DriftlessError extends Error {
+    readonly name = "DriftlessError";
+    readonly code: string;
+    /** What can be done now. */
+    readonly hint: string;
+    constructor(code: string, message: string, hint: string);
+    /** Out of what the front says under `error`. */
+    static from(error: unknown): DriftlessError;
+}

@@ -1,0 +1,304 @@
+//! `rows`: SQLite files of other applications under sync. Which files are attached stands in a file of the folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use driftless::Database;
+use driftless_rows::{DoubleCreate, Exchanged, Options, Policy, Rows, Tables, detach};
+
+use super::Context;
+use crate::args::{AttachChoices, RowsCommand};
+use crate::contract;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Table, escape, thousands};
+
+const LIST: &str = "rows.json";
+
+pub(super) fn run(context: &mut Context, command: RowsCommand) -> Result<(), Failure> {
+    match command {
+        RowsCommand::Attach { file, space, choices } => attach(context, &file, &space, choices),
+        RowsCommand::Detach { file } => {
+            let file = found(context, &file)?;
+            detach(&file)?;
+            change_list(context, |files| files.retain(|known| *known != file))?;
+            let line = contract::rows::Detached { file: file.display().to_string() };
+            let output = &mut context.output;
+            if output.json {
+                return output.record(&line);
+            }
+            output.text(format!("{} is as it was", escape(&line.file)))
+        }
+        RowsCommand::Sync { file, watch, audit } => sync(context, file.as_deref(), watch, audit),
+        RowsCommand::Status { file, losers } => status(context, file.as_deref(), losers),
+    }
+}
+
+fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoices) -> Result<(), Failure> {
+    let file = found(context, file)?;
+    let options = options(choices)?;
+    let database = context.write()?;
+    let rows = Rows::attach(&file, &database.space(space)?, options)?;
+    change_list(context, |files| {
+        if !files.contains(&file) {
+            files.push(file.clone());
+        }
+    })?;
+    let tables = rows.status()?.tables;
+    let left_out = rows.left_out().iter();
+    let line = contract::rows::Attached {
+        file: file.display().to_string(),
+        space: rows.space().id(),
+        tables,
+        left_out: left_out
+            .map(|table| contract::rows::LeftOut { table: table.table.clone(), why: table.why.clone() })
+            .collect(),
+    };
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&line);
+    }
+    for table in &line.left_out {
+        output.note(format!("{} is left out: {}", escape(&table.table), escape(&table.why)));
+    }
+    let names: Vec<&str> = line.tables.iter().map(|table| table.table.as_str()).collect();
+    output.text(format!("{}: {} under sync", escape(&line.file), escape(&names.join(", "))))?;
+    output.note("next: driftless rows sync");
+    Ok(())
+}
+
+fn options(choices: AttachChoices) -> Result<Options, Failure> {
+    let AttachChoices { table, merge, part, refuse_double, no_triggers, no_foreign_keys } = choices;
+    let mut options = Options::default();
+    if !table.is_empty() {
+        options.tables = Tables::Named(table);
+    }
+    for wish in merge {
+        let hint = "a column and a policy, like `stock.count=counter`: last, counter, max, min or set";
+        let wrong =
+            || Failure::invalid("invalid_policy", format!("`{wish}` says no policy of a column"), hint);
+        let (column, policy) = wish.split_once('=').ok_or_else(wrong)?;
+        let (table, column) = column.split_once('.').ok_or_else(wrong)?;
+        let policy = match policy {
+            "last" => Policy::Last,
+            "counter" => Policy::Counter,
+            "max" => Policy::Max,
+            "min" => Policy::Min,
+            "set" => Policy::Set,
+            _ => return Err(wrong()),
+        };
+        options.columns = options.columns.with(table, column, policy);
+    }
+    options.part = part;
+    options.triggers = !no_triggers;
+    options.foreign_keys = !no_foreign_keys;
+    if refuse_double {
+        options.double_create = DoubleCreate::Refuse;
+    }
+    Ok(options)
+}
+
+fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) -> Result<(), Failure> {
+    let database = context.write()?;
+    let mut all = open(context, &database, file)?;
+    for rows in &mut all {
+        if audit {
+            let found = rows.audit()?;
+            context.output.detail(format!("{found} rows are not what is known of them"));
+        }
+        let done = rows.sync()?;
+        if !watch || done != Exchanged::default() {
+            print(&mut context.output, rows.path(), &done)?;
+        }
+    }
+    if !watch {
+        return Ok(());
+    }
+    let gone = context.served.as_ref().map(|served| served.gone.clone());
+    if gone.is_none() {
+        // What is half done when it ends is undone or finished by whoever comes next.
+        ctrlc::set_handler(|| std::process::exit(0)).map_err(|error| {
+            Failure::new(Exit::Failed, "io", error, "start the command from a terminal or a service manager")
+        })?;
+    }
+    context.output.note("-- waiting for changes; Ctrl-C ends this");
+    context.output.flush()?;
+    let (sender, done) = std::sync::mpsc::channel();
+    let threads: Vec<_> = all
+        .into_iter()
+        .map(|mut rows| {
+            let (sender, gone) = (sender.clone(), gone.clone());
+            std::thread::spawn(move || {
+                let path = rows.path().to_owned();
+                let goes_on = || !gone.as_ref().is_some_and(|gone| gone.load(Ordering::Relaxed));
+                let tell = |outcome| _ = sender.send((path.clone(), outcome));
+                if let Err(error) = rows.watch(goes_on, tell) {
+                    let _ = sender.send((path.clone(), Err(error)));
+                }
+            })
+        })
+        .collect();
+    drop(sender);
+    for (path, outcome) in done {
+        match outcome {
+            Ok(done) => print(&mut context.output, &path, &done)?,
+            Err(error) => {
+                let failure = Failure::from(error);
+                context.output.note(format!("{}: {}", escape(&path.display().to_string()), failure.message));
+            }
+        }
+        context.output.flush()?;
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
+fn print(output: &mut Output, path: &Path, done: &Exchanged) -> Result<(), Failure> {
+    let Exchanged { flushed, applied, .. } = done;
+    let line = contract::rows::Exchanged {
+        file: path.display().to_string(),
+        sent: flushed.rows,
+        refused: flushed.refused,
+        inserted: applied.inserted,
+        updated: applied.updated,
+        deleted: applied.deleted,
+        waiting: applied.waiting,
+    };
+    if output.json {
+        return output.record(&line);
+    }
+    let mut text = format!(
+        "{}: {} sent; {} inserted, {} updated, {} deleted",
+        escape(&line.file),
+        thousands(line.sent),
+        thousands(line.inserted),
+        thousands(line.updated),
+        thousands(line.deleted)
+    );
+    if line.waiting > 0 {
+        text += &format!("; {} waiting", thousands(line.waiting));
+    }
+    if line.refused > 0 {
+        text += &format!("; {} refused", thousands(line.refused));
+    }
+    output.text(text)
+}
+
+fn status(context: &mut Context, file: Option<&Path>, losers: bool) -> Result<(), Failure> {
+    let database = context.read()?;
+    for mut rows in open(context, &database, file)? {
+        let status = rows.status()?;
+        let line = contract::rows::Status {
+            file: status.file.display().to_string(),
+            space: status.space,
+            tables: status.tables,
+            pending: status.pending,
+            waiting: rows.waiting()?.into_iter().map(waiting).collect(),
+            refused: rows.refused()?.into_iter().map(refused).collect(),
+            elsewhere: status.elsewhere,
+            losers: match losers {
+                true => Some(rows.losers()?.into_iter().map(loser).collect()),
+                false => None,
+            },
+        };
+        show(&mut context.output, &line)?;
+    }
+    Ok(())
+}
+
+fn waiting(row: driftless_rows::WaitingRow) -> contract::rows::Waiting {
+    let driftless_rows::WaitingRow { collection, id, reason, detail, since } = row;
+    contract::rows::Waiting { collection, id, reason, detail, since }
+}
+
+fn refused(row: driftless_rows::RefusedRow) -> contract::rows::Refused {
+    let driftless_rows::RefusedRow { collection, key, detail, since } = row;
+    contract::rows::Refused { collection, key, detail, since }
+}
+
+fn loser(lost: driftless_rows::LostValue) -> contract::rows::Loser {
+    let driftless_rows::LostValue { collection, id, loser } = lost;
+    let driftless::Loser { field, value, author, time, commit } = loser;
+    contract::rows::Loser { collection, id, field, value, author, time: time.ms(), commit }
+}
+
+fn show(output: &mut Output, line: &contract::rows::Status) -> Result<(), Failure> {
+    if output.json {
+        return output.record(line);
+    }
+    let tables: Vec<&str> = line.tables.iter().map(|table| table.table.as_str()).collect();
+    output.labels(&[
+        ("file", escape(&line.file).into_owned()),
+        ("space", line.space.to_string()),
+        ("tables", escape(&tables.join(", ")).into_owned()),
+        ("pending", thousands(line.pending)),
+        ("elsewhere", escape(&line.elsewhere.join(", ")).into_owned()),
+    ])?;
+    let mut table = Table::new(&["", "TABLE", "KEY", "WHY"]);
+    for row in &line.waiting {
+        let why = format!("{}: {}", row.reason, row.detail);
+        let cells = ["waiting", &row.collection, &row.id.to_string(), &why];
+        table.row(cells.map(|cell| escape(cell).into_owned()));
+    }
+    for row in &line.refused {
+        let cells = ["refused", &row.collection, &row.key, &row.detail];
+        table.row(cells.map(|cell| escape(cell).into_owned()));
+    }
+    for lost in line.losers.iter().flatten() {
+        let why = format!("{} {} at {}", lost.field, lost.value, driftless::utc(lost.time));
+        let cells = ["lost", &lost.collection, &lost.id.to_string(), &why];
+        table.row(cells.map(|cell| escape(cell).into_owned()));
+    }
+    if table.is_empty() { Ok(()) } else { output.table(&table) }
+}
+
+fn open(context: &Context, database: &Database, file: Option<&Path>) -> Result<Vec<Rows>, Failure> {
+    let files = match file {
+        Some(file) => vec![found(context, file)?],
+        None => list(context)?,
+    };
+    if files.is_empty() {
+        return Err(Failure::new(
+            Exit::NotFound,
+            "not_attached",
+            "no file is attached",
+            "`driftless rows attach FILE SPACE` puts one under sync",
+        ));
+    }
+    files.iter().map(|file| Ok(Rows::open(file, database)?)).collect()
+}
+
+// A file where it really lies, so that it is one whatever it was called.
+fn found(context: &Context, file: &Path) -> Result<PathBuf, Failure> {
+    let path = context.input.path(file);
+    fs::canonicalize(&path).map_err(|error| Failure::file(&path, &error))
+}
+
+fn list(context: &Context) -> Result<Vec<PathBuf>, Failure> {
+    let path = context.dir()?.join(LIST);
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+            Failure::invalid("invalid_list", format!("{}: {error}", path.display()), "attach the files again")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Failure::file(&path, &error)),
+    }
+}
+
+fn change_list(context: &Context, change: impl FnOnce(&mut Vec<PathBuf>)) -> Result<(), Failure> {
+    let mut files = list(context)?;
+    change(&mut files);
+    let folder = context.dir()?;
+    let path = folder.join(LIST);
+    let text = serde_json::to_vec(&files)
+        .map_err(|error| Failure::invalid("invalid_path", error, "give the file a name that is text"))?;
+    // Whole or not at all.
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        std::io::Write::write_all(&mut file, &text)?;
+        file.persist(&path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|error| Failure::file(&path, &error))
+}

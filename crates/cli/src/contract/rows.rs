@@ -1,0 +1,79 @@
+//! What `rows` prints with `--json`.
+
+use driftless::{AuthorId, CommitId, DocumentId, SpaceId, Value};
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub(crate) struct Attached {
+    pub(crate) file: String,
+    pub(crate) space: SpaceId,
+    pub(crate) tables: Vec<driftless_rows::TableStatus>,
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct LeftOut {
+    pub(crate) table: String,
+    pub(crate) why: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Detached {
+    pub(crate) file: String,
+}
+
+/// Rows that went to the space, and that came from it.
+#[derive(Serialize)]
+pub(crate) struct Exchanged {
+    pub(crate) file: String,
+    pub(crate) sent: u64,
+    pub(crate) refused: u64,
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+    pub(crate) deleted: u64,
+    /// Documents that are no rows here now.
+    pub(crate) waiting: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Status {
+    pub(crate) file: String,
+    pub(crate) space: SpaceId,
+    pub(crate) tables: Vec<driftless_rows::TableStatus>,
+    /// Captured, and not in the space yet.
+    pub(crate) pending: u64,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) refused: Vec<Refused>,
+    /// Collections of the space without a table here.
+    pub(crate) elsewhere: Vec<String>,
+    /// Null unless they were asked for.
+    pub(crate) losers: Option<Vec<Loser>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Waiting {
+    pub(crate) collection: String,
+    pub(crate) id: DocumentId,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+    pub(crate) since: i64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Refused {
+    pub(crate) collection: String,
+    pub(crate) key: String,
+    pub(crate) detail: String,
+    pub(crate) since: i64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Loser {
+    pub(crate) collection: String,
+    pub(crate) id: DocumentId,
+    pub(crate) field: String,
+    pub(crate) value: Value,
+    pub(crate) author: AuthorId,
+    pub(crate) time: u64,
+    pub(crate) commit: CommitId,
+}

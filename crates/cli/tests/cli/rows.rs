@@ -1,0 +1,75 @@
+//! `rows`: files of SQLite under sync, as scripts meet them.
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+fn has(value: &Value, fields: &[&str]) {
+    let object = value.as_object().unwrap_or_else(|| panic!("{value}"));
+    let missing: Vec<_> = fields.iter().filter(|field| !object.contains_key(**field)).collect();
+    assert!(missing.is_empty(), "{value} has no {missing:?}");
+}
+
+#[test]
+fn each_command_prints_the_fields_of_the_contract() {
+    let sandbox = Sandbox::new();
+    let app = Connection::open(sandbox.path("app.db")).unwrap();
+    app.execute_batch(
+        "CREATE TABLE t(id TEXT PRIMARY KEY, u UNIQUE, n INTEGER); CREATE TABLE bare(v); INSERT INTO t VALUES('a', 1, 1)",
+    )
+    .unwrap();
+    let attached =
+        sandbox.json(&["rows", "attach", "app.db", "world", "--merge", "t.n=counter", "--part", "3"]);
+    has(&attached, &["file", "space", "tables", "left_out"]);
+    assert_eq!(attached["tables"][0]["table"], "t");
+    assert_eq!(attached["left_out"][0]["table"], "bare");
+    let exchanged = ["file", "sent", "refused", "inserted", "updated", "deleted", "waiting"];
+    let first = sandbox.json(&["rows", "sync"]);
+    has(&first, &exchanged);
+    assert_eq!(first["sent"], 1);
+    // A document that cannot be a row, and one that can.
+    sandbox.ok(&["insert", "world", "t", r#"{"u": 1, "n": 1}"#, "--id", "b"]);
+    sandbox.ok(&["edit", "world", "t", "a", r#"{"$inc": {"n": 4}}"#]);
+    let second = sandbox.json(&["rows", "sync", "app.db", "--audit"]);
+    assert_eq!((&second["updated"], &second["waiting"]), (&1.into(), &1.into()));
+    let n: i64 = app.query_row("SELECT n FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(n, 5);
+    let status = sandbox.json(&["rows", "status", "--losers"]);
+    has(&status, &["file", "space", "tables", "pending", "waiting", "refused", "elsewhere", "losers"]);
+    has(&status["waiting"][0], &["collection", "id", "reason", "detail", "since"]);
+    assert_eq!(status["waiting"][0]["reason"], "not_unique");
+    assert!(sandbox.ok(&["rows", "status"]).contains("not_unique"));
+    has(&sandbox.json(&["rows", "detach", "app.db"]), &["file"]);
+    let left: i64 = app
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'driftless%'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn what_cannot_be_says_why_and_what_to_do() {
+    let sandbox = Sandbox::new();
+    let app = Connection::open(sandbox.path("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE bare(v)").unwrap();
+    for (words, exit, code) in [
+        (&["rows", "sync"][..], 3, "not_attached"),
+        (&["rows", "sync", "app.db"], 3, "not_attached"),
+        (&["rows", "attach", "none.db", "world"], 3, "file_not_found"),
+        (&["rows", "attach", "app.db", "nowhere"], 3, "not_found"),
+        (&["rows", "attach", "app.db", "world", "--table", "bare"], 5, "table_refused"),
+        (&["rows", "attach", "app.db", "world", "--merge", "t.n=best"], 5, "invalid_policy"),
+        (&["rows", "detach", "app.db"], 3, "not_attached"),
+    ] {
+        let ran = sandbox.run(&[words, &["--json"]].concat());
+        assert_eq!(ran.code, Some(exit), "{words:?}: {ran:?}");
+        let said: Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+        assert_eq!(said["error"]["code"], code, "{words:?}: {ran:?}");
+    }
+    // A file is under sync with one space only.
+    app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY)").unwrap();
+    sandbox.ok(&["rows", "attach", "app.db", "world"]);
+    sandbox.ok(&["space", "create", "other"]);
+    let ran = sandbox.run(&["rows", "attach", "app.db", "other", "--json"]);
+    assert!(ran.stderr.contains("\"attached\""), "{ran:?}");
+}

@@ -1,0 +1,87 @@
+//! Following a space from outside: what may have changed since a place, and documents many at a time.
+//!
+//! For whoever mirrors documents somewhere else and keeps the place there, in the same transaction as what it mirrors.
+
+use std::ops::ControlFlow;
+
+use driftless_core::document::Document;
+use driftless_core::document_id::DocumentId;
+
+use crate::collection::Collection;
+use crate::error::Error;
+use crate::since::Place;
+use crate::space::Space;
+use crate::stored::read_stored;
+
+/// What may have changed in a space since a place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Since {
+    /// Where the space stands now.
+    pub place: Place,
+    /// The documents that may be different, by collection, each once; `None` if that is not known or would cost more than
+    /// looking at every document.
+    pub documents: Option<Vec<(String, DocumentId)>>,
+}
+
+impl Space {
+    /// The documents that may have changed since `place`. Only what is durable; without a place, everything may have.
+    pub fn changed_since(&self, place: Option<&Place>) -> Result<Since, Error> {
+        let (database, space) = (self.database(), self.id());
+        database.flush_if_staged()?;
+        database.read(|engine| {
+            engine.present(&space)?;
+            let now = engine.place(&space)?;
+            let from = place.filter(|place| place.store == now.store).map(|place| place.position);
+            let documents = match from {
+                Some(from) => engine.edited_since(&space, from, |_| true)?,
+                None => None,
+            };
+            let documents = documents.map(|documents| documents.into_iter().collect());
+            Ok(Since { place: now, documents })
+        })
+    }
+}
+
+impl Collection {
+    /// Documents by their ids, in the order of the ids: `None` for one that is not there, or deleted.
+    pub fn get_many(&self, ids: &[DocumentId]) -> Result<Vec<Option<Document>>, Error> {
+        self.space().database().read(|engine| {
+            let Some(facts) = self.facts(engine)? else { return Ok(vec![None; ids.len()]) };
+            let get = |id| {
+                let state = engine.view.get(engine.storage.as_mut(), &facts, id)?;
+                Ok(state.filter(|state| state.visible()).map(|state| Document::new(self.name(), id, &state)))
+            };
+            ids.iter().map(get).collect()
+        })
+    }
+
+    /// At most `limit` documents, deleted ones too, that came here after `after`, and where the next ones begin; `None`
+    /// once there are no more. It begins with 0.
+    pub fn page(&self, after: u64, limit: usize) -> Result<(Vec<Document>, Option<u64>), Error> {
+        self.space().database().read(|engine| {
+            let Some(facts) = self.facts(engine)? else { return Ok((Vec::new(), None)) };
+            engine.write_view()?;
+            let (mut found, mut next, mut failed) = (Vec::new(), None, None);
+            engine.storage.scan(facts.number, Some(after), &mut |stored| {
+                if found.len() >= limit {
+                    return ControlFlow::Break(());
+                }
+                let read = read_stored(stored).and_then(|(state, _)| {
+                    let id = DocumentId::parse_text(stored.id)
+                        .map_err(|_| Error::damaged("a document id does not decode"))?;
+                    Ok(state.exists().then(|| Document::new(self.name(), &id, &state)))
+                });
+                match read {
+                    Ok(document) => found.extend(document),
+                    Err(error) => {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+                next = Some(stored.number);
+                ControlFlow::Continue(())
+            })?;
+            failed.map_or(Ok((found, next)), Err)
+        })
+    }
+}

@@ -1,0 +1,510 @@
+//! From the database to the file: documents that changed become rows, in one transaction of the file, together with the
+//! place up to which the space was followed. So it happens exactly once, whatever is killed when.
+//!
+//! A document is written as it is now, not edit by edit: doing it again changes nothing. The application's constraints
+//! hold; what they refuse waits (`waiting`), and which of two rows has to wait is the same on every device: the one whose
+//! parent is not there, and of two that claim one unique value the one that was created later.
+
+mod row;
+mod way;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use driftless::{Document, DocumentId, Since, Value};
+use rusqlite::ErrorCode;
+
+use crate::capture::APPLYING;
+use crate::cell::{self, digest};
+use crate::error::Error;
+use crate::file::{File, Table, bind, now_ms};
+use crate::ledger::{self, Known, UPDATED};
+
+/// What an application of documents did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows that came.
+    pub inserted: u64,
+    /// Rows that are different.
+    pub updated: u64,
+    /// Rows that went.
+    pub deleted: u64,
+    /// Documents that are no rows now because a constraint says no, or are not wholly shown.
+    pub waiting: u64,
+}
+
+// Documents that are read together.
+const TOGETHER: usize = 512;
+// How often one row is tried in one pass: each time another row may have made way.
+const TRIES: u32 = 16;
+// How often what is applied waits for what the application writes meanwhile.
+const ROUNDS: usize = 5;
+
+/// Why a document is not a row.
+pub(crate) const PARENT: &str = "parent_missing";
+pub(crate) const UNIQUE: &str = "not_unique";
+pub(crate) const NOT_NULL: &str = "not_null";
+pub(crate) const CHECK: &str = "check";
+pub(crate) const OTHER: &str = "refused";
+pub(crate) const KEY: &str = "key";
+/// The row is there; a part of the document has no column.
+pub(crate) const COLUMN: &str = "column_missing";
+
+impl File {
+    /// Writes what changed in the space to the tables.
+    pub(crate) fn apply(&mut self, again: bool) -> Result<Applied, Error> {
+        for round in 0.. {
+            let place = ledger::place(&self.connection)?;
+            let since = self.space.changed_since(place.as_ref())?;
+            let nothing = since.documents.as_ref().is_some_and(Vec::is_empty);
+            if nothing && !again {
+                if place.as_ref() != Some(&since.place) {
+                    self.write(|file| ledger::put_place(&file.connection, &since.place))?;
+                }
+                return Ok(Applied::default());
+            }
+            let done = self.pass(&since, round + 1 >= ROUNDS);
+            self.let_triggers_run(true)?;
+            match done? {
+                Some(applied) => return Ok(applied),
+                // The application wrote meanwhile: that comes first.
+                None => _ = self.flush()?,
+            }
+        }
+        Ok(Applied::default())
+    }
+
+    fn pass(&mut self, since: &Since, anyway: bool) -> Result<Option<Applied>, Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let done = (|| {
+            if ledger::has_pending(&self.connection)? && !anyway {
+                return Ok(None);
+            }
+            self.connection.pragma_update(None, "defer_foreign_keys", true)?;
+            let mut pass = Pass::new(self)?;
+            pass.all(since)?;
+            let applied = pass.finish(since)?;
+            Ok(Some(applied))
+        })();
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        done
+    }
+}
+
+// What became of one document.
+enum Outcome {
+    Done,
+    // Something it refers to is not there, perhaps not yet.
+    Later(String),
+    Waits(&'static str, String),
+}
+
+// One transaction of the file in which documents become rows.
+struct Pass<'f> {
+    file: &'f mut File,
+    applied: Applied,
+    queue: VecDeque<(usize, DocumentId)>,
+    later: Vec<(usize, DocumentId, String)>,
+    // Rows that the application's own foreign keys changed because their parent went: that is a change made here.
+    cascaded: HashSet<(usize, DocumentId)>,
+    tries: HashMap<(usize, DocumentId), u32>,
+    // Written in this pass, of tables that refer to others.
+    touched: BTreeSet<(usize, DocumentId)>,
+    latest: u64,
+    first_note: i64,
+    busy: HashSet<(usize, Vec<u8>)>,
+    triggers: bool,
+    /// Whether anything waits, so that there is something to forget.
+    waits: bool,
+    /// Whether any table refers to others.
+    refers: bool,
+    statements: HashMap<(usize, bool, Vec<usize>), String>,
+}
+
+impl<'f> Pass<'f> {
+    fn new(file: &'f mut File) -> Result<Self, Error> {
+        let clock: i64 = ledger::get(&file.connection, ledger::CLOCK)?.unwrap_or_default();
+        let first_note =
+            file.connection
+                .query_row("SELECT coalesce(max(seq), 0) FROM driftless_pending", [], |row| row.get(0))?;
+        let mut busy = HashSet::new();
+        if first_note > 0 {
+            // Rows that the application changes all the time wait for their turn.
+            let mut statement = file.connection.prepare("SELECT * FROM driftless_pending")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let number: i64 = row.get(1)?;
+                let Some(table) = file.tables.iter().position(|table| table.number == number) else {
+                    continue;
+                };
+                let columns = file.tables.get(table).map_or(0, |table| table.described.key.len());
+                let key: Vec<Value> = (0..columns)
+                    .map(|at| Ok(cell::read(row.get_ref(4 + at)?)))
+                    .collect::<Result<_, Error>>()?;
+                if let Ok(id) = crate::key::to_id(&key) {
+                    busy.insert((table, id.to_cbor()));
+                }
+            }
+        }
+        let triggers = file.options.triggers && file.tables.iter().any(|table| table.described.triggers);
+        let waits = ledger::has_any(&file.connection, "driftless_waiting")?;
+        let refers = file.tables.iter().any(|table| !table.described.foreign.is_empty());
+        Ok(Self {
+            file,
+            applied: Applied::default(),
+            queue: VecDeque::new(),
+            later: Vec::new(),
+            cascaded: HashSet::new(),
+            tries: HashMap::new(),
+            touched: BTreeSet::new(),
+            latest: u64::try_from(clock).unwrap_or_default(),
+            first_note,
+            busy,
+            triggers,
+            waits,
+            refers,
+            statements: HashMap::new(),
+        })
+    }
+
+    fn all(&mut self, since: &Since) -> Result<(), Error> {
+        if self.triggers {
+            ledger::put(&self.file.connection, APPLYING, 1)?;
+        }
+        // Tables on which the application has triggers last: for the others none has to run.
+        let mut order: Vec<usize> = (0..self.file.tables.len()).collect();
+        order.sort_by_key(|table| self.has_triggers(*table));
+        match &since.documents {
+            Some(documents) => {
+                let mut by_table: Vec<Vec<DocumentId>> = vec![Vec::new(); self.file.tables.len()];
+                for (collection, id) in documents {
+                    if let Some(ids) =
+                        self.file.table_of(collection).and_then(|table| by_table.get_mut(table))
+                    {
+                        ids.push(id.clone());
+                    }
+                }
+                for table in order {
+                    let ids = by_table.get_mut(table).map(std::mem::take).unwrap_or_default();
+                    for ids in ids.chunks(TOGETHER) {
+                        let collection = self.collection(table)?;
+                        let documents = collection.get_many(ids)?;
+                        for (id, document) in ids.iter().zip(documents) {
+                            self.one(table, id, document.as_ref())?;
+                        }
+                        self.drain()?;
+                    }
+                }
+            }
+            None => {
+                for table in order {
+                    let collection = self.collection(table)?;
+                    let mut after = 0;
+                    loop {
+                        let (documents, next) = collection.page(after, TOGETHER)?;
+                        for document in &documents {
+                            let there = Some(document).filter(|document| !document.deleted);
+                            self.one(table, &document.id, there)?;
+                        }
+                        self.drain()?;
+                        let Some(next) = next else { break };
+                        after = next;
+                    }
+                }
+            }
+        }
+        self.retry_waiting()?;
+        self.settle()?;
+        self.take_back()
+    }
+
+    pub(super) fn has_triggers(&self, table: usize) -> bool {
+        self.triggers && self.file.tables.get(table).is_some_and(|table| table.described.triggers)
+    }
+
+    pub(super) fn collection(&self, table: usize) -> Result<driftless::Collection, Error> {
+        let name = self.file.tables.get(table).map(|table| table.collection.clone()).unwrap_or_default();
+        Ok(self.file.space.collection(&name)?)
+    }
+
+    pub(super) fn document(&self, table: usize, id: &DocumentId) -> Result<Option<Document>, Error> {
+        Ok(self.collection(table)?.get(id)?)
+    }
+
+    // Rows that made way for others come again.
+    fn drain(&mut self) -> Result<(), Error> {
+        while let Some((table, id)) = self.queue.pop_front() {
+            self.once_more(table, &id)?;
+        }
+        Ok(())
+    }
+
+    fn once_more(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
+        let tries = self.tries.entry((table, id.clone())).or_default();
+        *tries += 1;
+        if *tries > TRIES {
+            return self.wait(table, id, OTHER, "other rows do not make way for it", true);
+        }
+        let document = self.document(table, id)?;
+        self.one(table, id, document.as_ref())
+    }
+
+    // What waited is tried again, what was created first first.
+    fn retry_waiting(&mut self) -> Result<(), Error> {
+        let waiting = {
+            let mut statement = self.file.connection.prepare_cached(
+                "SELECT collection, id FROM driftless_waiting WHERE reason <> 'column_missing' AND reason <> 'table_missing'",
+            )?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+            rows.collect::<Result<Vec<_>, _>>()?
+        };
+        let mut documents = Vec::new();
+        for (collection, id) in waiting {
+            let Some(table) = self.file.table_of(&collection) else { continue };
+            let Some(id) = crate::waiting::id(&id) else { continue };
+            let document = self.document(table, &id)?;
+            let created = document.as_ref().map(|document| document.created);
+            documents.push((created, id, table, document));
+        }
+        documents.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+        for (_, id, table, document) in documents {
+            self.one(table, &id, document.as_ref())?;
+        }
+        self.drain()
+    }
+
+    // What waits for something that may have come by now, until nothing more comes.
+    fn settle(&mut self) -> Result<(), Error> {
+        loop {
+            let later = std::mem::take(&mut self.later);
+            let before = later.len();
+            for (table, id, _) in &later {
+                let document = self.document(*table, id)?;
+                self.one(*table, id, document.as_ref())?;
+            }
+            self.drain()?;
+            if self.later.len() >= before {
+                break;
+            }
+        }
+        // Rows that refer to each other in a circle come together, if every other parent is there.
+        let mut circle: Vec<(usize, DocumentId, String)> = std::mem::take(&mut self.later);
+        loop {
+            let among: HashSet<(usize, DocumentId)> =
+                circle.iter().map(|(table, id, _)| (*table, id.clone())).collect();
+            let mut stays = Vec::new();
+            let mut out = Vec::new();
+            for (table, id, why) in circle {
+                let document = self.document(table, &id)?;
+                let missing = match &document {
+                    Some(document) => self.missing_parent(table, document, Some(&among))?,
+                    None => None,
+                };
+                if missing.is_some() { out.push((table, id, why)) } else { stays.push((table, id, why)) }
+            }
+            let done = out.is_empty();
+            for (table, id, why) in out {
+                self.wait(table, &id, PARENT, &why, true)?;
+            }
+            circle = stays;
+            if done {
+                break;
+            }
+        }
+        for (table, id, _) in circle {
+            if let Some(document) = self.document(table, &id)? {
+                let outcome = self.write(table, &id, &document)?;
+                self.conclude(table, &id, outcome)?;
+            }
+        }
+        self.drain()?;
+        for (table, id, why) in std::mem::take(&mut self.later) {
+            self.wait(table, &id, PARENT, &why, true)?;
+        }
+        Ok(())
+    }
+
+    // What the application's triggers did to rows under sync is taken back: it came with the documents. What its foreign
+    // keys did is a change that was made here.
+    fn take_back(&mut self) -> Result<(), Error> {
+        self.file.let_triggers_run(false)?;
+        let mut touched = BTreeSet::new();
+        if self.triggers {
+            let notes = {
+                let mut statement =
+                    self.file.connection.prepare_cached("SELECT * FROM driftless_pending WHERE seq > ?1")?;
+                let mut rows = statement.query([self.first_note])?;
+                let mut notes = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let number: i64 = row.get(1)?;
+                    let Some(at) = self.file.tables.iter().position(|table| table.number == number) else {
+                        continue;
+                    };
+                    let columns = self.file.tables.get(at).map_or(0, |table| table.described.key.len());
+                    let key: Vec<Value> = (0..columns)
+                        .map(|at| Ok(cell::read(row.get_ref(4 + at)?)))
+                        .collect::<Result<_, Error>>()?;
+                    notes.push((at, key));
+                }
+                notes
+            };
+            for (table, key) in notes {
+                if let Ok(id) = crate::key::to_id(&key) {
+                    touched.insert((table, id));
+                }
+            }
+            self.file
+                .connection
+                .prepare_cached("DELETE FROM driftless_pending WHERE seq > ?1")?
+                .execute([self.first_note])?;
+            ledger::put(&self.file.connection, APPLYING, 0)?;
+            self.file.connection.execute("DELETE FROM driftless_settings WHERE name = 'applying'", [])?;
+        }
+        // From here on none of them runs.
+        self.triggers = false;
+        for at in touched {
+            if !self.cascaded.contains(&at) {
+                self.restore(at.0, &at.1)?;
+            }
+        }
+        let cascaded: Vec<_> = self.cascaded.iter().cloned().collect();
+        for (table, id) in cascaded {
+            let Some(table) = self.file.tables.get(table) else { continue };
+            let Some(key) = table.key_of(&id) else { continue };
+            note(self.file, table, &key)?;
+        }
+        Ok(())
+    }
+
+    // Makes a row what its document says, whatever happened to it.
+    fn restore(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
+        let Some(of) = self.file.tables.get(table).cloned() else { return Ok(()) };
+        let Some(key) = of.key_of(id) else { return Ok(()) };
+        let row = self.file.row(&of, &key)?;
+        let known = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
+        match (row, known) {
+            (Some(_), None) => {
+                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.into_error(()))
+            }
+            (row, Some(known)) => {
+                let same = row.as_ref().is_some_and(|row| {
+                    row.iter().zip(&of.columns).all(|(cell, (column, _))| digest(cell) == known.cell(column))
+                });
+                if same {
+                    return Ok(());
+                }
+                let forgotten = Known { cells: vec![u64::MAX; known.cells.len()], base: None };
+                if row.is_some() {
+                    ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), &forgotten)?;
+                } else {
+                    ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
+                }
+                let document = self.document(table, id)?;
+                self.one(table, id, document.as_ref())
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    pub(super) fn one(
+        &mut self,
+        table: usize,
+        id: &DocumentId,
+        document: Option<&Document>,
+    ) -> Result<(), Error> {
+        if !self.busy.is_empty() && self.busy.contains(&(table, id.to_cbor())) {
+            return self.wait(table, id, OTHER, "the application is changing the row", false);
+        }
+        // One that its parent's deletion has changed is sent first.
+        if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
+            return Ok(());
+        }
+        let Some(document) = document else { return self.remove(table, id) };
+        self.latest = self.latest.max(document.updated.ms());
+        let outcome = match self.missing_parent(table, document, None)? {
+            Some(why) => Outcome::Later(why),
+            None => self.write(table, id, document)?,
+        };
+        self.conclude(table, id, outcome)
+    }
+
+    pub(super) fn conclude(&mut self, table: usize, id: &DocumentId, outcome: Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Later(why) => {
+                self.later.push((table, id.clone(), why));
+                Ok(())
+            }
+            Outcome::Waits(reason, why) => {
+                // Which of two rows is there must not depend on which was there before.
+                let gone = matches!(reason, UNIQUE | PARENT);
+                self.wait(table, id, reason, &why, gone)
+            }
+        }
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        table: usize,
+        id: &DocumentId,
+        reason: &'static str,
+        why: &str,
+        gone: bool,
+    ) -> Result<(), Error> {
+        if gone {
+            self.displace(table, id)?;
+        }
+        let Some(table) = self.file.tables.get(table) else { return Ok(()) };
+        self.waits = true;
+        ledger::put_waiting(&self.file.connection, &table.collection, id, reason, why, now_ms())
+    }
+
+    // Ends the transaction. Rows whose parents are missing all the same wait as well.
+    fn finish(mut self, since: &Since) -> Result<Applied, Error> {
+        ledger::put_place(&self.file.connection, &since.place)?;
+        ledger::put(&self.file.connection, ledger::CLOCK, i64::try_from(self.latest).unwrap_or(i64::MAX))?;
+        for _ in 0..TRIES {
+            match self.file.connection.execute_batch("COMMIT") {
+                Ok(()) => {
+                    let waiting = "SELECT count(*) FROM driftless_waiting";
+                    let waiting: i64 = self.file.connection.query_row(waiting, [], |row| row.get(0))?;
+                    self.applied.waiting = waiting.unsigned_abs();
+                    return Ok(self.applied);
+                }
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    for (table, id) in self.touched.clone() {
+                        let Some(document) = self.document(table, &id)? else { continue };
+                        if let Some(why) = self.missing_parent(table, &document, None)? {
+                            self.wait(table, &id, PARENT, &why, true)?;
+                        }
+                    }
+                    self.drain()?;
+                    self.settle()?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Invalid(
+            "foreign keys of this file are broken: `PRAGMA foreign_key_check` shows where".into(),
+        ))
+    }
+}
+
+// Notes a row as the triggers would have.
+fn note(file: &File, table: &Table, key: &[Value]) -> Result<(), Error> {
+    let places: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
+    let parameters: Vec<String> = (1..=key.len()).map(|n| format!("?{n}")).collect();
+    let sql = format!(
+        "INSERT INTO driftless_pending(tbl, op, at, {}) VALUES({}, {UPDATED}, {}, {})",
+        places.join(", "),
+        table.number,
+        now_ms(),
+        parameters.join(", ")
+    );
+    let mut statement = file.connection.prepare_cached(&sql)?;
+    bind(&mut statement, key)?;
+    statement.raw_execute()?;
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! Putting a file under sync, following its schema, and leaving it as it was.
+
+use driftless::{DocumentId, Map, Space, Value};
+use rusqlite::{Connection, params};
+
+use crate::capture;
+use crate::cell::{self, digest};
+use crate::error::Error;
+use crate::file::{File, listed, name_there};
+use crate::ledger::{self, KnownColumn};
+use crate::options::{Options, Tables};
+use crate::schema::{self, Described, DescribedColumn, quoted};
+
+/// The collection with the names that tables and columns had before they were renamed.
+pub(crate) const NAMES: &str = ":names";
+const BEFORE: &str = "before";
+
+/// A table that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name.
+    pub table: String,
+    /// What is missing, and what to do.
+    pub why: String,
+}
+
+/// Makes our tables and triggers in the file, all or nothing. Returns the tables that were left out.
+pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Result<Vec<LeftOut>, Error> {
+    file.execute_batch("BEGIN IMMEDIATE")?;
+    let done = (|| {
+        ledger::create(file)?;
+        ledger::put(file, ledger::SPACE, space.id().to_string())?;
+        ledger::put(file, ledger::PEER, space.database().peer()?.to_string())?;
+        let writer: String = crate::flush::random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        ledger::put(file, ledger::WRITER, format!("w{writer}"))?;
+        put_options(file, options)?;
+        let mut left_out = Vec::new();
+        let all = schema::tables(file)?;
+        if let Tables::Named(named) = &options.tables {
+            let missing = named.iter().find(|name| !all.iter().any(|table| table.eq_ignore_ascii_case(name)));
+            if let Some(missing) = missing {
+                let why = "there is no table of that name in the file".to_owned();
+                return Err(Error::Table { table: missing.clone(), why });
+            }
+        }
+        for name in all {
+            if !is_wanted(options, &name) {
+                continue;
+            }
+            match (add(file, space, &name, options)?, &options.tables) {
+                (None, _) => {}
+                (Some(why), Tables::Named(_)) => return Err(Error::Table { table: name, why }),
+                (Some(why), Tables::All) => left_out.push(LeftOut { table: name, why }),
+            }
+        }
+        note_schema(file)?;
+        file.execute_batch("COMMIT")?;
+        Ok(left_out)
+    })();
+    if done.is_err() && !file.is_autocommit() {
+        file.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+pub(crate) fn put_options(file: &Connection, options: &Options) -> Result<(), Error> {
+    let text = serde_json::to_string(options).map_err(|error| Error::Invalid(error.to_string()))?;
+    ledger::put(file, ledger::OPTIONS, text)
+}
+
+fn is_wanted(options: &Options, name: &str) -> bool {
+    match &options.tables {
+        Tables::All => true,
+        Tables::Named(named) => named.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)),
+    }
+}
+
+// Puts one more table under sync, and notes its rows; says why it cannot.
+fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Result<Option<String>, Error> {
+    let Some(described) = schema::describe(file, name)? else { return Ok(Some("it is gone".into())) };
+    if let Some(why) = described.refusal(file)? {
+        return Ok(Some(why));
+    }
+    let number: i64 =
+        file.query_row("SELECT 1 + coalesce(max(number), 0) FROM driftless_tables", [], |row| row.get(0))?;
+    let collection = before(space, "table", name)?.unwrap_or_else(|| name_there(name));
+    if space.collection(&collection).is_err() {
+        return Ok(Some(
+            "its name cannot be that of a collection: it has control characters, or is too long".into(),
+        ));
+    }
+    let mut columns = Vec::new();
+    for (at, column) in described.columns.iter().enumerate().filter(|(at, _)| !described.is_key(*at)) {
+        columns.push(agreed(file, space, &collection, at, column, 0)?);
+    }
+    file.execute(
+        "INSERT INTO driftless_tables VALUES(?1, ?2, ?3, ?4)",
+        params![number, described.name, collection, json(&columns)?],
+    )?;
+    capture::install(file, number, &described, options.part.map(|part| i64::from(part) % capture::PARTS))?;
+    let keys: Vec<String> = described
+        .key
+        .iter()
+        .filter_map(|at| described.columns.get(*at))
+        .map(|column| quoted(&column.name))
+        .collect();
+    let places: Vec<String> = (1..=keys.len()).map(|n| format!("k{n}")).collect();
+    file.execute(
+        &format!(
+            "INSERT INTO driftless_pending(tbl, op, at, {}) SELECT {number}, {}, {}, {} FROM {}",
+            places.join(", "),
+            ledger::FOUND,
+            crate::file::now_ms(),
+            keys.join(", "),
+            quoted(name)
+        ),
+        [],
+    )?;
+    Ok(None)
+}
+
+fn agreed(
+    file: &Connection,
+    space: &Space,
+    collection: &str,
+    number: usize,
+    column: &DescribedColumn,
+    base: u64,
+) -> Result<KnownColumn, Error> {
+    let _ = file;
+    Ok(KnownColumn {
+        number,
+        name: column.name.clone(),
+        field: before(space, collection, &column.name)?.unwrap_or_else(|| name_there(&column.name)),
+        declared: column.declared.clone(),
+        base,
+    })
+}
+
+fn json(columns: &[KnownColumn]) -> Result<String, Error> {
+    serde_json::to_string(columns).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+// What something was called in the space before it was renamed somewhere.
+fn before(space: &Space, of: &str, name: &str) -> Result<Option<String>, Error> {
+    let document = space.collection(NAMES)?.get(&name_id(of, name)?)?;
+    Ok(document.and_then(|document| match document.fields.get(BEFORE) {
+        Some(Value::String(before)) => Some(before.clone()),
+        _ => None,
+    }))
+}
+
+fn name_id(of: &str, name: &str) -> Result<DocumentId, Error> {
+    let part = |text: &str| DocumentId::string(text).map_err(|error| Error::Invalid(error.to_string()));
+    DocumentId::list(vec![part(of)?, part(name)?]).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+fn note_schema(file: &Connection) -> Result<(), Error> {
+    let version: i64 = file.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    ledger::put(file, ledger::SCHEMA, version)
+}
+
+/// Takes our triggers and tables away.
+pub(crate) fn detach(file: &Connection) -> Result<(), Error> {
+    file.execute_batch("BEGIN IMMEDIATE")?;
+    let done = (|| {
+        for (number, ..) in listed(file)? {
+            capture::remove(file, number)?;
+        }
+        for table in ledger::TABLES {
+            file.execute_batch(&format!("DROP TABLE IF EXISTS {}", quoted(table)))?;
+        }
+        file.execute_batch("COMMIT")?;
+        Ok(())
+    })();
+    if done.is_err() && !file.is_autocommit() {
+        file.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+fn keeps_its_place(described: &Described, known: &[KnownColumn], name: &str, place: usize) -> bool {
+    let before: Vec<&str> =
+        known.iter().map(|column| column.name.as_str()).filter(|name| !name.is_empty()).collect();
+    let now: Vec<usize> = (0..described.columns.len()).filter(|at| !described.is_key(*at)).collect();
+    let at = now.iter().position(|column| *column == place);
+    before.len() == now.len()
+        && at.is_some_and(|at| at + 1 < now.len() && before.get(at).is_some_and(|before| *before == name))
+}
+
+// What somebody renamed, to be told to others.
+#[derive(Default)]
+struct Renamed(Vec<(String, String, String)>);
+
+impl File {
+    /// Follows what became of the tables since the last time; `true` if something did.
+    pub(crate) fn follow_schema(&mut self) -> Result<bool, Error> {
+        let version: i64 = self.connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+        if ledger::get::<i64>(&self.connection, ledger::SCHEMA)? == Some(version) {
+            return Ok(false);
+        }
+        let renamed = self.write(|file| {
+            let renamed = file.follow_tables()?;
+            note_schema(&file.connection)?;
+            Ok(renamed)
+        })?;
+        self.connection.flush_prepared_statement_cache();
+        self.load()?;
+        for (of, name, before) in renamed.0 {
+            let fields = Map::from_iter([(BEFORE, Value::from(before))]);
+            self.space.collection(NAMES)?.save(&name_id(&of, &name)?, fields)?;
+        }
+        Ok(true)
+    }
+
+    fn follow_tables(&mut self) -> Result<Renamed, Error> {
+        let mut renamed = Renamed::default();
+        let mut there = Vec::new();
+        for (number, name, collection, columns) in listed(&self.connection)? {
+            // SQLite keeps triggers with the table that they are on, whatever it is called.
+            let on = capture::installed_on(&self.connection, number)?;
+            let now = on.clone().unwrap_or_else(|| name.clone());
+            let Some(described) = schema::describe(&self.connection, &now)? else { continue };
+            there.push(described.name.clone());
+            if described.name != name {
+                renamed.0.push(("table".into(), described.name.clone(), collection.clone()));
+            }
+            let next = self.follow_columns(number, &collection, &described, &columns, &mut renamed)?;
+            self.connection.execute(
+                "UPDATE driftless_tables SET name = ?2, columns = ?3 WHERE number = ?1",
+                params![number, described.name, json(&next)?],
+            )?;
+            if on.is_none() {
+                // It was dropped and made anew, as many a migration does.
+                capture::install(&self.connection, number, &described, self.part())?;
+                self.load()?;
+                let table = self.tables.iter().find(|table| table.number == number).cloned();
+                if let Some(table) = table {
+                    self.audit_table(&table)?;
+                }
+            }
+        }
+        for name in schema::tables(&self.connection)? {
+            let new = is_wanted(&self.options, &name) && !there.contains(&name);
+            if new && add(&self.connection, &self.space, &name, &self.options)?.is_none() {
+                // Documents of it may have come before it did.
+                self.connection.execute("DELETE FROM driftless_settings WHERE name = 'place'", [])?;
+            }
+        }
+        Ok(renamed)
+    }
+
+    fn follow_columns(
+        &self,
+        number: i64,
+        collection: &str,
+        described: &Described,
+        known: &[KnownColumn],
+        renamed: &mut Renamed,
+    ) -> Result<Vec<KnownColumn>, Error> {
+        let is_there = |name: &str| described.columns.iter().any(|column| column.name == name);
+        let mut next: Vec<KnownColumn> = known.to_vec();
+        let added: Vec<(usize, &DescribedColumn)> = described
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(at, column)| {
+                !described.is_key(*at) && !known.iter().any(|known| known.name == column.name)
+            })
+            .collect();
+        if added.is_empty() && known.iter().all(|known| known.name.is_empty() || is_there(&known.name)) {
+            return Ok(next);
+        }
+        let gone: Vec<usize> = (0..known.len())
+            .filter(|at| known.get(*at).is_some_and(|known| !known.name.is_empty() && !is_there(&known.name)))
+            .collect();
+        let mut taken = Vec::new();
+        for at in gone {
+            let Some(column) = next.get_mut(at) else { continue };
+            let same =
+                added.iter().find(|(place, new)| !taken.contains(place) && new.declared == column.declared);
+            let same = match same {
+                // A new column comes last; one in the place of another, before others, is that one.
+                Some((place, new))
+                    if keeps_its_place(described, known, &column.name, *place)
+                        || self.holds_the_same(number, described, column, &new.name)? =>
+                {
+                    Some((*place, *new))
+                }
+                _ => None,
+            };
+            match same {
+                Some((place, new)) => {
+                    taken.push(place);
+                    column.name.clone_from(&new.name);
+                    renamed.0.push((collection.to_owned(), new.name.clone(), column.field.clone()));
+                }
+                // Its number is nobody else's ever.
+                None => column.name.clear(),
+            }
+        }
+        let mut more = false;
+        for (place, column) in added {
+            if taken.contains(&place) {
+                continue;
+            }
+            let base = self.default_digest(column)?;
+            let number = next.len();
+            next.push(agreed(&self.connection, &self.space, collection, number, column, base)?);
+            more = true;
+        }
+        if more {
+            self.connection.execute(
+                "UPDATE driftless_waiting SET reason = 'refused' WHERE collection = ?1 AND reason = 'column_missing'",
+                [collection],
+            )?;
+        }
+        Ok(next)
+    }
+
+    // Whether a column under a new name has the values of one that is gone: then it was renamed.
+    fn holds_the_same(
+        &self,
+        number: i64,
+        described: &Described,
+        column: &KnownColumn,
+        name: &str,
+    ) -> Result<bool, Error> {
+        let keys: Vec<String> = described
+            .key
+            .iter()
+            .filter_map(|at| described.columns.get(*at))
+            .map(|column| quoted(&column.name))
+            .collect();
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT {}, {} FROM {} LIMIT 100",
+            keys.join(", "),
+            quoted(name),
+            quoted(&described.name)
+        ))?;
+        let mut rows = statement.query([])?;
+        let (mut same, mut other) = (0, 0);
+        while let Some(row) = rows.next()? {
+            let key = (0..keys.len()).map(|at| Ok(cell::read(row.get_ref(at)?)));
+            let key = key.collect::<Result<Vec<_>, Error>>()?;
+            let Ok(id) = crate::key::to_id(&key) else { continue };
+            let Some(known) = ledger::known(&self.connection, number, &id.to_cbor())? else { continue };
+            match known.cell(column) == digest(&cell::read(row.get_ref(keys.len())?)) {
+                true => same += 1,
+                false => other += 1,
+            }
+        }
+        Ok(same >= other)
+    }
+
+    // Of what rows have in a column that came after them; 0 if that is not certain.
+    fn default_digest(&self, column: &DescribedColumn) -> Result<u64, Error> {
+        let Some(default) = &column.default else { return Ok(digest(&Value::Null)) };
+        let value = self
+            .connection
+            .query_row(&format!("SELECT {default}"), [], |row| Ok(cell::read(row.get_ref(0)?)));
+        Ok(match value {
+            Ok(value) if column.affinity.keeps(&value) => digest(&value),
+            _ => 0,
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! A file that is attached: its connection, its space, and its tables as they are now, in the words of both sides.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use driftless::{DocumentId, Space, Value};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Statement};
+
+use crate::capture;
+use crate::cell::{self, Affinity, Bound};
+use crate::error::Error;
+use crate::key;
+use crate::ledger::{self, KnownColumn};
+use crate::options::Options;
+use crate::reconcile::Reconciler;
+use crate::schema::{self, Described, DescribedColumn, quoted};
+
+// How long to wait for the application to end its transaction.
+const PATIENCE: Duration = Duration::from_secs(5);
+// Statements that are kept: some for each table.
+const STATEMENTS: usize = 512;
+
+/// A file under sync.
+pub(crate) struct File {
+    pub path: PathBuf,
+    pub connection: Connection,
+    pub space: Space,
+    pub options: Options,
+    pub reconciler: Arc<dyn Reconciler>,
+    pub tables: Vec<Arc<Table>>,
+    /// A word that only this file has.
+    pub writer: String,
+    pub triggers_on: bool,
+}
+
+/// A table under sync.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub number: i64,
+    pub collection: String,
+    pub described: Described,
+    /// The columns besides the key, with their place in `described`.
+    pub columns: Vec<(KnownColumn, usize)>,
+    /// Columns whose values before are needed.
+    pub based: bool,
+    pub read: String,
+    pub delete: String,
+}
+
+impl Table {
+    pub(crate) fn column(&self, at: usize) -> Option<&DescribedColumn> {
+        self.described.columns.get(at)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.described.name
+    }
+
+    pub(crate) fn affinity(&self, at: usize) -> Affinity {
+        self.column(at).map_or(Affinity::Blob, |column| column.affinity)
+    }
+
+    /// The columns of the key, in quotes.
+    pub(crate) fn key_columns(&self) -> Vec<String> {
+        self.described
+            .key
+            .iter()
+            .filter_map(|at| self.column(*at))
+            .map(|column| quoted(&column.name))
+            .collect()
+    }
+
+    /// The cells of the key that a document's id stands for; `None` if this table cannot have such a key.
+    pub(crate) fn key_of(&self, id: &DocumentId) -> Option<Vec<Value>> {
+        let cells = key::from_id(id, self.described.key.len())?;
+        let fits = self.described.key.iter().zip(&cells).all(|(at, cell)| match cell {
+            Value::I64(_) if self.described.has_rowid_key() => true,
+            _ if self.described.has_rowid_key() => false,
+            // Text that looks like a number becomes one in such a column.
+            cell => self.affinity(*at).keeps(cell),
+        });
+        fits.then_some(cells)
+    }
+
+    /// Binds the cells of the key, from parameter `from` on.
+    pub(crate) fn matches_key(&self, from: usize) -> String {
+        let columns = self.key_columns().into_iter().enumerate();
+        columns.map(|(n, column)| format!("{column} = ?{}", n + from)).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// The value of a document in a column of this name, where there is one.
+    pub(crate) fn known_column(&self, name: &str) -> Option<&KnownColumn> {
+        self.columns.iter().map(|(known, _)| known).find(|known| known.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The name of a collection for a table, or of a field for a column: those that driftless keeps for itself get a mark.
+pub(crate) fn name_there(name: &str) -> String {
+    if name.starts_with(['_', '$', ':']) { format!(":{name}") } else { name.to_owned() }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // The file may have been made by somebody who wants us to run code; views and triggers of it run none of ours.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    Ok(connection)
+}
+
+impl File {
+    pub(crate) fn new(path: &Path, connection: Connection, space: Space) -> Result<Self, Error> {
+        let options: Option<String> = ledger::get(&connection, ledger::OPTIONS)?;
+        let options = options.map(|text| serde_json::from_str(&text)).transpose();
+        let options: Options = options
+            .map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?
+            .unwrap_or_default();
+        let writer: Option<String> = ledger::get(&connection, ledger::WRITER)?;
+        let reconciler = Arc::new(options.columns.clone());
+        connection.pragma_update(None, "foreign_keys", options.foreign_keys)?;
+        let mut file = Self {
+            path: path.to_owned(),
+            connection,
+            space,
+            options,
+            reconciler,
+            tables: Vec::new(),
+            writer: writer.unwrap_or_default(),
+            triggers_on: true,
+        };
+        file.load()?;
+        Ok(file)
+    }
+
+    /// Reads the tables again, as they are.
+    pub(crate) fn load(&mut self) -> Result<(), Error> {
+        let mut tables = Vec::new();
+        for (number, name, collection, columns) in listed(&self.connection)? {
+            // One that was dropped is there again when somebody makes it again.
+            let Some(described) = schema::describe(&self.connection, &name)? else { continue };
+            tables.push(Arc::new(self.table(number, collection, described, columns)));
+        }
+        self.tables = tables;
+        Ok(())
+    }
+
+    fn table(
+        &self,
+        number: i64,
+        collection: String,
+        described: Described,
+        columns: Vec<KnownColumn>,
+    ) -> Table {
+        let place = |name: &str| described.columns.iter().position(|column| column.name == name);
+        let columns: Vec<(KnownColumn, usize)> = columns
+            .into_iter()
+            .filter_map(|column| place(&column.name).map(|place| (column, place)))
+            .filter(|(_, place)| !described.is_key(*place))
+            .collect();
+        let based =
+            columns.iter().any(|(column, _)| self.reconciler.needs_before(&described.name, &column.name));
+        let mut table = Table {
+            number,
+            collection,
+            described,
+            columns,
+            based,
+            read: String::new(),
+            delete: String::new(),
+        };
+        let names: Vec<String> = table.columns.iter().map(|(column, _)| quoted(&column.name)).collect();
+        let names = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
+        let (on, key) = (quoted(table.name()), table.matches_key(1));
+        table.read = format!("SELECT {names} FROM {on} WHERE {key}");
+        table.delete = format!("DELETE FROM {on} WHERE {key}");
+        table
+    }
+
+    pub(crate) fn table_of(&self, collection: &str) -> Option<usize> {
+        self.tables.iter().position(|table| table.collection == collection)
+    }
+
+    /// The cells of a row besides its key, in the order of `Table::columns`; `None` if it is not there.
+    pub(crate) fn row(&self, table: &Table, key: &[Value]) -> Result<Option<Vec<Value>>, Error> {
+        let mut statement = self.connection.prepare_cached(&table.read)?;
+        bind(&mut statement, key)?;
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let cells = (0..table.columns.len()).map(|at| Ok(cell::read(row.get_ref(at)?)));
+        Ok(Some(cells.collect::<Result<_, Error>>()?))
+    }
+
+    /// Lets triggers run for what this connection writes, or not.
+    pub(crate) fn let_triggers_run(&mut self, on: bool) -> Result<(), Error> {
+        if self.triggers_on != on {
+            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on)?;
+            self.triggers_on = on;
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in a transaction that may write.
+    pub(crate) fn write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|done| {
+            self.connection.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        if done.is_err() && !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        done
+    }
+
+    pub(crate) fn part(&self) -> Option<i64> {
+        self.options.part.map(|part| i64::from(part) % capture::PARTS)
+    }
+}
+
+/// Binds values to parameters from 1 on; text that is no UTF-8 is bound as its bytes.
+pub(crate) fn bind(statement: &mut Statement<'_>, values: &[Value]) -> Result<(), Error> {
+    for (at, value) in values.iter().enumerate() {
+        match cell::bound(value) {
+            Bound::As(value) => statement.raw_bind_parameter(at + 1, value)?,
+            Bound::Text(bytes) => statement.raw_bind_parameter(at + 1, bytes)?,
+        }
+    }
+    Ok(())
+}
+
+type Listed = (i64, String, String, Vec<KnownColumn>);
+
+/// The tables that were attached.
+pub(crate) fn listed(file: &Connection) -> Result<Vec<Listed>, Error> {
+    let mut statement = file
+        .prepare_cached("SELECT number, name, collection, columns FROM driftless_tables ORDER BY number")?;
+    let mut rows = statement.query([])?;
+    let mut listed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let columns: String = row.get(3)?;
+        let columns = serde_json::from_str(&columns)
+            .map_err(|error| Error::Invalid(format!("driftless_tables in the file: {error}")))?;
+        listed.push((row.get(0)?, row.get(1)?, row.get(2)?, columns));
+    }
+    Ok(listed)
+}

@@ -1,0 +1,532 @@
+//! From the file to the database: what was captured becomes one run of commits of whole transactions of the application.
+//!
+//! Exactly once, over crashes, by an outbox: one transaction of the file takes the notes away, says what is known now, and
+//! puts the edits into the outbox; then they are committed together with the token of the outbox; then it is emptied.
+//! Whoever finds an outbox after a crash looks whether its token was committed.
+
+use std::collections::HashMap;
+
+use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
+use rusqlite::params;
+
+use crate::cell::{self, Bound, digest};
+use crate::error::Error;
+use crate::file::{File, Table, now_ms};
+use crate::key;
+use crate::ledger::{self, DELETED, FOUND, Known};
+use crate::options::DoubleCreate;
+use crate::reconcile::{CellChange, Deed, RowChange};
+use crate::schema::MAX_KEY_COLUMNS;
+
+/// The collection with one document for each file: which outbox of it was committed last.
+pub(crate) const FILES: &str = ":files";
+const TOKEN: &str = "token";
+
+// Times in one run: more are put together, the later one counts.
+const TIMES: usize = 256;
+// Bytes of values of one edit, which has to fit into a commit with its names.
+const EDIT_BYTES: usize = 900 * 1024;
+const VALUE_BYTES: usize = 1000 * 1024;
+// Notes of an audit that become one run.
+const FOUND_AT_ONCE: usize = 20_000;
+
+/// What a flush did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Rows that were created, changed or deleted, and are in the space now.
+    pub rows: u64,
+    /// Rows that cannot be in a document; they are listed.
+    pub refused: u64,
+    /// Documents have to be looked at again.
+    pub(crate) retry: bool,
+}
+
+impl Flushed {
+    pub(crate) fn and(self, more: Self) -> Self {
+        let (rows, refused) = (self.rows + more.rows, self.refused + more.refused);
+        Self { rows, refused, retry: self.retry || more.retry }
+    }
+}
+
+/// One row that was noted.
+struct Noted {
+    table: usize,
+    key: Vec<Value>,
+    at: i64,
+    deleted: bool,
+    /// Only an audit, or attaching, has found it.
+    found: bool,
+}
+
+struct Taken {
+    last: i64,
+    edits: Vec<Change>,
+    refused: Vec<(String, String, String)>,
+    seen: Vec<(usize, DocumentId)>,
+    adopted: Vec<Adopted>,
+}
+
+// A row that was found, and is in the space: the space's values hold.
+struct Adopted {
+    table: usize,
+    id: DocumentId,
+    known: Known,
+    /// What the row has that the space has not.
+    differs: Option<String>,
+}
+
+struct Change {
+    at: i64,
+    table: usize,
+    id: DocumentId,
+    operators: Vec<Operator>,
+    /// What is known of the row from now on; `None` if it is gone.
+    known: Option<Known>,
+    created: bool,
+    /// Too much for one edit: each operator is one.
+    divided: bool,
+}
+
+impl File {
+    /// Commits what was captured.
+    pub(crate) fn flush(&mut self) -> Result<Flushed, Error> {
+        self.finish_outbox()?;
+        let mut flushed = Flushed::default();
+        loop {
+            let Some(taken) = self.take()? else { return Ok(flushed) };
+            flushed.rows += taken.edits.len() as u64;
+            flushed.refused += taken.refused.len() as u64;
+            flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
+            self.send(taken)?;
+        }
+    }
+
+    // What an earlier process put into the outbox, and perhaps committed.
+    fn finish_outbox(&mut self) -> Result<(), Error> {
+        let outbox = {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT token, edits FROM driftless_outbox ORDER BY number")?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+            rows.collect::<Result<Vec<_>, _>>()?
+        };
+        for (token, edits) in outbox {
+            let files = self.space.collection(FILES)?;
+            let last = files.get(&self.own_id()?)?;
+            let done = last.as_ref().and_then(|document| document.fields.get(TOKEN));
+            if done != Some(&Value::Bytes(token)) {
+                self.space.database().transaction_from_bytes(&edits)?.commit()?;
+            }
+            self.write(|file| {
+                file.connection.execute("DELETE FROM driftless_outbox", [])?;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn own_id(&self) -> Result<DocumentId, Error> {
+        DocumentId::string(self.writer.as_str()).map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    // Reads what was captured, and the rows as they are, in one snapshot; `None` if there is nothing.
+    fn take(&mut self) -> Result<Option<Taken>, Error> {
+        self.connection.execute_batch("BEGIN")?;
+        let taken = self.look();
+        self.connection.execute_batch("COMMIT")?;
+        taken
+    }
+
+    fn look(&self) -> Result<Option<Taken>, Error> {
+        let (noted, last) = self.noted()?;
+        if last == 0 {
+            return Ok(None);
+        }
+        let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
+        let mut taken =
+            Taken { last, edits: Vec::new(), refused: Vec::new(), seen: Vec::new(), adopted: Vec::new() };
+        let there = self.space.collections()?;
+        for noted in noted {
+            let Some(table) = self.tables.get(noted.table) else { continue };
+            let id = match key::to_id(&noted.key) {
+                Ok(id) => id,
+                Err(why) => {
+                    // A key that was never filled in, of a row that has one by now, is nobody's.
+                    if self.row_is_there(table, &noted.key)? {
+                        taken.refused.push((table.collection.clone(), shown(&noted.key), why));
+                    }
+                    continue;
+                }
+            };
+            taken.seen.push((noted.table, id.clone()));
+            if noted.found
+                && there.contains(&table.collection)
+                && let Some(adopted) = self.adopted(noted.table, table, &noted.key, &id)?
+            {
+                taken.adopted.push(adopted);
+                continue;
+            }
+            match self.change(table, &noted, &id, noted.at.max(clock))? {
+                Ok(Some(change)) => taken.edits.push(change),
+                Ok(None) => {}
+                Err(why) => taken.refused.push((table.collection.clone(), shown(&noted.key), why)),
+            }
+        }
+        self.refuse_double(&mut taken)?;
+        Ok(Some(taken))
+    }
+
+    // Notes in the order of their last one, each row once.
+    fn noted(&self) -> Result<(Vec<Noted>, i64), Error> {
+        let mut statement = self.connection.prepare_cached("SELECT * FROM driftless_pending ORDER BY seq")?;
+        let mut rows = statement.query([])?;
+        let by_number: HashMap<i64, usize> =
+            self.tables.iter().enumerate().map(|(at, table)| (table.number, at)).collect();
+        let (mut noted, mut last, mut found) = (Vec::<Option<Noted>>::new(), 0, 0);
+        let mut places: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let (seq, number, op): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if op == FOUND && found == FOUND_AT_ONCE {
+                break;
+            }
+            found += usize::from(op == FOUND);
+            last = seq;
+            // Of a table that is not under sync any more.
+            let Some(table) = by_number.get(&number).copied() else { continue };
+            let columns =
+                self.tables.get(table).map_or(0, |table| table.described.key.len()).min(MAX_KEY_COLUMNS);
+            let key: Vec<Value> =
+                (0..columns).map(|at| Ok(cell::read(row.get_ref(4 + at)?))).collect::<Result<_, Error>>()?;
+            let mut one = Noted { table, at: row.get(3)?, deleted: op == DELETED, found: op == FOUND, key };
+            let place = places.entry((table, plain(&one.key))).or_insert(usize::MAX);
+            if let Some(before) = noted.get_mut(*place).and_then(Option::take) {
+                one.deleted |= before.deleted;
+                one.found &= before.found;
+                one.at = one.at.max(before.at);
+            }
+            *place = noted.len();
+            noted.push(Some(one));
+        }
+        Ok((noted.into_iter().flatten().collect(), last))
+    }
+
+    fn row_is_there(&self, table: &Table, key: &[Value]) -> Result<bool, Error> {
+        let parameter = |n: usize, cell: &Value| match cell::bound(cell) {
+            Bound::Text(_) => format!("CAST(?{n} AS TEXT)"),
+            Bound::As(_) => format!("?{n}"),
+        };
+        let columns: Vec<String> = table
+            .key_columns()
+            .iter()
+            .zip(key)
+            .enumerate()
+            .map(|(n, (column, cell))| format!("{column} IS {}", parameter(n + 1, cell)))
+            .collect();
+        let query =
+            format!("SELECT 1 FROM {} WHERE {}", crate::schema::quoted(table.name()), columns.join(" AND "));
+        let mut statement = self.connection.prepare_cached(&query)?;
+        crate::file::bind(&mut statement, key)?;
+        Ok(statement.raw_query().next()?.is_some())
+    }
+
+    // What a row says now that is not known of it; `Err` says why it cannot be said.
+    fn change(
+        &self,
+        table: &Table,
+        noted: &Noted,
+        id: &DocumentId,
+        at: i64,
+    ) -> Result<Result<Option<Change>, String>, Error> {
+        let row = self.row(table, &noted.key)?;
+        let known = ledger::known(&self.connection, table.number, &id.to_cbor())?;
+        let change = |deed, cells| RowChange { table: table.name(), deed, cells, writer: &self.writer };
+        let made = |change: RowChange<'_>, known: Option<Known>| {
+            let created = change.deed == Deed::Create;
+            let operators = self.reconciler.operators(&change);
+            Change { at, table: noted.table, id: id.clone(), operators, known, created, divided: false }
+        };
+        let Some(row) = row else {
+            return Ok(Ok(known.map(|_| made(change(Deed::Delete, Vec::new()), None))));
+        };
+        let deed = match (&known, noted.deleted) {
+            (None, _) => Deed::Create,
+            (Some(_), true) => Deed::Recreate,
+            (Some(_), false) => Deed::Modify,
+        };
+        let before = known.as_ref().and_then(|known| known.base.as_deref());
+        let before = before.map(Value::from_json).and_then(Result::ok);
+        let mut next = known.clone().unwrap_or_default();
+        let (mut cells, mut base, mut bytes) = (Vec::new(), driftless::Map::new(), 0);
+        for ((column, _), now) in table.columns.iter().zip(row) {
+            let size = weight(&now);
+            if size > VALUE_BYTES {
+                return Ok(Err(format!(
+                    "column {} holds {size} bytes; at most {VALUE_BYTES} can be sent",
+                    column.name
+                )));
+            }
+            let digest = digest(&now);
+            let same =
+                deed == Deed::Modify && known.as_ref().is_some_and(|known| known.cell(column) == digest);
+            next.set(column.number, digest);
+            let needed = table.based && self.reconciler.needs_before(table.name(), &column.name);
+            if needed {
+                base.insert(column.field.as_str(), now.clone());
+            }
+            if same {
+                continue;
+            }
+            bytes += size;
+            let before = before.as_ref().filter(|_| needed && deed == Deed::Modify);
+            let before = before.and_then(|before| before.as_map()?.get(&column.field)).cloned();
+            cells.push(CellChange { column: column.name.clone(), field: column.field.clone(), now, before });
+        }
+        if table.based {
+            next.base = Some(Value::Map(base).to_json());
+        }
+        if deed == Deed::Modify && cells.is_empty() {
+            return Ok(Ok(None));
+        }
+        let mut made = made(change(deed, cells), Some(next));
+        if bytes > EDIT_BYTES {
+            made.operators = divided(made.operators);
+            made.divided = true;
+        }
+        Ok(Ok(Some(made)))
+    }
+
+    // A row that nothing is known of, where the space has its document.
+    fn adopted(
+        &self,
+        at: usize,
+        table: &Table,
+        key: &[Value],
+        id: &DocumentId,
+    ) -> Result<Option<Adopted>, Error> {
+        if ledger::known(&self.connection, table.number, &id.to_cbor())?.is_some() {
+            return Ok(None);
+        }
+        let Some(document) = self.space.collection(&table.collection)?.get(id)? else { return Ok(None) };
+        let Some(row) = self.row(table, key)? else { return Ok(None) };
+        let (mut known, mut differs) = (Known::default(), Vec::new());
+        let mut base = driftless::Map::new();
+        for ((column, _), cell) in table.columns.iter().zip(row) {
+            known.set(column.number, digest(&cell));
+            let field = document.fields.get(&column.field);
+            let said = field.map(|field| self.reconciler.cell(table.name(), &column.name, field));
+            if said.as_ref().is_some_and(|said| *said != cell) {
+                differs.push(format!("{} {}", column.name, cell.to_json()));
+            }
+            if table.based && self.reconciler.needs_before(table.name(), &column.name) {
+                base.insert(column.field.as_str(), cell);
+            }
+        }
+        if table.based {
+            known.base = Some(Value::Map(base).to_json());
+        }
+        let differs = Some(differs.join(", ")).filter(|differs| !differs.is_empty());
+        Ok(Some(Adopted { table: at, id: id.clone(), known, differs }))
+    }
+
+    // Rows that were created here while the space has them.
+    fn refuse_double(&self, taken: &mut Taken) -> Result<(), Error> {
+        if self.options.double_create == DoubleCreate::Merge {
+            return Ok(());
+        }
+        let mut kept = Vec::new();
+        for change in std::mem::take(&mut taken.edits) {
+            let Some(table) = self.tables.get(change.table) else { continue };
+            if change.created && self.space.collection(&table.collection)?.get(&change.id)?.is_some() {
+                let why = "another device has created a row under this key";
+                let key = table.key_of(&change.id).map_or_else(|| change.id.text(), |key| shown(&key));
+                taken.refused.push((table.collection.clone(), key, why.into()));
+            } else {
+                kept.push(change);
+            }
+        }
+        taken.edits = kept;
+        Ok(())
+    }
+
+    // Through the outbox into the database.
+    fn send(&mut self, taken: Taken) -> Result<(), Error> {
+        let Taken { last, edits, refused, seen, adopted } = taken;
+        let token = random()?;
+        let transaction = self.staged(&edits, &token)?;
+        let outbox = transaction.as_ref().map(Transaction::to_bytes);
+        self.write(|file| {
+            let connection = &file.connection;
+            connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?.execute([last])?;
+            // Mostly there is nothing to forget.
+            let refuses = ledger::has_any(connection, "driftless_refused")?;
+            let waits = ledger::has_any(connection, "driftless_waiting")?;
+            for (table, id) in seen.iter().filter(|_| refuses) {
+                let Some(table) = file.tables.get(*table) else { continue };
+                // It may have waited as a document, or been refused; what holds now is said again below.
+                let key = table.key_of(id).map_or_else(|| id.text(), |key| shown(&key));
+                ledger::forget_refused(connection, &table.collection, &key)?;
+            }
+            for change in &edits {
+                let Some(table) = file.tables.get(change.table) else { continue };
+                let id = change.id.to_cbor();
+                match &change.known {
+                    Some(known) => ledger::put_known(connection, table.number, &id, known)?,
+                    None => ledger::forget_known(connection, table.number, &id)?,
+                }
+                if waits {
+                    ledger::forget_waiting(connection, &table.collection, &id)?;
+                }
+            }
+            for Adopted { table, id, known, differs } in &adopted {
+                let Some(table) = file.tables.get(*table) else { continue };
+                let bytes = id.to_cbor();
+                ledger::put_known(connection, table.number, &bytes, known)?;
+                if let Some(differs) = differs {
+                    let why = format!("the space has other values; here it had {differs}");
+                    let key = table.key_of(id).map_or_else(|| id.text(), |key| shown(&key));
+                    ledger::put_refused(connection, &table.collection, &key, &why, now_ms())?;
+                    ledger::put_waiting(connection, &table.collection, id, "other_values", &why, now_ms())?;
+                }
+            }
+            for (collection, key, why) in &refused {
+                ledger::put_refused(connection, collection, key, why, now_ms())?;
+            }
+            if let Some(outbox) = outbox {
+                connection
+                    .prepare_cached("INSERT INTO driftless_outbox(token, edits) VALUES(?1, ?2)")?
+                    .execute(params![token, outbox])?;
+            }
+            Ok(())
+        })?;
+        let Some(transaction) = transaction else { return Ok(()) };
+        let place = ledger::place(&self.connection)?;
+        let next = match &place {
+            Some(place) => transaction.commit_from(&self.space, place)?,
+            None => {
+                transaction.commit()?;
+                None
+            }
+        };
+        self.write(|file| {
+            file.connection.execute("DELETE FROM driftless_outbox", [])?;
+            match next {
+                Some(next) => ledger::put_place(&file.connection, &next)?,
+                // Others wrote meanwhile: a value of ours may have lost.
+                None if place.is_some() && edits.len() <= FOUND_AT_ONCE => {
+                    for change in edits.iter().filter(|change| !change.created) {
+                        let Some(table) = file.tables.get(change.table) else { continue };
+                        ledger::put_contested(&file.connection, &table.collection, &change.id.to_cbor())?;
+                    }
+                }
+                None => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn staged(&self, edits: &[Change], token: &[u8]) -> Result<Option<Transaction>, Error> {
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        let mut transaction = self.space.database().transaction();
+        let collections: Vec<Collection> = self
+            .tables
+            .iter()
+            .map(|table| self.space.collection(&table.collection))
+            .collect::<Result<_, _>>()?;
+        // Edits in the order of their times, those of one time in the order of their notes.
+        let mut order: Vec<&Change> = edits.iter().collect();
+        order.sort_by_key(|change| change.at);
+        let mut times: Vec<i64> = order.iter().map(|change| change.at).collect();
+        times.dedup();
+        let together = times.len().div_ceil(TIMES).max(1);
+        let ends: Vec<i64> = times.chunks(together).filter_map(|times| times.last().copied()).collect();
+        let mut ends = ends.into_iter().peekable();
+        for change in order {
+            while ends.next_if(|end| *end < change.at).is_some() {}
+            let at = ends.peek().copied().unwrap_or(change.at);
+            transaction.at(u64::try_from(at).unwrap_or_default());
+            let Some(collection) = collections.get(change.table) else { continue };
+            if change.divided {
+                for operator in &change.operators {
+                    transaction.edit_unseen(collection, &change.id, vec![operator.clone()])?;
+                }
+            } else {
+                transaction.edit_unseen(collection, &change.id, change.operators.clone())?;
+            }
+        }
+        let path = Path::new(vec![TOKEN.to_owned()]).map_err(|error| Error::Invalid(error.to_string()))?;
+        let said = Operator::Set { path, value: Value::Bytes(token.to_vec()) };
+        transaction.edit_unseen(&self.space.collection(FILES)?, &self.own_id()?, vec![said])?;
+        Ok(Some(transaction))
+    }
+}
+
+/// Eight random bytes.
+pub(crate) fn random() -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Invalid(format!("no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+/// A key for people.
+pub(crate) fn shown(key: &[Value]) -> String {
+    key.iter().map(Value::to_json).collect::<Vec<_>>().join(", ")
+}
+
+// Bytes that are equal for equal keys only.
+fn plain(key: &[Value]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16);
+    for value in key {
+        let (kind, content): (u8, &[u8]) = match value {
+            Value::I64(number) => {
+                bytes.push(1);
+                bytes.extend(number.to_le_bytes());
+                continue;
+            }
+            Value::F64(number) => {
+                bytes.push(2);
+                bytes.extend(number.get().to_le_bytes());
+                continue;
+            }
+            Value::String(text) => (3, text.as_bytes()),
+            Value::Bytes(content) => (4, content),
+            other => {
+                bytes.push(5);
+                bytes.extend(other.to_json().as_bytes());
+                continue;
+            }
+        };
+        bytes.push(kind);
+        bytes.extend((content.len() as u64).to_le_bytes());
+        bytes.extend(content);
+    }
+    bytes
+}
+
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Map(map) => map.iter().map(|(_, value)| weight(value)).sum(),
+        _ => 9,
+    }
+}
+
+// An insert of much more than fits into one commit: the document first, then its fields.
+fn divided(operators: Vec<Operator>) -> Vec<Operator> {
+    let mut all = Vec::new();
+    for operator in operators {
+        match operator {
+            Operator::Insert { fields, parent } => {
+                all.push(Operator::Insert { fields: driftless::Map::new(), parent });
+                all.extend(fields.into_iter().filter_map(|(field, value)| {
+                    Some(Operator::Set { path: Path::new(vec![field.into()]).ok()?, value })
+                }));
+            }
+            other => all.push(other),
+        }
+    }
+    all
+}

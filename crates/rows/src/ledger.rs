@@ -1,0 +1,219 @@
+//! What we keep in the application's file: settings, the tables under sync, what was captured, what is known of each row,
+//! what waits. Everything is in tables whose names begin with `driftless_`, and goes when the file is detached.
+
+use driftless::{DocumentId, Place, Space};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::schema::MAX_KEY_COLUMNS;
+
+/// The format of our tables.
+pub(crate) const VERSION: i64 = 1;
+
+pub(crate) const FORMAT: &str = "format";
+pub(crate) const SPACE: &str = "space";
+pub(crate) const PEER: &str = "database";
+pub(crate) const WRITER: &str = "writer";
+pub(crate) const PLACE: &str = "place";
+/// The latest time of what was applied, in milliseconds: what is captured after it is later.
+pub(crate) const CLOCK: &str = "clock";
+pub(crate) const SCHEMA: &str = "schema";
+pub(crate) const OPTIONS: &str = "options";
+
+/// Kinds of what is pending.
+pub(crate) const INSERTED: i64 = 0;
+pub(crate) const UPDATED: i64 = 1;
+pub(crate) const DELETED: i64 = 2;
+/// Found by an audit, not by a trigger.
+pub(crate) const FOUND: i64 = 3;
+
+/// Makes our tables.
+pub(crate) fn create(file: &Connection) -> Result<(), Error> {
+    let keys: Vec<String> = (1..=MAX_KEY_COLUMNS).map(|n| format!("k{n}")).collect();
+    file.execute_batch(&format!(
+        "CREATE TABLE driftless_settings(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+         CREATE TABLE driftless_tables(number INTEGER PRIMARY KEY, name TEXT NOT NULL, collection TEXT NOT NULL, columns TEXT NOT NULL);
+         CREATE TABLE driftless_pending(seq INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op INTEGER NOT NULL, at INTEGER NOT NULL, {});
+         CREATE TABLE driftless_known(tbl INTEGER NOT NULL, id BLOB NOT NULL, cells BLOB NOT NULL, base TEXT, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
+         CREATE TABLE driftless_outbox(number INTEGER PRIMARY KEY, token BLOB NOT NULL, edits BLOB NOT NULL);
+         CREATE TABLE driftless_waiting(collection TEXT NOT NULL, id BLOB NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY(collection, id)) WITHOUT ROWID;
+         CREATE TABLE driftless_refused(collection TEXT NOT NULL, key TEXT NOT NULL, detail TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY(collection, key)) WITHOUT ROWID;
+         CREATE TABLE driftless_contested(collection TEXT NOT NULL, id BLOB NOT NULL, PRIMARY KEY(collection, id)) WITHOUT ROWID;",
+        keys.join(", ")
+    ))?;
+    put(file, FORMAT, VERSION)
+}
+
+/// Our tables, in the order in which they can be dropped.
+pub(crate) const TABLES: [&str; 8] = [
+    "driftless_contested",
+    "driftless_refused",
+    "driftless_waiting",
+    "driftless_outbox",
+    "driftless_known",
+    "driftless_pending",
+    "driftless_tables",
+    "driftless_settings",
+];
+
+/// Whether the file is attached.
+pub(crate) fn is_attached(file: &Connection) -> Result<bool, Error> {
+    let query = "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE name = 'driftless_settings')";
+    Ok(file.query_row(query, [], |row| row.get(0))?)
+}
+
+/// A setting; `None` if it is not there.
+pub(crate) fn get<T: FromSql>(file: &Connection, name: &str) -> Result<Option<T>, Error> {
+    let mut statement = file.prepare_cached("SELECT value FROM driftless_settings WHERE name = ?1")?;
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+}
+
+pub(crate) fn put(file: &Connection, name: &str, value: impl rusqlite::ToSql) -> Result<(), Error> {
+    let mut statement = file.prepare_cached(
+        "INSERT INTO driftless_settings VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+    )?;
+    statement.execute(params![name, value])?;
+    Ok(())
+}
+
+pub(crate) fn place(file: &Connection) -> Result<Option<Place>, Error> {
+    Ok(get::<Vec<u8>>(file, PLACE)?.and_then(|bytes| Place::from_bytes(&bytes)))
+}
+
+pub(crate) fn put_place(file: &Connection, place: &Place) -> Result<(), Error> {
+    put(file, PLACE, place.to_bytes())
+}
+
+/// A column as it was agreed on: a number that only it ever has, its name here, and the field it is in documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownColumn {
+    pub number: usize,
+    pub name: String,
+    pub field: String,
+    pub declared: String,
+    /// The digest of what rows have that were there before the column.
+    pub base: u64,
+}
+
+/// What is known of a row: what was last sent of it or applied to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Digests of cells by the number of the column; 0 where nothing is known.
+    pub cells: Vec<u64>,
+    /// Cells whose value is needed to say how they changed: JSON of fields.
+    pub base: Option<String>,
+}
+
+impl Known {
+    pub(crate) fn cell(&self, column: &KnownColumn) -> u64 {
+        self.cells.get(column.number).copied().filter(|digest| *digest != 0).unwrap_or(column.base)
+    }
+
+    pub(crate) fn set(&mut self, number: usize, digest: u64) {
+        if self.cells.len() <= number {
+            self.cells.resize(number + 1, 0);
+        }
+        if let Some(cell) = self.cells.get_mut(number) {
+            *cell = digest;
+        }
+    }
+}
+
+pub(crate) fn known(file: &Connection, table: i64, id: &[u8]) -> Result<Option<Known>, Error> {
+    let mut statement =
+        file.prepare_cached("SELECT cells, base FROM driftless_known WHERE tbl = ?1 AND id = ?2")?;
+    let found = statement
+        .query_row(params![table, id], |row| {
+            let cells = row.get_ref(0)?.as_blob()?.as_chunks::<8>().0;
+            let cells = cells.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+            Ok(Known { cells, base: row.get(1)? })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+pub(crate) fn put_known(file: &Connection, table: i64, id: &[u8], known: &Known) -> Result<(), Error> {
+    let cells: Vec<u8> = known.cells.iter().flat_map(|digest| digest.to_le_bytes()).collect();
+    let mut statement = file.prepare_cached(
+        "INSERT INTO driftless_known VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET cells = ?3, base = ?4",
+    )?;
+    statement.execute(params![table, id, cells, known.base])?;
+    Ok(())
+}
+
+pub(crate) fn forget_known(file: &Connection, table: i64, id: &[u8]) -> Result<(), Error> {
+    file.prepare_cached("DELETE FROM driftless_known WHERE tbl = ?1 AND id = ?2")?
+        .execute(params![table, id])?;
+    Ok(())
+}
+
+/// Notes why a document is not a row, or not wholly.
+pub(crate) fn put_waiting(
+    file: &Connection,
+    collection: &str,
+    id: &DocumentId,
+    reason: &str,
+    detail: &str,
+    now: i64,
+) -> Result<(), Error> {
+    let mut statement = file.prepare_cached(
+        "INSERT INTO driftless_waiting VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?3, detail = ?4",
+    )?;
+    statement.execute(params![collection, id.to_cbor(), reason, detail, now])?;
+    Ok(())
+}
+
+pub(crate) fn forget_waiting(file: &Connection, collection: &str, id: &[u8]) -> Result<(), Error> {
+    let mut statement =
+        file.prepare_cached("DELETE FROM driftless_waiting WHERE collection = ?1 AND id = ?2")?;
+    statement.execute(params![collection, id])?;
+    Ok(())
+}
+
+/// Notes why a row of the file is not sent.
+pub(crate) fn put_refused(
+    file: &Connection,
+    collection: &str,
+    key: &str,
+    detail: &str,
+    now: i64,
+) -> Result<(), Error> {
+    let mut statement = file.prepare_cached(
+        "INSERT INTO driftless_refused VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET detail = ?3",
+    )?;
+    statement.execute(params![collection, key, detail, now])?;
+    Ok(())
+}
+
+pub(crate) fn forget_refused(file: &Connection, collection: &str, key: &str) -> Result<(), Error> {
+    let mut statement =
+        file.prepare_cached("DELETE FROM driftless_refused WHERE collection = ?1 AND key = ?2")?;
+    statement.execute(params![collection, key])?;
+    Ok(())
+}
+
+pub(crate) fn put_contested(file: &Connection, collection: &str, id: &[u8]) -> Result<(), Error> {
+    let mut statement = file.prepare_cached("INSERT OR IGNORE INTO driftless_contested VALUES(?1, ?2)")?;
+    statement.execute(params![collection, id])?;
+    Ok(())
+}
+
+/// Whether something was captured that was not sent.
+pub(crate) fn has_pending(file: &Connection) -> Result<bool, Error> {
+    has_any(file, "driftless_pending")
+}
+
+/// Whether one of our tables has a row.
+pub(crate) fn has_any(file: &Connection, table: &str) -> Result<bool, Error> {
+    let mut statement = file.prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {table})"))?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
+/// Whether the file belongs to this space of this database.
+pub(crate) fn belongs_to(file: &Connection, space: &Space) -> Result<bool, Error> {
+    let peer = space.database().peer()?.to_string();
+    Ok(get::<String>(file, SPACE)? == Some(space.id().to_string())
+        && get::<String>(file, PEER)? == Some(peer))
+}

@@ -1,0 +1,242 @@
+//! The handle: a SQLite file and a space that say the same.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use driftless::{Database, Space, SpaceId};
+use serde::{Deserialize, Serialize};
+
+use crate::apply::Applied;
+use crate::attach::{self, LeftOut};
+use crate::error::Error;
+use crate::file::{File, connect};
+use crate::flush::Flushed;
+use crate::ledger;
+use crate::options::Options;
+use crate::reconcile::Reconciler;
+use crate::waiting::{LostValue, RefusedRow, WaitingRow};
+
+/// A file under sync.
+pub struct Rows {
+    file: File,
+    left_out: Vec<LeftOut>,
+}
+
+/// What one exchange between a file and its space did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// From the file to the space.
+    pub flushed: Flushed,
+    /// From the space to the file.
+    pub applied: Applied,
+}
+
+/// How a file stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Its path.
+    pub file: PathBuf,
+    /// The space.
+    pub space: SpaceId,
+    /// The tables under sync, and the collections they are.
+    pub tables: Vec<TableStatus>,
+    /// Changes that were captured and are not in the space yet.
+    pub pending: u64,
+    /// Documents that are no rows here.
+    pub waiting: u64,
+    /// Rows that are not sent.
+    pub refused: u64,
+    /// Collections of the space that have no table here.
+    pub elsewhere: Vec<String>,
+}
+
+/// One table under sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// Its name in the file.
+    pub table: String,
+    /// Its collection in the space.
+    pub collection: String,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("file", &self.file.path).field("space", &self.file.space.id()).finish()
+    }
+}
+
+impl Rows {
+    /// Puts a file under sync with a space: its rows become documents, and documents rows, with the first `sync`. Where
+    /// the space has a row of the file already, the space's values hold. A file that is attached to this space takes the
+    /// options.
+    pub fn attach(path: impl AsRef<Path>, space: &Space, options: Options) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let connection = connect(path)?;
+        let mut left_out = Vec::new();
+        if !ledger::is_attached(&connection)? {
+            left_out = attach::attach(&connection, space, &options)?;
+        } else if !ledger::belongs_to(&connection, space)? {
+            return Err(Error::Attached(format!(
+                "{} is under sync with another space, or by another database",
+                path.display()
+            )));
+        } else {
+            attach::put_options(&connection, &options)?;
+            // Other tables may be wanted now.
+            ledger::put(&connection, ledger::SCHEMA, -1)?;
+        }
+        let mut rows = Self { file: File::new(path, connection, space.clone())?, left_out };
+        rows.file.follow_schema()?;
+        Ok(rows)
+    }
+
+    /// Opens a file that is attached to a space of this database.
+    pub fn open(path: impl AsRef<Path>, database: &Database) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let connection = connect(path)?;
+        if !ledger::is_attached(&connection)? {
+            return Err(Error::NotAttached(path.display().to_string()));
+        }
+        let space: Option<String> = ledger::get(&connection, ledger::SPACE)?;
+        let space = database.space(&space.unwrap_or_default())?;
+        if !ledger::belongs_to(&connection, &space)? {
+            return Err(Error::Attached(format!("{} is under sync by another database", path.display())));
+        }
+        Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new() })
+    }
+
+    /// Merges columns by something else than the policies of the options. Every device has to use the same.
+    pub fn with_reconciler(mut self, reconciler: Arc<dyn Reconciler>) -> Result<Self, Error> {
+        self.file.reconciler = reconciler;
+        self.file.load()?;
+        Ok(self)
+    }
+
+    /// The tables that `attach` left out, and why.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// The space.
+    pub fn space(&self) -> &Space {
+        &self.file.space
+    }
+
+    /// Commits what the application wrote, then writes what came from others: after this the file and the space say the
+    /// same, but for what is listed.
+    pub fn sync(&mut self) -> Result<Exchanged, Error> {
+        let schema = self.file.follow_schema()?;
+        let mut flushed = self.file.flush()?;
+        if (flushed.rows > 0 || schema) && self.file.audit_counts()? > 0 {
+            let more = self.file.flush()?;
+            flushed = flushed.and(more);
+        }
+        let again = schema || flushed.retry || (flushed.rows > 0 && self.has_waiting()?);
+        let mut applied = self.file.apply(again)?;
+        // What the application's foreign keys made of what was applied.
+        if ledger::has_pending(&self.file.connection)? {
+            let more = self.file.flush()?;
+            flushed = flushed.and(more);
+            let last = self.file.apply(false)?;
+            applied = Applied {
+                inserted: applied.inserted + last.inserted,
+                updated: applied.updated + last.updated,
+                deleted: applied.deleted + last.deleted,
+                waiting: last.waiting.max(applied.waiting),
+            };
+        }
+        flushed.retry = false;
+        Ok(Exchanged { flushed, applied })
+    }
+
+    /// Only commits what the application wrote.
+    pub fn flush(&mut self) -> Result<Flushed, Error> {
+        self.file.follow_schema()?;
+        self.file.flush()
+    }
+
+    /// Only writes what came from others. What the application wrote is committed first if there is any.
+    pub fn apply(&mut self) -> Result<Applied, Error> {
+        self.file.follow_schema()?;
+        self.file.apply(false)
+    }
+
+    /// Compares every row with what is known of it, for what the triggers could not see; the next `sync` sends it. How
+    /// many rows are different.
+    pub fn audit(&mut self) -> Result<u64, Error> {
+        self.file.follow_schema()?;
+        self.file.audit()
+    }
+
+    /// Documents that are no rows here, and why.
+    pub fn waiting(&self) -> Result<Vec<WaitingRow>, Error> {
+        self.file.waiting()
+    }
+
+    /// Rows that are not sent, and why.
+    pub fn refused(&self) -> Result<Vec<RefusedRow>, Error> {
+        self.file.refused()
+    }
+
+    /// Values that lost against others in rows that were changed on two devices at once.
+    pub fn losers(&mut self) -> Result<Vec<LostValue>, Error> {
+        self.file.losers()
+    }
+
+    /// How the file stands.
+    pub fn status(&self) -> Result<Status, Error> {
+        let count = |table: &str| {
+            let query = format!("SELECT count(*) FROM {table}");
+            self.file.connection.query_row(&query, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        };
+        let tables: Vec<TableStatus> = self
+            .file
+            .tables
+            .iter()
+            .map(|table| TableStatus { table: table.name().to_owned(), collection: table.collection.clone() })
+            .collect();
+        let elsewhere = self.file.space.collections()?.into_iter();
+        let elsewhere = elsewhere
+            .filter(|name| name != crate::flush::FILES && name != attach::NAMES)
+            .filter(|name| !tables.iter().any(|table| table.collection == *name));
+        Ok(Status {
+            file: self.file.path.clone(),
+            space: self.file.space.id(),
+            elsewhere: elsewhere.collect(),
+            tables,
+            pending: count("driftless_pending")?,
+            waiting: count("driftless_waiting")?,
+            refused: count("driftless_refused")?,
+        })
+    }
+
+    /// Takes everything of ours out of the file: its tables are what they were, with the rows they have now. The space
+    /// stays as it is. What was written and not yet committed stays in the file only.
+    pub fn detach(self) -> Result<(), Error> {
+        detach(&self.file.path)
+    }
+
+    /// A number that changes when another connection has written to the file.
+    pub(crate) fn data_version(&self) -> Result<i64, Error> {
+        Ok(self.file.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    fn has_waiting(&self) -> Result<bool, Error> {
+        ledger::has_any(&self.file.connection, "driftless_waiting")
+    }
+}
+
+/// Takes everything of ours out of a file, also where its database is gone.
+pub fn detach(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let connection = connect(path)?;
+    if !ledger::is_attached(&connection)? {
+        return Err(Error::NotAttached(path.display().to_string()));
+    }
+    attach::detach(&connection)
+}

@@ -1,0 +1,49 @@
+//! Keeping a file and its space the same for as long as somebody wants: whenever the application writes, or something
+//! comes from elsewhere.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::rows::{Exchanged, Rows};
+
+/// How often the file is asked whether somebody wrote to it: the answer is a number in its header.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+// After a failure the file is left alone for a while: somebody may keep it locked.
+const REST: Duration = Duration::from_secs(1);
+
+impl Rows {
+    /// Exchanges whenever there is something, and tells of it, until `goes_on` says no; it is asked at least every
+    /// `LOOK_EVERY`. A failure is told and tried again.
+    pub fn watch(
+        &mut self,
+        mut goes_on: impl FnMut() -> bool,
+        mut tell: impl FnMut(Result<Exchanged, Error>),
+    ) -> Result<(), Error> {
+        let changes = self.space().database().changes();
+        let space = self.space().id();
+        let mut seen = None;
+        let mut not_before = Instant::now();
+        let mut news = true;
+        while goes_on() {
+            let version = self.data_version()?;
+            if (news || seen != Some(version)) && Instant::now() >= not_before {
+                let done = self.sync();
+                match &done {
+                    // Its own writes do not change the number.
+                    Ok(_) => (seen, news) = (Some(version), false),
+                    Err(_) => not_before = Instant::now() + REST,
+                }
+                let told = !matches!(&done, Ok(exchanged) if *exchanged == Exchanged::default());
+                if told {
+                    tell(done);
+                }
+            }
+            match changes.wait_for(LOOK_EVERY) {
+                Some(driftless::Event::Change(change)) => news |= change.space == space,
+                Some(driftless::Event::Missed) => news = true,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! The application's constraints hold for what comes from others, and which row has to wait is the same everywhere.
+
+use crate::shop::{assert_same, carry, settle, shops};
+
+const SHOP: &str = "
+    CREATE TABLE category(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, parent TEXT REFERENCES category(id));
+    CREATE TABLE article(id TEXT PRIMARY KEY, category TEXT NOT NULL REFERENCES category(id), sku TEXT UNIQUE, price REAL CHECK(price >= 0));
+    CREATE TABLE image(id TEXT PRIMARY KEY, article TEXT REFERENCES article(id) ON DELETE CASCADE, file TEXT);
+    CREATE TABLE note(id TEXT PRIMARY KEY, article TEXT REFERENCES article(id) ON DELETE SET NULL, words TEXT);
+    INSERT INTO category VALUES('food', 'Food', NULL);
+";
+
+#[test]
+fn children_come_before_their_parents_and_in_circles() {
+    let mut shops = shops(2, SHOP);
+    settle(&mut shops);
+    shops[0].sql(
+        "PRAGMA foreign_keys = OFF; INSERT INTO article VALUES('m', 'dairy', 's1', 1); INSERT INTO category VALUES('dairy', 'Dairy', 'food');
+         INSERT INTO category VALUES('a', 'A', 'b'), ('b', 'B', 'a'), ('self', 'Self', 'self'); PRAGMA foreign_keys = ON",
+    );
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].quoted("SELECT count(*) v FROM category"), "5");
+    assert_eq!(shops[1].waiting(), []);
+}
+
+#[test]
+fn a_row_whose_parent_was_deleted_elsewhere_waits_on_every_device_until_the_parent_is_back() {
+    let mut shops = shops(3, SHOP);
+    shops[0].sql("INSERT INTO category VALUES('toys', 'Toys', NULL)");
+    settle(&mut shops);
+    shops[0].sql("DELETE FROM category WHERE id = 'toys'");
+    shops[1].sql("INSERT INTO article VALUES('ball', 'toys', 's1', 3)");
+    settle(&mut shops);
+    assert_same(&shops);
+    for shop in &mut shops {
+        assert_eq!(shop.waiting(), [("article".into(), "\"ball\"".into(), "parent_missing".into())]);
+    }
+    shops[2].sql("INSERT INTO category VALUES('toys', 'Toys again', NULL)");
+    settle(&mut shops);
+    assert_same(&shops);
+    for shop in &mut shops {
+        assert_eq!(shop.waiting(), []);
+        assert_eq!(shop.quoted("SELECT id || price v FROM article"), "'ball3.0'");
+    }
+}
+
+#[test]
+fn of_two_rows_that_claim_one_unique_value_the_one_created_first_stays_everywhere() {
+    let mut shops = shops(3, SHOP);
+    settle(&mut shops);
+    shops[0].sql("INSERT INTO article VALUES('first', 'food', 'same', 1)");
+    shops[0].sync();
+    std::thread::yield_now();
+    shops[1].sql("INSERT INTO article VALUES('second', 'food', 'same', 2)");
+    settle(&mut shops);
+    assert_same(&shops);
+    let there = shops[0].quoted("SELECT id v FROM article");
+    for shop in &mut shops {
+        let waiting = shop.waiting();
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting[0].2, "not_unique");
+        assert_eq!(shop.rows().losers().unwrap(), []);
+    }
+    // Whoever holds the value gives it up: the other comes in, everywhere.
+    shops[2].sql("UPDATE article SET sku = 'other'");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT count(*) v FROM article"), "2");
+    assert!(!there.is_empty());
+    assert_eq!(shops[0].waiting(), []);
+}
+
+#[test]
+fn unique_values_that_are_swapped_in_one_transaction_are_swapped_everywhere() {
+    let mut shops = shops(2, SHOP);
+    shops[0].sql("INSERT INTO article VALUES('a', 'food', 's1', 1), ('b', 'food', 's2', 2); INSERT INTO image VALUES('i', 'a', 'x.png')");
+    settle(&mut shops);
+    shops[0].sql("BEGIN; UPDATE article SET sku = NULL WHERE id = 'a'; UPDATE article SET sku = 's1' WHERE id = 'b'; UPDATE article SET sku = 's2' WHERE id = 'a'; COMMIT");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].quoted("SELECT sku v FROM article ORDER BY id"), "'s2' 's1'");
+    assert_eq!(shops[1].quoted("SELECT article v FROM image"), "'a'");
+}
+
+#[test]
+fn what_foreign_keys_do_to_rows_of_others_is_a_change_that_everybody_gets() {
+    let mut shops = shops(3, SHOP);
+    shops[0].sql("INSERT INTO article VALUES('m', 'food', 's', 1)");
+    settle(&mut shops);
+    shops[0].sql("PRAGMA foreign_keys = ON; DELETE FROM article");
+    shops[1].sql("INSERT INTO image VALUES('i', 'm', 'late.png'); INSERT INTO note VALUES('n', 'm', 'late')");
+    settle(&mut shops);
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[2].quoted("SELECT count(*) v FROM image"), "0");
+    assert_eq!(shops[2].quoted("SELECT words || typeof(article) v FROM note"), "'latenull'");
+    assert_eq!(shops[2].waiting(), []);
+}
+
+#[test]
+fn one_row_that_a_check_refuses_never_stops_the_rest() {
+    let mut shops = shops(2, SHOP);
+    settle(&mut shops);
+    shops[0].sql("PRAGMA ignore_check_constraints = ON; INSERT INTO article VALUES('bad', 'food', 's1', -1), ('good', 'food', 's2', 1)");
+    settle(&mut shops);
+    assert_eq!(shops[1].quoted("SELECT id v FROM article"), "'good'");
+    let waiting = shops[1].rows().waiting().unwrap();
+    assert_eq!((waiting[0].reason.as_str(), waiting.len()), ("check", 1));
+    assert!(waiting[0].detail.contains("CHECK"), "{waiting:?}");
+    shops[0].sql("UPDATE article SET price = 5 WHERE id = 'bad'");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].waiting(), []);
+}
+
+#[test]
+fn a_replace_takes_rows_away_without_a_trigger_and_is_found() {
+    let mut shops = shops(2, SHOP);
+    shops[0].sql("INSERT INTO article VALUES('a', 'food', 's1', 1), ('b', 'food', 's2', 2)");
+    settle(&mut shops);
+    // Row a goes because of its sku, and no trigger tells of it.
+    shops[0].sql("INSERT OR REPLACE INTO article VALUES('c', 'food', 's1', 3)");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].quoted("SELECT id v FROM article ORDER BY id"), "'b' 'c'");
+}
+
+#[test]
+fn a_table_that_replaces_on_conflict_never_loses_a_row_by_what_is_applied() {
+    let mut shops = shops(
+        2,
+        "CREATE TABLE t(id TEXT PRIMARY KEY ON CONFLICT REPLACE, u TEXT UNIQUE ON CONFLICT REPLACE);",
+    );
+    shops[0].sql("INSERT INTO t VALUES('a', 'x')");
+    shops[0].sync();
+    shops[1].sql("INSERT INTO t VALUES('b', 'x')");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].space.digest().unwrap().documents, shops[1].space.digest().unwrap().documents);
+    assert_eq!(shops[0].waiting().len(), 1);
+}
+
+#[test]
+fn triggers_of_the_application_maintain_what_is_not_under_sync_and_double_nothing_that_is() {
+    let schema = "
+        CREATE TABLE article(id TEXT PRIMARY KEY, name TEXT, changed INTEGER DEFAULT 0);
+        CREATE TABLE stock(article TEXT PRIMARY KEY, count INTEGER);
+        CREATE TABLE sale(id TEXT PRIMARY KEY, article TEXT, count INTEGER);
+        CREATE TRIGGER sold AFTER INSERT ON sale BEGIN UPDATE stock SET count = count - NEW.count WHERE article = NEW.article; END;
+        CREATE TRIGGER touched AFTER UPDATE OF name ON article BEGIN UPDATE article SET changed = changed + 1 WHERE id = NEW.id; END;
+        CREATE VIRTUAL TABLE search USING fts5(id UNINDEXED, name);
+        CREATE TRIGGER found AFTER INSERT ON article BEGIN INSERT INTO search VALUES(NEW.id, NEW.name); END;
+        CREATE TRIGGER renamed AFTER UPDATE OF name ON article BEGIN UPDATE search SET name = NEW.name WHERE id = NEW.id; END;";
+    let mut shops = shops(2, schema);
+    shops[0].sql("INSERT INTO article(id, name) VALUES('m', 'milk'); INSERT INTO stock VALUES('m', 10)");
+    settle(&mut shops);
+    shops[0].sql("INSERT INTO sale VALUES('1', 'm', 3); UPDATE article SET name = 'fresh milk'");
+    settle(&mut shops);
+    for shop in &shops {
+        assert_eq!(shop.quoted("SELECT count v FROM stock"), "7");
+        assert_eq!(shop.quoted("SELECT changed v FROM article"), "1");
+        assert_eq!(shop.quoted("SELECT id v FROM search WHERE search MATCH 'fresh'"), "'m'");
+    }
+    let refs: Vec<_> = shops.iter().collect();
+    carry(&refs);
+    assert_eq!(shops[0].space.digest().unwrap(), shops[1].space.digest().unwrap());
+}

@@ -1,0 +1,247 @@
+//! Keys and schemas: what is under sync, what is filled in, and what happens when the application changes its tables.
+
+use std::time::Instant;
+
+use driftless_rows::{DoubleCreate, Options, PerColumn, Policy, Rows, Tables};
+
+use crate::shop::{assert_same, settle, shops, shops_with};
+
+#[test]
+fn a_key_that_the_application_leaves_out_is_filled_in_and_never_clashes() {
+    let schema = "CREATE TABLE t(id TEXT PRIMARY KEY, v); CREATE TABLE b(id BLOB PRIMARY KEY, v);";
+    let mut shops = shops(2, schema);
+    for shop in &shops {
+        for n in 0..20 {
+            shop.sql(&format!("INSERT INTO t(v) VALUES({n}); INSERT INTO b(v) VALUES({n})"));
+        }
+    }
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT count(*) v FROM t"), "40");
+    let form = "SELECT count(*) v FROM t WHERE id GLOB '????????-????-7???-[89ab]???-????????????' AND id = lower(id)";
+    assert_eq!(shops[0].quoted(form), "40");
+    let form = "SELECT count(*) v FROM b WHERE typeof(id) = 'blob' AND length(id) = 16 AND substr(hex(id), 13, 1) = '7' AND substr(hex(id), 17, 1) IN ('8', '9', 'A', 'B')";
+    assert_eq!(shops[0].quoted(form), "40");
+    // The time comes first: later rows sort after earlier ones.
+    let now = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
+    let close =
+        format!("SELECT count(*) v FROM b WHERE abs({now} - (('0x' || substr(hex(id), 1, 12)) + 0)) >= 0");
+    assert_eq!(shops[0].quoted(&close), "40");
+    let same_time = "SELECT count(*) v FROM t WHERE substr(id, 1, 6) = (SELECT substr(lower(hex(id)), 1, 6) FROM b LIMIT 1)";
+    assert_eq!(shops[0].quoted(same_time), "40");
+}
+
+#[test]
+fn integer_keys_of_two_devices_do_not_clash_where_each_has_its_part() {
+    let schema = "CREATE TABLE sale(id INTEGER PRIMARY KEY, v); CREATE TABLE auto(id INTEGER PRIMARY KEY AUTOINCREMENT, v);";
+    let mut all = shops(2, schema);
+    for (at, shop) in all.iter_mut().enumerate() {
+        drop(shop.rows.take());
+        driftless_rows::detach(&shop.path).unwrap();
+        let mut options = Options::default();
+        options.part = Some(at as u32 + 1);
+        shop.rows = Some(Rows::attach(&shop.path, &shop.space, options).unwrap());
+    }
+    for round in 0..3 {
+        for (at, shop) in all.iter().enumerate() {
+            for n in 0..3 {
+                shop.sql(&format!("INSERT INTO sale(v) VALUES('{at} {round} {n}'); INSERT INTO auto(v) VALUES('{at} {round} {n}')"));
+            }
+        }
+        settle(&mut all);
+        assert_same(&all);
+    }
+    assert_eq!(all[0].quoted("SELECT count(*) v FROM sale"), "18");
+    assert_eq!(all[0].quoted("SELECT count(*) v FROM auto"), "18");
+    assert_eq!(all[0].quoted("SELECT count(DISTINCT id >> 40) v FROM sale"), "2");
+}
+
+#[test]
+fn composite_keys_and_tables_without_rowid_are_under_sync() {
+    let schema = "
+        CREATE TABLE line(bill TEXT NOT NULL, place INTEGER NOT NULL, what TEXT, PRIMARY KEY(bill, place)) WITHOUT ROWID;
+        CREATE TABLE tag(article BLOB, tag TEXT, PRIMARY KEY(tag, article));
+        CREATE TABLE strict(id INT PRIMARY KEY, any ANY, n REAL) STRICT;";
+    let mut shops = shops(2, schema);
+    shops[0].sql("INSERT INTO line VALUES('b', 1, 'x'), ('b', 2, 'y'), ('a', 1, NULL); INSERT INTO tag VALUES(x'00', 'red'); INSERT INTO strict VALUES(1, '7', 7), (2, 7, 7)");
+    settle(&mut shops);
+    assert_same(&shops);
+    shops[1].sql(
+        "UPDATE line SET place = 9 WHERE place = 2; DELETE FROM tag; UPDATE strict SET id = 3 WHERE id = 1",
+    );
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT bill || place v FROM line ORDER BY 1"), "'a1' 'b1' 'b9'");
+    assert_eq!(shops[0].quoted("SELECT typeof(\"any\") v FROM strict ORDER BY id"), "'integer' 'text'");
+}
+
+#[test]
+fn a_table_without_a_usable_key_is_refused_with_advice() {
+    let mut shops = shops(
+        1,
+        "CREATE TABLE good(id TEXT PRIMARY KEY); CREATE TABLE bare(v); CREATE TABLE loose(id TEXT PRIMARY KEY COLLATE NOCASE);",
+    );
+    let left_out: Vec<_> = shops[0].rows().left_out().iter().map(|table| table.table.clone()).collect();
+    assert_eq!(left_out, ["bare", "loose"]);
+    assert!(shops[0].rows().left_out()[0].why.contains("id TEXT PRIMARY KEY"));
+    drop(shops[0].rows.take());
+    driftless_rows::detach(&shops[0].path).unwrap();
+    let mut options = Options::default();
+    options.tables = Tables::Named(vec!["bare".into()]);
+    let error = Rows::attach(&shops[0].path, &shops[0].space, options).unwrap_err();
+    assert_eq!(error.code(), "table_refused");
+    assert_eq!(shops[0].quoted("SELECT count(*) v FROM sqlite_schema WHERE name LIKE 'driftless%'"), "0");
+}
+
+#[test]
+fn rows_whose_key_cannot_be_an_id_stay_here_and_are_listed() {
+    let mut shops = shops(2, "CREATE TABLE t(id PRIMARY KEY, v); CREATE TABLE u(id INT PRIMARY KEY, v);");
+    shops[0].sql("INSERT INTO t VALUES(1.5, 'a'), (NULL, 'b'), ('good', 'c'), (CAST(x'ff' AS TEXT), 'd'); INSERT INTO u VALUES(NULL, 1)");
+    settle(&mut shops);
+    let refused = shops[0].rows().refused().unwrap();
+    let why: Vec<_> = refused.iter().map(|row| (row.collection.as_str(), row.detail.as_str())).collect();
+    assert_eq!(why.len(), 3, "{why:?}");
+    // The key of the second was filled in.
+    assert_eq!(shops[1].quoted("SELECT v FROM t ORDER BY v"), "'b' 'c'");
+    shops[0].sql("UPDATE t SET id = 'now' WHERE id = 1.5");
+    settle(&mut shops);
+    assert_eq!(shops[1].quoted("SELECT v FROM t ORDER BY v"), "'a' 'b' 'c'");
+}
+
+#[test]
+fn columns_and_tables_that_come_later_get_what_was_kept_for_them() {
+    let mut shops = shops(2, "CREATE TABLE t(id TEXT PRIMARY KEY, a);");
+    shops[0].sql("INSERT INTO t VALUES('1', 'x'), ('2', 'y')");
+    settle(&mut shops);
+    shops[0].sql("ALTER TABLE t ADD COLUMN color TEXT DEFAULT 'white'; UPDATE t SET color = 'red' WHERE id = '1'; CREATE TABLE more(id TEXT PRIMARY KEY, w); INSERT INTO more VALUES('m', 1)");
+    settle(&mut shops);
+    assert_eq!(shops[1].waiting(), [("t".into(), "\"1\"".into(), "column_missing".into())]);
+    assert_eq!(shops[1].rows().status().unwrap().elsewhere, ["more"]);
+    // The rest goes on.
+    shops[0].sql("UPDATE t SET a = 'z' WHERE id = '1'");
+    settle(&mut shops);
+    assert_eq!(shops[1].quoted("SELECT a v FROM t ORDER BY id"), "'z' 'y'");
+    shops[1].sql(
+        "ALTER TABLE t ADD COLUMN color TEXT DEFAULT 'white'; CREATE TABLE more(id TEXT PRIMARY KEY, w);",
+    );
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].quoted("SELECT color v FROM t ORDER BY id"), "'red' 'white'");
+    assert_eq!(shops[1].waiting(), []);
+}
+
+#[test]
+fn renamed_columns_and_tables_stay_the_same_fields_on_every_device() {
+    let mut shops = shops(2, "CREATE TABLE t(id TEXT PRIMARY KEY, price REAL, old TEXT);");
+    shops[0].sql("INSERT INTO t VALUES('1', 5, 'o')");
+    settle(&mut shops);
+    shops[0].sql("ALTER TABLE t RENAME COLUMN price TO cost; ALTER TABLE t RENAME TO article; UPDATE article SET cost = 6");
+    settle(&mut shops);
+    assert_eq!(shops[1].quoted("SELECT price v FROM t"), "6.0");
+    shops[1].sql(
+        "UPDATE t SET price = 7; ALTER TABLE t RENAME COLUMN price TO cost; ALTER TABLE t RENAME TO article",
+    );
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT cost v FROM article"), "7.0");
+    // A device that comes later and knows only the new names.
+    drop(shops[1].rows.take());
+    driftless_rows::detach(&shops[1].path).unwrap();
+    shops[1].rows = Some(Rows::attach(&shops[1].path, &shops[1].space, Options::default()).unwrap());
+    shops[1].sql("UPDATE article SET cost = 8");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT cost v FROM article"), "8.0");
+}
+
+#[test]
+fn a_column_can_be_dropped_and_a_table_made_anew_by_a_migration() {
+    let mut shops = shops(2, "CREATE TABLE t(id TEXT PRIMARY KEY, a, b); INSERT INTO t VALUES('0', 0, 0);");
+    shops[0].sql("INSERT INTO t VALUES('1', 'x', 'y')");
+    settle(&mut shops);
+    shops[0].sql("ALTER TABLE t DROP COLUMN b; UPDATE t SET a = 'z' WHERE id = '1'");
+    settle(&mut shops);
+    assert_eq!(shops[1].quoted("SELECT a || b v FROM t WHERE id = '1'"), "'zy'");
+    shops[1].sql("BEGIN; CREATE TABLE n(id TEXT PRIMARY KEY, a); INSERT INTO n SELECT id, a FROM t; UPDATE n SET a = 'new' WHERE id = '0'; DROP TABLE t; ALTER TABLE n RENAME TO t; COMMIT");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT a v FROM t ORDER BY id"), "'new' 'z'");
+    shops[0].sql("DROP TABLE t");
+    settle(&mut shops);
+    assert_eq!(shops[1].quoted("SELECT count(*) v FROM t"), "2");
+}
+
+#[test]
+fn a_column_more_costs_nothing_however_many_rows_there_are() {
+    let rows = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    let mut shops = shops(1, "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT);");
+    shops[0].sql(&format!("INSERT INTO t SELECT value, 'x' FROM generate_series(1, {rows})").replace(
+        &format!("generate_series(1, {rows})"),
+        &format!("(WITH RECURSIVE s(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM s WHERE value < {rows}) SELECT value FROM s)"),
+    ));
+    assert_eq!(shops[0].sync().flushed.rows, rows);
+    let start = Instant::now();
+    shops[0].sql("ALTER TABLE t ADD COLUMN b TEXT NOT NULL DEFAULT 'none'");
+    assert_eq!(shops[0].sync().flushed.rows, 0);
+    let took = start.elapsed();
+    eprintln!("ADD COLUMN over {rows} rows: {took:?}");
+    assert!(took.as_millis() < 500, "{took:?}");
+    shops[0].sql("UPDATE t SET b = 'some' WHERE id = 7");
+    assert_eq!(shops[0].sync().flushed.rows, 1);
+}
+
+#[test]
+fn columns_merge_by_the_policy_they_were_given() {
+    let mut options = Options::default();
+    options.columns = PerColumn::default()
+        .with("t", "count", Policy::Counter)
+        .with("t", "high", Policy::Max)
+        .with("t", "low", Policy::Min)
+        .with("t", "tags", Policy::Set);
+    let schema =
+        "CREATE TABLE t(id TEXT PRIMARY KEY, count INTEGER, high INTEGER, low REAL, tags TEXT, name TEXT);";
+    let mut shops = shops_with(3, schema, &options);
+    shops[0].sql("INSERT INTO t VALUES('1', 10, 5, 5, '[\"a\",\"b\"]', 'n')");
+    settle(&mut shops);
+    shops[0].sql(
+        "UPDATE t SET count = count + 1, high = 9, low = 4, tags = '[\"a\",\"b\",\"c\"]', name = 'zero'",
+    );
+    shops[1].sql("UPDATE t SET count = count + 2; UPDATE t SET count = count + 3, high = 7, low = 1, tags = '[\"b\"]', name = 'one'");
+    shops[2].sql("UPDATE t SET count = count - 4, high = 2, low = 8, tags = '[\"a\",\"b\",\"d\"]'");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[0].quoted("SELECT count || ' ' || high || ' ' || low v FROM t"), "'12 9 1.0'");
+    let mut tags: Vec<_> =
+        serde_json::from_str::<Vec<String>>(shops[0].quoted("SELECT tags v FROM t").trim_matches('\''))
+            .unwrap();
+    tags.sort();
+    assert_eq!(tags, ["b", "c", "d"]);
+    // Of the name one value lost, and whoever wrote it can find it.
+    let lost: usize = shops
+        .iter_mut()
+        .map(|shop| shop.rows().losers().unwrap().iter().filter(|lost| lost.loser.field == "name").count())
+        .sum();
+    assert!(lost > 0);
+}
+
+#[test]
+fn the_same_key_on_two_devices_merges_or_is_refused_as_chosen() {
+    let schema = "CREATE TABLE t(id TEXT PRIMARY KEY, a, b);";
+    let mut merged = shops(2, schema);
+    merged[0].sql("INSERT INTO t VALUES('1', 'here', NULL)");
+    merged[1].sql("INSERT INTO t VALUES('1', 'there', 'more')");
+    settle(&mut merged);
+    assert_same(&merged);
+    assert_eq!(merged[0].quoted("SELECT count(*) v FROM t"), "1");
+
+    let mut options = Options::default();
+    options.double_create = DoubleCreate::Refuse;
+    let mut refused = shops_with(2, schema, &options);
+    refused[0].sql("INSERT INTO t VALUES('1', 'here', NULL)");
+    refused[0].sync();
+    crate::shop::carry(&refused.iter().collect::<Vec<_>>());
+    refused[1].sql("INSERT INTO t VALUES('1', 'there', 'more')");
+    settle(&mut refused);
+    assert_eq!(refused[0].quoted("SELECT a v FROM t"), "'here'");
+    assert_eq!(refused[1].rows().refused().unwrap().len(), 1);
+}
