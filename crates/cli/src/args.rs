@@ -3,6 +3,7 @@
 mod access;
 mod bundle;
 mod index;
+mod mailbox;
 mod member;
 mod peer;
 mod people;
@@ -22,6 +23,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use index::IndexCommand;
 
+pub(crate) use mailbox::MailboxCommand;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
 pub(crate) use people::{KeyCommand, UserCommand};
@@ -627,6 +629,10 @@ by that before somebody connects; `driftless join`, `sync` and `discover` take t
         #[arg(long, value_name = "TIME", default_value = "2s", requires = "lan")]
         timeout: String,
     },
+
+    /// Exchange a space through a folder that nobody has to trust
+    #[command(subcommand, after_help = mailbox::EXAMPLES)]
+    Mailbox(MailboxCommand),
 
     /// Add, remove and show peers
     #[command(

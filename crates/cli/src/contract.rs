@@ -2,6 +2,7 @@
 //!
 //! Documents print themselves and failures live in `failure`. Times are Unix milliseconds.
 
+mod mailbox;
 mod peer;
 mod roots;
 pub(crate) mod rows;
@@ -11,6 +12,7 @@ mod share;
 use driftless::{AuthorId, CommitId, Document, DocumentId, PeerId, RequestId, SpaceId, UserId};
 use serde::Serialize;
 
+pub(crate) use mailbox::{Alarm, Mailbox, MailboxSynced};
 #[cfg(feature = "iroh")]
 pub(crate) use peer::Neighbour;
 pub(crate) use peer::{Exchanges, PastExchange, Peer};

@@ -42,6 +42,10 @@ pub enum Domain {
     KeySeal,
     /// The checksum of a key as text.
     KeyText,
+    /// The hash of an object in a mailbox: a part of its name.
+    MailboxObject,
+    /// A node key's signature over an object in a mailbox.
+    MailboxSignature,
 }
 
 impl Domain {
@@ -63,6 +67,8 @@ impl Domain {
             Self::Request => b"driftless/request/1\0",
             Self::KeySeal => b"driftless/key-seal/1\0",
             Self::KeyText => b"driftless/key-text/1\0",
+            Self::MailboxObject => b"driftless/mailbox-object/1\0",
+            Self::MailboxSignature => b"driftless/mailbox-signature/1\0",
         }
     }
 
@@ -118,7 +124,8 @@ impl AuthorKey {
     }
 }
 
-/// The secret half of a database's node key. It authenticates transports and never signs a commit.
+/// The secret half of a database's node key. It authenticates transports and objects in mailboxes, and never signs a
+/// commit.
 #[derive(Clone)]
 pub struct NodeKey(SigningKey);
 
@@ -143,6 +150,11 @@ impl NodeKey {
     pub fn prove(&self, parts: &[&[u8]]) -> Signature {
         Signature(self.0.sign(&message(Domain::NodeProof, parts)).to_bytes())
     }
+
+    /// Signs an object that is put into a mailbox.
+    pub fn sign_object(&self, parts: &[&[u8]]) -> Signature {
+        Signature(self.0.sign(&message(Domain::MailboxSignature, parts)).to_bytes())
+    }
 }
 
 impl fmt::Debug for NodeKey {
@@ -154,6 +166,11 @@ impl fmt::Debug for NodeKey {
 /// Whether `proof` is the node key's of `peer` for the handshake that `parts` say.
 pub fn verify_node(peer: &PeerId, parts: &[&[u8]], proof: &Signature) -> bool {
     verify(&AuthorId(peer.0), Domain::NodeProof, parts, proof)
+}
+
+/// Whether `signature` over an object in a mailbox is that of the node key of `peer`.
+pub fn verify_object(peer: &PeerId, parts: &[&[u8]], signature: &Signature) -> bool {
+    verify(&AuthorId(peer.0), Domain::MailboxSignature, parts, signature)
 }
 
 impl fmt::Debug for AuthorKey {

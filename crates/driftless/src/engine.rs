@@ -2,7 +2,7 @@
 //!
 //! Single-threaded. It stages; `flush` makes durable; publishing is done by `database` after the lock is gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -74,6 +74,8 @@ pub(crate) struct Engine {
     pub(crate) journal: Journal,
     /// How many bodies came after their commits: peers that wait for some look whether theirs are among them.
     pub(crate) late: u64,
+    /// Spaces and mailboxes that are being exchanged.
+    pub(crate) exchanging: BTreeSet<[u8; 48]>,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
     /// How many flushes there were: a writer knows by it that its commit is durable. Where only is read, how many of
@@ -164,6 +166,7 @@ impl Engine {
             callbacks: Callbacks::default(),
             journal: Journal::new(next[3]),
             late: 0,
+            exchanging: BTreeSet::new(),
             staged: 0,
             flushes: 0,
             outbox: Vec::new(),

@@ -203,9 +203,21 @@ pub(crate) fn push(
     at: LogSeq,
     builder: &mut FrameBuilder,
 ) -> Result<Option<Pushed>, Error> {
+    push_if(storage, replica, at, builder, |_| true)
+}
+
+/// The same, with its body only if `keep` says so.
+pub(crate) fn push_if(
+    storage: &dyn Storage,
+    replica: &Replica,
+    at: LogSeq,
+    builder: &mut FrameBuilder,
+    keep: impl FnOnce(&Header) -> bool,
+) -> Result<Option<Pushed>, Error> {
     let key = replica.key(at);
     let row = log::row(storage, key)?;
     let (header, body) = log::parts(storage, &replica.id, key, &row)?;
+    let body = body.filter(|_| keep(&header));
     // A signature that came inside a run was not needed then; it is sent only if it is good.
     let signature = match row.signature {
         Some((signature, true)) => Some(signature),

@@ -91,6 +91,14 @@ tables! {
     MARK = 33 "mark" Bytes;
     /// Public node key, space id, store id -> what pulls of that space from that store came to.
     PULLS = 34 "pulls" Bytes;
+    /// Space id, mailbox -> its URL, what is wanted of it, and what came of the last exchange.
+    MAILBOX = 35 "mailbox" Bytes;
+    /// Space id, mailbox -> `Own`: how far this store has written there.
+    MAILBOX_OWN = 36 "mailbox_own" Bytes;
+    /// Space id, mailbox, number -> `Sent`: an object of this store.
+    MAILBOX_SENT = 37 "mailbox_sent" Bytes;
+    /// Space id, mailbox, writer -> `Reading`: how far the objects of another store were read, and what is wrong with them.
+    MAILBOX_READ = 38 "mailbox_read" Bytes;
 }
 
 /// Position of a commit in the log of its space, from 1.

@@ -98,6 +98,7 @@ mod explain;
 mod fsck;
 mod repair;
 mod sync;
+mod mailbox;
 
 pub use driftless_core::clock::{Timestamp, from_utc, utc};
 pub use driftless_core::commit::Kind;
@@ -146,6 +147,13 @@ pub use layout::LogSeq;
 #[doc(hidden)]
 pub use layout::SCHEMA;
 pub use login::{KeySummary, UserSummary};
+pub use mailbox::alarm::{Alarm, AlarmKind};
+pub use mailbox::continuous::MailboxTask;
+pub use mailbox::settings::MailboxSummary;
+pub use mailbox::{
+    Mailbox, MailboxCommit, MailboxControl, MailboxEvent, MailboxFilter, MailboxOptions, MailboxSeal,
+    MailboxSynced,
+};
 pub use met::Agreed;
 pub use past::At;
 pub use peers::Peer;

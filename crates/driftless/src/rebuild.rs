@@ -127,6 +127,11 @@ fn forget(engine: &mut Engine, space: &SpaceId) -> Result<(), Error> {
     exchanges::forget_space(storage, space)?;
     progress::forget(storage, Some(space))?;
     requests::forget(storage, space)?;
+    // What mailboxes hold is known by positions in the log.
+    let (lower, upper) = (space.0.to_vec(), [&space.0[..], &[0xff; 64]].concat());
+    for table in [&layout::MAILBOX, &layout::MAILBOX_OWN, &layout::MAILBOX_SENT, &layout::MAILBOX_READ] {
+        remove_bytes(storage, table, &lower, &upper)?;
+    }
     for at in 1..replica.next {
         let at = LogKey::new(number, at);
         let row = log::row(storage, at)?;

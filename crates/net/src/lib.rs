@@ -32,6 +32,8 @@ mod outbound;
 
 mod memory;
 
+pub mod mailbox;
+
 mod by_address;
 
 #[cfg(feature = "http")]

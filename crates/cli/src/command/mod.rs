@@ -8,6 +8,7 @@ mod document;
 mod explain;
 mod history;
 mod index;
+mod mailbox;
 mod member;
 mod metrics;
 #[cfg(feature = "iroh")]
@@ -222,6 +223,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         #[cfg(feature = "iroh")]
         Command::Peers { lan: true, timeout } => nearby::list(context, &timeout),
         Command::Peers { .. } => network::peers(context),
+        Command::Mailbox(command) => mailbox::run(context, command),
         Command::Peer(command) => network::peer(context, command),
         Command::Demo { file, keep } => {
             crate::demo::run(&mut context.output, file.as_deref(), keep.as_deref())

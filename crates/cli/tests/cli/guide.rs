@@ -57,6 +57,7 @@ fn run(sandbox: &Sandbox, page: &str, kinds: &[(&'static str, &str)]) -> usize {
     let (mut names, mut served) = (BTreeMap::<&str, String>::new(), Vec::<Running>::new());
     // Of each device, what tells that something has changed there.
     let mut watching = BTreeMap::<String, Running>::new();
+    names.insert("FOLDER", format!("file://{}", sandbox.path("shared")));
     let mut ran_lines = 0;
     for Line { device, command, comment } in lines(&fs::read_to_string(page).unwrap()) {
         ran_lines += 1;
@@ -153,4 +154,11 @@ fn two_shops_keep_one_catalogue_as_their_page_says() {
     });
     assert_eq!(dumps[0], dumps[1]);
     assert!(dumps[0].iter().all(|dump| !dump.is_empty()));
+}
+
+#[cfg(unix)]
+#[test]
+fn one_person_with_three_devices_needs_only_a_folder() {
+    let kinds = [("SPACE", "s_"), ("PHONE", "a_"), ("LAPTOP", "a_")];
+    assert!(run(&Sandbox::empty(), "devices.md", &kinds) > 15);
 }

@@ -13,6 +13,7 @@ mod killing;
 #[cfg(feature = "iroh")]
 mod lan;
 mod looking;
+mod mailboxes;
 mod merging;
 mod networking;
 #[cfg(feature = "iroh")]

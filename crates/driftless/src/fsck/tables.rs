@@ -56,6 +56,19 @@ impl Checker<'_> {
         self.each(&layout::CURSOR, "cursor", DERIVED, |key, row| {
             matches!(key, Key::Bytes(key) if key.len() == 64) && row.len() == 32
         });
+        for (table, length) in [
+            (&layout::MAILBOX, 48..=48),
+            (&layout::MAILBOX_OWN, 48..=48),
+            (&layout::MAILBOX_SENT, 56..=56),
+            (&layout::MAILBOX_READ, 96..=96),
+        ] {
+            self.each(
+                table,
+                "mailbox",
+                LOST,
+                |key, _| matches!(key, Key::Bytes(key) if length.contains(&key.len())),
+            );
+        }
         self.pairs();
         let storage = self.storage;
         self.each(&layout::COLLECTION, "collection", DERIVED, |key, row| {

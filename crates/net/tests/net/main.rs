@@ -6,4 +6,5 @@ mod http;
 mod iroh;
 #[cfg(all(feature = "http", target_os = "linux"))]
 mod limits;
+mod mailboxes;
 mod memory;

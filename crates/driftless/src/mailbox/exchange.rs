@@ -1,0 +1,201 @@
+//! One exchange with a mailbox, stage after stage: look after the own objects, receive, send. It remembers nothing that
+//! is not in the database as well: whoever drops it in the middle loses only work.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectName};
+
+use super::alarm::AlarmKind;
+use super::object::{self, Object, Unusable, Writer};
+use super::row::{self, Own, Reading};
+use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
+use crate::database::Database;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::guard::STORE_ID;
+use crate::layout;
+
+pub(super) struct Exchange<'e> {
+    pub(super) mailbox: &'e Mailbox,
+    pub(super) options: &'e MailboxOptions,
+    // Only so that it can be shared between threads: nobody ever waits for it.
+    event: Mutex<&'e mut (dyn FnMut(MailboxEvent) + Send)>,
+    pub(super) done: MailboxSynced,
+    /// What others say of how far others are.
+    pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
+    _alone: Alone,
+}
+
+// Two exchanges of one space with one mailbox would use the same numbers.
+struct Alone(Database, row::MailboxKey);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = self.0.read(|engine| Ok(engine.exchanging.remove(&self.1)));
+    }
+}
+
+impl<'e> Exchange<'e> {
+    pub(super) fn begin(
+        mailbox: &'e Mailbox,
+        options: &'e MailboxOptions,
+        event: &'e mut (dyn FnMut(MailboxEvent) + Send),
+    ) -> Result<Self, Error> {
+        if !mailbox.database.read(|engine| Ok(engine.exchanging.insert(mailbox.key)))? {
+            return Err(Error::Busy("this space is being exchanged with this mailbox already"));
+        }
+        let alone = Alone(mailbox.database.clone(), mailbox.key);
+        let (done, heard) = (MailboxSynced::default(), BTreeMap::new());
+        Ok(Self { mailbox, options, event: Mutex::new(event), done, heard, _alone: alone })
+    }
+
+    pub(super) async fn run(mut self) -> Result<MailboxSynced, Error> {
+        self.done.finished = self.stages().await?;
+        let readings = self.readings().await?;
+        self.done.alarms = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading)).collect();
+        Ok(self.done)
+    }
+
+    // `false` where it was cancelled.
+    async fn stages(&mut self) -> Result<bool, Error> {
+        let lost = self.look_after_own().await?;
+        if self.options.receive && !self.receive().await? {
+            return Ok(false);
+        }
+        if self.options.send {
+            return self.send(lost).await;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn tell(&mut self, event: MailboxEvent) {
+        (self.event.get_mut().unwrap_or_else(PoisonError::into_inner))(event);
+    }
+
+    /// Waits while it is paused; `false` once it is cancelled.
+    pub(super) async fn goes_on(&mut self) -> bool {
+        let mut wishes = self.options.control.0.subscribe();
+        let paused = *wishes.borrow() == Wish::Pause;
+        if paused {
+            self.tell(MailboxEvent::Paused);
+        }
+        let wish = wishes.wait_for(|wish| *wish != Wish::Pause).await.map_or(Wish::Cancel, |wish| *wish);
+        if paused {
+            self.tell(MailboxEvent::Resumed);
+        }
+        wish == Wish::Run
+    }
+
+    /// Waits for the mailbox, and says so if that takes long.
+    pub(super) async fn patiently<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, MailboxError>> + Send,
+    ) -> Result<T, Error> {
+        let mut work = std::pin::pin!(work);
+        let mut waited = Duration::ZERO;
+        loop {
+            match tokio::time::timeout(self.options.stalled_after, &mut work).await {
+                Ok(done) => return Ok(done?),
+                Err(_) => {
+                    waited += self.options.stalled_after;
+                    self.tell(MailboxEvent::Stalled { waited });
+                    if waited >= self.options.given_up_after {
+                        return Err(Error::Unreachable("the mailbox does not answer".into()));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) async fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<Listing, Error> {
+        let place = self.mailbox.place.clone();
+        self.patiently(place.list(prefix, after, limit)).await
+    }
+
+    /// The object that a listing names, if it is what the name says.
+    pub(super) async fn fetch(
+        &mut self,
+        writer: &Writer,
+        listed: &Listed,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
+        if listed.size > MAX_OBJECT as u64 {
+            return Ok(Some(Err(Unusable::Damaged)));
+        }
+        let place = self.mailbox.place.clone();
+        let got = self.patiently(place.get(&listed.name, 0..MAX_OBJECT as u64 + 1)).await?;
+        let Some(bytes) = got else { return Ok(None) };
+        self.done.bytes_in += bytes.len() as u64;
+        let (space, writer) = (self.mailbox.space, *writer);
+        let read = blocking(&self.mailbox.database, move |_| {
+            Ok(object::read(&bytes, &space, &writer, number, &hash)
+                .map(|object| (object, bytes.len() as u64)))
+        });
+        read.await.map(Some)
+    }
+
+    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<(), Error> {
+        let place = self.mailbox.place.clone();
+        self.patiently(place.delete(name)).await
+    }
+
+    /// Who this store is in mailboxes, and how far it has written in this one.
+    pub(super) async fn own(&self) -> Result<(Writer, Own), Error> {
+        let key = self.mailbox.key;
+        blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| {
+                let writer = Writer { peer: engine.node.id(), store: store(engine)? };
+                let own = row::own(engine.storage.as_ref(), &key)?;
+                // A store that was restored has another id, and begins anew.
+                let own = own.filter(|own| own.store == writer.store);
+                Ok((writer, own.unwrap_or(Own { store: writer.store, ..Own::default() })))
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn readings(&self) -> Result<Vec<(Writer, Reading)>, Error> {
+        let key = self.mailbox.key;
+        blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| row::readings(engine.storage.as_ref(), &key))
+        })
+        .await
+    }
+
+    pub(super) async fn keep(&self, writer: &Writer, reading: &Reading) -> Result<(), Error> {
+        let (key, bytes) = (row::read_key(&self.mailbox.key, writer), reading.encode());
+        blocking(&self.mailbox.database, move |database| {
+            database.write(|engine| {
+                engine.storage.put(&layout::MAILBOX_READ, key.as_slice().into(), &bytes)?;
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Raises an alarm, and tells of it if it is new.
+    pub(super) async fn alarm(
+        &mut self,
+        writer: &Writer,
+        reading: &mut Reading,
+        number: u64,
+        kind: AlarmKind,
+    ) -> Result<(), Error> {
+        let now = self.mailbox.database.read(|engine| Ok(engine.now()))?;
+        if reading.raise(number, kind, now) {
+            self.keep(writer, reading).await?;
+            let one = Reading { alarms: vec![(number, kind, now)], ..Reading::default() };
+            alarms(writer, &one).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn store(engine: &Engine) -> Result<[u8; 16], Error> {
+    let store = engine.storage.get(&layout::META, STORE_ID.into())?;
+    store.and_then(|store| store.try_into().ok()).ok_or_else(|| Error::damaged("the store id is missing"))
+}

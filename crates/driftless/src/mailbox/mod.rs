@@ -1,0 +1,289 @@
+//! Sync through a mailbox: a place that several devices append to and nobody trusts. Each writes numbered objects under
+//! its own prefix and reads those of the others, from where it stopped. docs/mailbox.md says how.
+//!
+//! `exchange` goes through the stages; what may be read in a mailbox is whatever its operator can read.
+
+pub(crate) mod alarm;
+mod object;
+pub(crate) mod row;
+mod build;
+pub(crate) mod settings;
+mod exchange;
+mod receive;
+mod send;
+pub(crate) mod continuous;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use driftless_core::clock::Timestamp;
+use driftless_core::commit::{Header, Kind};
+use driftless_core::id::{AuthorId, SpaceId, base32};
+use driftless_net::mailbox::{Mailbox as Place, MailboxError};
+use tokio::sync::watch;
+
+use crate::database::Database;
+use crate::error::Error;
+use alarm::Alarm;
+use exchange::Exchange;
+use object::Writer;
+use row::{MailboxKey, Reading};
+
+/// One space of a database, and one mailbox.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    database: Database,
+    space: SpaceId,
+    place: Arc<dyn Place>,
+    key: MailboxKey,
+}
+
+impl Database {
+    /// The mailbox at `url`, which `place` reaches, for a space that may not be here yet: then the first sync brings it.
+    pub fn mailbox(&self, space: &SpaceId, url: &str, place: Arc<dyn Place>) -> Mailbox {
+        Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
+    }
+
+    /// The same, with the place that the URL names.
+    pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
+        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url)?))
+    }
+}
+
+/// A commit as a filter sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxCommit {
+    /// Who made it.
+    pub author: AuthorId,
+    /// When.
+    pub time: Timestamp,
+    /// Bytes of its content.
+    pub bytes: u64,
+}
+
+impl MailboxCommit {
+    // Rules always travel: without them nobody could judge what follows.
+    fn keeps(filter: &MailboxFilter, header: &Header) -> bool {
+        header.kind == Kind::Rules
+            || filter(&Self { author: header.author, time: header.time, bytes: header.body_length.into() })
+    }
+}
+
+/// Whether the content of a commit travels. Its header always does: commits stand on each other, and one that is left out
+/// would take all later ones with it. A device without the content shows the commit as `wanted`.
+pub type MailboxFilter = Arc<dyn Fn(&MailboxCommit) -> bool + Send + Sync>;
+
+/// Turns the content of objects into what is stored, and back: encryption, as a rule. What stands around the content
+/// (who wrote the object, its number, how far others were read) stays readable.
+pub trait MailboxSeal: Send + Sync {
+    /// A name of up to 64 bytes, by which readers know what they need.
+    fn name(&self) -> &str;
+
+    /// Content into what is stored.
+    fn seal(&self, content: Vec<u8>) -> Result<Vec<u8>, Error>;
+
+    /// The content again; `None` where it cannot be had here, or not now: then it is asked again at each sync.
+    fn open(&self, name: &str, sealed: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// How to exchange.
+#[derive(Clone)]
+pub struct MailboxOptions {
+    /// Bytes at which an object ends. If left unset, 1 MiB.
+    pub batch_bytes: usize,
+    /// Commits at which an object ends. If left unset, 10,000.
+    pub batch_commits: u64,
+    /// Whether objects of others are read. If left unset, they are.
+    pub receive: bool,
+    /// Whether own commits are sent. If left unset, they are.
+    pub send: bool,
+    /// Whose content is put into the mailbox. If left unset, everybody's.
+    pub send_filter: Option<MailboxFilter>,
+    /// Whose content is taken from it. If left unset, everybody's.
+    pub receive_filter: Option<MailboxFilter>,
+    /// What seals the content. If left unset, nothing does, and the operator can read it.
+    pub seal: Option<Arc<dyn MailboxSeal>>,
+    /// Pauses, resumes and cancels.
+    pub control: MailboxControl,
+    /// After how long without an answer the mailbox counts as stalled. If left unset, 10 seconds.
+    pub stalled_after: Duration,
+    /// After how long it is given up. If left unset, 3 minutes.
+    pub given_up_after: Duration,
+}
+
+impl Default for MailboxOptions {
+    fn default() -> Self {
+        Self {
+            batch_bytes: 1024 * 1024,
+            batch_commits: 10_000,
+            receive: true,
+            send: true,
+            send_filter: None,
+            receive_filter: None,
+            seal: None,
+            control: MailboxControl::default(),
+            stalled_after: Duration::from_secs(10),
+            given_up_after: Duration::from_secs(180),
+        }
+    }
+}
+
+impl std::fmt::Debug for MailboxOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MailboxOptions").field("batch_bytes", &self.batch_bytes).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Run,
+    Pause,
+    Cancel,
+}
+
+/// Pauses, resumes and cancels an exchange, between two objects. Clones control the same exchanges.
+#[derive(Debug, Clone)]
+pub struct MailboxControl(Arc<watch::Sender<Wish>>);
+
+impl Default for MailboxControl {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Wish::Run)))
+    }
+}
+
+impl MailboxControl {
+    /// Does nothing more until `resume`.
+    pub fn pause(&self) {
+        self.0.send_replace(Wish::Pause);
+    }
+
+    /// Goes on.
+    pub fn resume(&self) {
+        self.0.send_replace(Wish::Run);
+    }
+
+    /// Ends the exchange; the next one goes on where it stopped.
+    pub fn cancel(&self) {
+        self.0.send_replace(Wish::Cancel);
+    }
+}
+
+/// What happens in an exchange, while it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailboxEvent {
+    /// The first copy of a space begins: so much is there to be read.
+    Found {
+        /// Objects.
+        objects: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// An object of another device was taken.
+    Received {
+        /// Commits that were not here.
+        commits: u64,
+        /// Bytes of the object.
+        bytes: u64,
+    },
+    /// An object was put.
+    Sent {
+        /// Its commits.
+        commits: u64,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// An own object that was lost or changed was put again.
+    Repaired {
+        /// Its number.
+        number: u64,
+    },
+    /// Something is wrong.
+    Alarm(Alarm),
+    /// The mailbox has not answered for so long; it is still waited for.
+    Stalled {
+        /// How long.
+        waited: Duration,
+    },
+    /// It was paused.
+    Paused,
+    /// It goes on.
+    Resumed,
+}
+
+/// What an exchange came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MailboxSynced {
+    /// It was not cancelled.
+    pub finished: bool,
+    /// Commits that were sent.
+    pub sent: u64,
+    /// Commits that were received and were not here.
+    pub received: u64,
+    /// Commits that were received and not taken; `status` says why.
+    pub refused: u64,
+    /// Objects that were put.
+    pub objects_out: u64,
+    /// Objects that were taken.
+    pub objects_in: u64,
+    /// Bytes that were put.
+    pub bytes_out: u64,
+    /// Bytes that were got.
+    pub bytes_in: u64,
+    /// Own objects that were lost or changed, and are there again.
+    pub repaired: u64,
+    /// Things that are no objects of anybody.
+    pub foreign: u64,
+    /// What is wrong now.
+    pub alarms: Vec<Alarm>,
+}
+
+impl Mailbox {
+    /// Whether whoever runs the mailbox can read what is in it.
+    pub fn operator_can_read(&self, options: &MailboxOptions) -> bool {
+        options.seal.is_none()
+    }
+
+    /// Receives what others have put there, applies it, sends what is new here, puts again what was lost of the own
+    /// objects. Each object counts as soon as it is through, so an exchange that ends early loses nothing.
+    pub async fn sync(
+        &self,
+        options: &MailboxOptions,
+        event: &mut (dyn FnMut(MailboxEvent) + Send),
+    ) -> Result<MailboxSynced, Error> {
+        let exchange = Exchange::begin(self, options, event)?;
+        let done = exchange.run().await;
+        self.database.note_mailbox(&self.key, done.as_ref().err())?;
+        done
+    }
+}
+
+// Work on the database, away from whoever drives the futures.
+async fn blocking<T: Send + 'static>(
+    database: &Database,
+    work: impl FnOnce(&Database) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let database = database.clone();
+    let done = tokio::task::spawn_blocking(move || work(&database)).await;
+    done.unwrap_or_else(|_| Err(Error::Io("the work on the database was stopped".into())))
+}
+
+/// The alarms of a writer, as users see them.
+fn alarms(writer: &Writer, reading: &Reading) -> Vec<Alarm> {
+    let alarm = |(number, kind, since_ms): &(u64, alarm::AlarmKind, u64)| Alarm {
+        peer: writer.peer,
+        store: base32(&writer.store),
+        number: *number,
+        kind: *kind,
+        since_ms: *since_ms,
+    };
+    reading.alarms.iter().map(alarm).collect()
+}
+
+impl From<MailboxError> for Error {
+    fn from(error: MailboxError) -> Self {
+        match error {
+            MailboxError::Unusable(_) | MailboxError::TooLarge { .. } => Self::Invalid(error.to_string()),
+            MailboxError::Unreachable(_) | MailboxError::Denied(_) => Self::Unreachable(error.to_string()),
+        }
+    }
+}

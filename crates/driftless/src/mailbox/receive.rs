@@ -1,0 +1,405 @@
+//! The objects of others: found, checked, and taken through the one door, writer by writer from where each was left.
+//!
+//! What cannot be taken is an alarm and stays owed; later objects are read all the same, so nothing blocks anything. A
+//! writer whose commits stand on another's waits for that one to be read first.
+
+use std::collections::HashSet;
+
+use driftless_core::commit::{Header, Received, commit_id};
+use driftless_core::frame;
+use driftless_core::id::{CommitId, SpaceId};
+use driftless_net::mailbox::MAX_LISTING;
+
+use super::alarm::AlarmKind;
+use super::exchange::{Exchange, store};
+use super::object::{self, Object, Writer};
+use super::row::{self, MAX_ALARMS, MailboxKey, Own, Reading};
+use super::send::kind;
+use super::{MailboxCommit, MailboxEvent, MailboxFilter, blocking};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::ingest::ingest;
+use crate::layout;
+use crate::view::Source;
+
+/// Writers of one space in one mailbox that are read.
+const MAX_WRITERS: usize = 1024;
+/// Objects of one writer that are looked at in vain in one exchange.
+const MAX_BAD: u64 = 64;
+/// Owed objects of one writer that are asked for again in one exchange.
+const MAX_OWED: usize = 64;
+/// Objects under one number that are looked at.
+const MAX_TWINS: usize = 4;
+
+/// Where the reading of a writer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// At the end of what is there.
+    End,
+    /// Before an object whose commits stand on others that are not here.
+    Blocked,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    new: u64,
+    refused: u64,
+    early: bool,
+    newer: bool,
+}
+
+impl Exchange<'_> {
+    /// Reads everybody else. `false` where it was cancelled.
+    pub(super) async fn receive(&mut self) -> Result<bool, Error> {
+        let (own, _) = self.own().await?;
+        let mut writers = self.writers().await?;
+        writers.retain(|writer| *writer != own);
+        self.say_what_is_there(&writers).await?;
+        for writer in &writers {
+            if !self.ask_again(writer, true).await? {
+                return Ok(false);
+            }
+        }
+        // As long as reading one lets another go on; and then past what stands on nothing.
+        let mut force = false;
+        loop {
+            let (before, mut blocked) = (self.done.objects_in, Vec::new());
+            for writer in &writers {
+                match self.read_on(writer, force).await? {
+                    Stand::End => {}
+                    Stand::Blocked => blocked.push(*writer),
+                    Stand::Cancelled => return Ok(false),
+                }
+            }
+            let went_on = self.done.objects_in > before;
+            if blocked.is_empty() || (!went_on && force) {
+                break;
+            }
+            force = !went_on;
+            writers = blocked;
+        }
+        for writer in self.readings().await?.into_iter().map(|(writer, _)| writer) {
+            if writer != own && !self.ask_again(&writer, false).await? {
+                return Ok(false);
+            }
+        }
+        self.compare_with_hearsay(&own).await?;
+        Ok(true)
+    }
+
+    // Whoever has a folder there or has been read before.
+    async fn writers(&mut self) -> Result<Vec<Writer>, Error> {
+        let space = self.mailbox.space;
+        let prefix = format!("{space}/");
+        let mut writers: Vec<Writer> = self.readings().await?.into_iter().map(|(writer, _)| writer).collect();
+        let mut after = String::new();
+        for _ in 0..2 * MAX_WRITERS {
+            let page = self.list(&prefix, &after, 1).await?;
+            self.done.foreign += page.foreign;
+            let Some(folder) = page.objects.first().and_then(|listed| listed.name.parts().nth(1)) else {
+                break;
+            };
+            match Writer::of_folder(folder) {
+                Some(writer) if !writers.contains(&writer) && writers.len() < MAX_WRITERS => {
+                    writers.push(writer)
+                }
+                Some(_) => {}
+                None => self.done.foreign += 1,
+            }
+            // Past everything in that folder: `0` comes after `/`.
+            after = format!("{prefix}{folder}0");
+        }
+        Ok(writers)
+    }
+
+    // For the progress of a first copy: how much there is.
+    async fn say_what_is_there(&mut self, writers: &[Writer]) -> Result<(), Error> {
+        let readings = self.readings().await?;
+        if readings.iter().any(|(_, reading)| reading.at > 0) {
+            return Ok(());
+        }
+        let (mut objects, mut bytes) = (0, 0_u64);
+        for writer in writers {
+            let (prefix, mut after) = (writer.prefix(&self.mailbox.space), String::new());
+            loop {
+                let page = self.list(&prefix, &after, MAX_LISTING).await?;
+                objects += page.objects.len() as u64;
+                bytes = page.objects.iter().fold(bytes, |bytes, listed| bytes.saturating_add(listed.size));
+                match page.objects.last() {
+                    Some(last) if page.more => after = last.name.to_string(),
+                    _ => break,
+                }
+            }
+        }
+        if objects > 0 {
+            self.tell(MailboxEvent::Found { objects, bytes });
+        }
+        Ok(())
+    }
+
+    async fn reading(&self, writer: &Writer) -> Result<Reading, Error> {
+        let (key, writer) = (self.mailbox.key, *writer);
+        blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| row::reading(engine.storage.as_ref(), &key, &writer))
+        })
+        .await
+    }
+
+    // Whether the last object that was read is still there, if `first`; and what is owed, once more.
+    async fn ask_again(&mut self, writer: &Writer, first: bool) -> Result<bool, Error> {
+        let mut reading = self.reading(writer).await?;
+        let prefix = writer.prefix(&self.mailbox.space);
+        if first && reading.at > 0 {
+            let (at, hash) = (reading.at, reading.hash);
+            let page = self.list(&format!("{prefix}{}-", object::numbered(at)), "", MAX_TWINS).await?;
+            let there = page.objects.iter().any(|listed| object::read_name(&listed.name) == Some((at, hash)));
+            let owed = reading.owed().contains(&at);
+            if !there && !owed {
+                self.alarm(writer, &mut reading, at, AlarmKind::Gone).await?;
+            } else if reading.settle(|_, kind| kind == AlarmKind::Gone) {
+                self.keep(writer, &reading).await?;
+            }
+        }
+        // Now these, now those.
+        let mut owed = reading.owed();
+        let turn = usize::try_from(self.done.bytes_in).unwrap_or_default() % owed.len().max(1);
+        owed.rotate_left(turn);
+        for number in owed.into_iter().take(MAX_OWED) {
+            if !self.goes_on().await {
+                return Ok(false);
+            }
+            let page = self.list(&format!("{prefix}{}-", object::numbered(number)), "", MAX_TWINS).await?;
+            for listed in page.objects {
+                let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
+                let taken = self.take(writer, &object, &mut reading, bytes).await?;
+                if taken.is_some_and(|taken| !taken.early && !taken.newer) {
+                    reading.settle(|at, kind| at == number && kind.is_owed());
+                    self.keep(writer, &reading).await?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    // Reads the objects of a writer from where it was left. Past those that stand on others only with `force`.
+    async fn read_on(&mut self, writer: &Writer, force: bool) -> Result<Stand, Error> {
+        let mut reading = self.reading(writer).await?;
+        let prefix = writer.prefix(&self.mailbox.space);
+        let mut after = format!("{prefix}{}.", object::numbered(reading.at));
+        let mut bad = 0;
+        loop {
+            let page = self.list(&prefix, &after, MAX_LISTING).await?;
+            for listed in &page.objects {
+                if !self.goes_on().await {
+                    return Ok(Stand::Cancelled);
+                }
+                let Some((number, hash)) = object::read_name(&listed.name) else {
+                    self.done.foreign += 1;
+                    continue;
+                };
+                let (object, bytes) = match self.fetch(writer, listed).await? {
+                    Some(Ok(object)) => object,
+                    // Gone since it was listed.
+                    None => continue,
+                    Some(Err(unusable)) => {
+                        // Anybody can put such a thing there: it moves nothing.
+                        bad += 1;
+                        if number == reading.at + 1 {
+                            self.alarm(writer, &mut reading, number, kind(unusable)).await?;
+                        } else {
+                            self.done.foreign += 1;
+                        }
+                        if bad > MAX_BAD {
+                            return Ok(Stand::End);
+                        }
+                        continue;
+                    }
+                };
+                if !self.bridge(writer, &mut reading, number).await? {
+                    return Ok(Stand::End);
+                }
+                let follows = number == reading.at + 1
+                    && (reading.owed().contains(&reading.at) || object.head.previous == reading.hash);
+                if number <= reading.at || (!follows && !reading.owed().contains(&(number - 1))) {
+                    self.alarm(writer, &mut reading, number, AlarmKind::Forked).await?;
+                }
+                let taken = self.take(writer, &object, &mut reading, bytes).await?;
+                let whole = taken.is_some_and(|taken| !taken.early && !taken.newer);
+                if taken.is_some_and(|taken| taken.early) && !force {
+                    return Ok(Stand::Blocked);
+                }
+                match taken {
+                    None => self.alarm(writer, &mut reading, number, AlarmKind::Sealed).await?,
+                    Some(taken) if taken.newer => {
+                        self.alarm(writer, &mut reading, number, AlarmKind::Newer).await?;
+                    }
+                    Some(_) if !whole => self.alarm(writer, &mut reading, number, AlarmKind::Early).await?,
+                    Some(_) => {
+                        let instead: HashSet<u64> = object.head.instead.iter().copied().collect();
+                        reading.settle(|at, kind| {
+                            kind.is_owed()
+                                && (at == number || (kind != AlarmKind::Sealed && instead.contains(&at)))
+                        });
+                    }
+                }
+                if number > reading.at {
+                    (reading.at, reading.hash) = (number, hash);
+                }
+                self.keep(writer, &reading).await?;
+            }
+            match page.objects.last() {
+                Some(last) if page.more => after = last.name.to_string(),
+                _ => return Ok(Stand::End),
+            }
+        }
+    }
+
+    // Every number up to this one is owed if it was not read. `false` where that is more than can be remembered.
+    async fn bridge(&mut self, writer: &Writer, reading: &mut Reading, number: u64) -> Result<bool, Error> {
+        let gap = number.saturating_sub(reading.at).saturating_sub(1);
+        let room = MAX_ALARMS.saturating_sub(reading.alarms.len()) as u64;
+        if gap > room {
+            self.alarm(writer, reading, reading.at + 1, AlarmKind::Missing).await?;
+            return Ok(false);
+        }
+        for missing in reading.at + 1..number {
+            let damaged = reading.alarms.iter().any(|(at, kind, _)| *at == missing && kind.is_owed());
+            if !damaged {
+                self.alarm(writer, reading, missing, AlarmKind::Missing).await?;
+            }
+        }
+        // Owed from now on: what stands after it counts.
+        if gap > 0 {
+            reading.at = number - 1;
+        }
+        Ok(true)
+    }
+
+    // Takes what is in an object; `None` where it is sealed, and stays so.
+    async fn take(
+        &mut self,
+        writer: &Writer,
+        object: &Object,
+        reading: &mut Reading,
+        bytes: u64,
+    ) -> Result<Option<Taken>, Error> {
+        for (other, number, hash) in &object.head.heard {
+            let known = self.heard.entry(*other).or_insert((*number, *hash));
+            if known.0 < *number {
+                *known = (*number, *hash);
+            }
+        }
+        let content = match (object.head.seal.as_str(), &self.options.seal) {
+            ("", _) => Some(object.content.clone()),
+            (name, Some(seal)) => seal.open(name, &object.content),
+            _ => None,
+        };
+        let Some(content) = content else { return Ok(None) };
+        let (key, space, filter) =
+            (self.mailbox.key, self.mailbox.space, self.options.receive_filter.clone());
+        let taken = blocking(&self.mailbox.database, move |database| {
+            let Some(frames) = object::unpack(&content) else { return Ok(None) };
+            database.write_durably(|engine| take(engine, &key, &space, &frames, filter.as_ref())).map(Some)
+        })
+        .await?;
+        let Some(taken) = taken else {
+            // Its writer signed what is no content: it will not change, and holds nothing.
+            self.alarm(writer, reading, object.head.number, AlarmKind::Forked).await?;
+            return Ok(Some(Taken::default()));
+        };
+        self.done.received += taken.new;
+        self.done.refused += taken.refused;
+        if !taken.early {
+            self.done.objects_in += 1;
+            self.tell(MailboxEvent::Received { commits: taken.new, bytes });
+        }
+        Ok(Some(taken))
+    }
+
+    // What others were shown of a writer, and this device was not.
+    async fn compare_with_hearsay(&mut self, own: &Writer) -> Result<(), Error> {
+        for (writer, (number, hash)) in std::mem::take(&mut self.heard) {
+            if writer == *own {
+                continue;
+            }
+            let mut reading = self.reading(&writer).await?;
+            if reading.at < number {
+                self.alarm(&writer, &mut reading, number, AlarmKind::Withheld).await?;
+            } else if reading.at == number && reading.hash != hash && !reading.owed().contains(&number) {
+                self.alarm(&writer, &mut reading, number, AlarmKind::Forked).await?;
+            }
+        }
+        for (writer, mut reading) in self.readings().await? {
+            let at = reading.at;
+            if reading.settle(|number, kind| kind == AlarmKind::Withheld && number <= at) {
+                self.keep(&writer, &reading).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// The frames of an object, through the door; and which positions of the log are in the mailbox now.
+fn take(
+    engine: &mut Engine,
+    key: &MailboxKey,
+    space: &SpaceId,
+    frames: &[Vec<u8>],
+    filter: Option<&MailboxFilter>,
+) -> Result<Taken, Error> {
+    engine.source(Source::Peer);
+    let mut done = Taken::default();
+    let store = store(engine)?;
+    let own = row::own(engine.storage.as_ref(), key)?.filter(|own| own.store == store);
+    let mut own = own.unwrap_or(Own { store, ..Own::default() });
+    for bytes in frames {
+        // One after the other: a few bytes of a frame can stand for many.
+        let Ok(mut received) = frame::decode(space, bytes) else {
+            done.refused += 1;
+            continue;
+        };
+        if !engine.load(space)? && received.iter().all(|commit| commit_id(&commit.header).0 != space.0) {
+            // The beginning of the space is in an object of somebody else.
+            done.early = true;
+            break;
+        }
+        let bodiless = without(&mut received, filter);
+        let taken = ingest(engine, received)?;
+        let tally = taken.tally;
+        done.new += tally.applied + tally.held + tally.void + tally.wanted;
+        done.refused += tally.refused;
+        done.newer |= tally.declined > 0;
+        done.early |= !taken.early.is_empty();
+        for (of, id) in &taken.here {
+            if of != space || bodiless.contains(id) || !engine.load(space)? {
+                continue;
+            }
+            let (storage, replica) = engine.parts(space)?;
+            if let Some(facts) = replica.facts(storage, id)?.filter(|facts| facts.at > own.upto) {
+                own.there.insert(facts.at);
+            }
+        }
+    }
+    engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
+    engine.staged();
+    Ok(done)
+}
+
+// Takes contents away that are not wanted here; which commits came without theirs.
+fn without(received: &mut [Received], filter: Option<&MailboxFilter>) -> HashSet<CommitId> {
+    let mut bodiless = HashSet::new();
+    for commit in received {
+        let came = commit.body.is_some();
+        if let Some(filter) = filter
+            && came
+            && Header::decode(&commit.header).is_ok_and(|header| !MailboxCommit::keeps(filter, &header))
+        {
+            commit.body = None;
+        }
+        if !came {
+            bodiless.insert(commit_id(&commit.header));
+        }
+    }
+    bodiless
+}

@@ -1,0 +1,394 @@
+//! The own objects: those that were lost are put again, and what is new is put behind them.
+//!
+//! An object is written down before it is put, and counts after: whatever happens in between, it is put once, under one
+//! name. Somebody else's object under our name means that this store has a twin; then it becomes another writer.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::sign::NodeKey;
+use driftless_net::mailbox::{Listed, MAX_LISTING, Put};
+use driftless_store::{Key, Order};
+
+use super::alarm::AlarmKind;
+use super::build::{Built, Most, build};
+use super::exchange::{Exchange, store};
+use super::object::{self, Head, MAX_HEARD, Unusable, Writer};
+use super::row::{self, Own, Reading, Runs, Sent};
+use super::{MailboxEvent, blocking};
+use crate::error::Error;
+use crate::guard::STORE_ID;
+use crate::layout;
+
+/// Own objects that are put again in one exchange; the others in the next.
+const MAX_REPAIRS: usize = 1024;
+/// Objects under the own names that are looked into, to see whose they are.
+const MAX_STRANGERS: usize = 64;
+/// Bytes at which an object ends, at most: with one more frame it still fits.
+const MAX_BATCH: usize = 4 * 1024 * 1024;
+
+impl Exchange<'_> {
+    /// Numbers of own objects that are not there as they were put.
+    pub(super) async fn look_after_own(&mut self) -> Result<Vec<u64>, Error> {
+        let (writer, own) = self.own().await?;
+        self.finish_what_was_begun(&writer, own).await?;
+        let (_, own) = self.own().await?;
+        let prefix = writer.prefix(&self.mailbox.space);
+        let (mut after, mut next, mut lost, mut strangers) = (String::new(), 1, Vec::new(), 0);
+        loop {
+            let page = self.list(&prefix, &after, MAX_LISTING).await?;
+            let mut found: BTreeMap<u64, Vec<Listed>> = BTreeMap::new();
+            for listed in &page.objects {
+                match object::read_name(&listed.name) {
+                    Some((number, _)) => found.entry(number).or_default().push(listed.clone()),
+                    None => self.done.foreign += 1,
+                }
+            }
+            let end = if page.more { found.keys().next_back().copied().unwrap_or(next) } else { own.number };
+            let (missing, changed, unknown) = self.compare(found, next, end.min(own.number)).await?;
+            lost.extend(missing);
+            for (number, listed, mut sent) in changed {
+                match self.fetch(&writer, &listed).await? {
+                    Some(Ok(_)) if listed.size == sent.size => {
+                        sent.mark = listed.mark;
+                        self.write_sent(number, sent).await?;
+                    }
+                    _ => {
+                        self.delete(&listed.name).await?;
+                        lost.push(number);
+                    }
+                }
+            }
+            for listed in unknown {
+                strangers += 1;
+                if strangers <= MAX_STRANGERS
+                    && let Some(Ok((object, _))) = self.fetch(&writer, &listed).await?
+                {
+                    // Signed with our key, and not by us.
+                    self.become_another(&writer, object.head.number).await?;
+                    return Ok(Vec::new());
+                }
+                self.done.foreign += 1;
+            }
+            match page.objects.last() {
+                Some(last) if page.more && lost.len() < MAX_REPAIRS => {
+                    (after, next) = (last.name.to_string(), end.saturating_add(1));
+                }
+                _ => break,
+            }
+        }
+        lost.truncate(MAX_REPAIRS);
+        Ok(lost)
+    }
+
+    // Own objects from `next` to `end`: those that are missing, those that look different, and what else is there.
+    async fn compare(
+        &self,
+        mut found: BTreeMap<u64, Vec<Listed>>,
+        next: u64,
+        end: u64,
+    ) -> Result<(Vec<u64>, Vec<(u64, Listed, Sent)>, Vec<Listed>), Error> {
+        let key = self.mailbox.key;
+        blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| {
+                let (mut missing, mut changed) = (Vec::new(), Vec::new());
+                let (lower, upper) = (row::sent_key(&key, next), row::sent_key(&key, end));
+                let bounds = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
+                if next <= end {
+                    engine.storage.range(
+                        &layout::MAILBOX_SENT,
+                        bounds.0,
+                        bounds.1,
+                        Order::Ascending,
+                        &mut |key, value| {
+                            let Key::Bytes(key) = key else { return ControlFlow::Break(()) };
+                            let number = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number));
+                            let Some((number, sent)) = number.zip(Sent::decode(value)) else {
+                                return ControlFlow::Continue(());
+                            };
+                            let listed = found.get_mut(&number).and_then(|listed| {
+                                let ours = |one: &Listed| {
+                                    object::read_name(&one.name).is_some_and(|(_, hash)| hash == sent.hash)
+                                };
+                                listed.iter().position(ours).map(|at| listed.swap_remove(at))
+                            });
+                            match listed {
+                                None if !sent.replaced => missing.push(number),
+                                Some(listed) if listed.size != sent.size || listed.mark != sent.mark => {
+                                    changed.push((number, listed, sent));
+                                }
+                                _ => {}
+                            }
+                            if missing.len() < MAX_REPAIRS {
+                                ControlFlow::Continue(())
+                            } else {
+                                ControlFlow::Break(())
+                            }
+                        },
+                    )?;
+                }
+                Ok((missing, changed, found.into_values().flatten().collect()))
+            })
+        })
+        .await
+    }
+
+    // An object that was written down and perhaps put, when somebody stopped us.
+    async fn finish_what_was_begun(&mut self, writer: &Writer, own: Own) -> Result<(), Error> {
+        let (key, number) = (self.mailbox.key, own.number + 1);
+        let begun = blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
+        });
+        let Some(sent) = begun.await? else { return Ok(()) };
+        let prefix = format!("{}{}-", writer.prefix(&self.mailbox.space), object::numbered(number));
+        let listing = self.list(&prefix, "", MAX_STRANGERS).await?;
+        let there = listing
+            .objects
+            .iter()
+            .any(|listed| object::read_name(&listed.name).is_some_and(|(_, hash)| hash == sent.hash));
+        if !there {
+            let Some(bytes) = self.rebuild(&sent).await? else {
+                // It cannot be made again, and was never seen: what was to be in it goes into another one.
+                return blocking(&self.mailbox.database, move |database| {
+                    database.write(|engine| {
+                        let at = row::sent_key(&key, number);
+                        engine.storage.remove(&layout::MAILBOX_SENT, at.as_slice().into())?;
+                        engine.staged();
+                        Ok(())
+                    })
+                })
+                .await;
+            };
+            self.put(writer, number, &sent.hash, bytes).await?;
+        }
+        self.count(number, sent).await
+    }
+
+    /// Puts again what was lost, then what is new. `false` where it was cancelled.
+    pub(super) async fn send(&mut self, lost: Vec<u64>) -> Result<bool, Error> {
+        let mut again = Vec::new();
+        for number in lost {
+            if !self.goes_on().await {
+                return Ok(false);
+            }
+            let key = self.mailbox.key;
+            let sent = blocking(&self.mailbox.database, move |database| {
+                database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
+            });
+            let Some(mut sent) = sent.await? else { continue };
+            match self.rebuild(&sent).await? {
+                Some(bytes) => {
+                    let (writer, _) = self.own().await?;
+                    sent.mark = self.put(&writer, number, &sent.hash, bytes).await?;
+                    self.write_sent(number, sent).await?;
+                    self.repaired(number);
+                }
+                None => again.push((number, sent)),
+            }
+        }
+        for (number, mut sent) in again {
+            let built = self.frames_of(sent.runs.clone()).await?;
+            let (_, own) = self.own().await?;
+            self.put_new(Built { upto: own.upto, ..built }, vec![number]).await?;
+            sent.replaced = true;
+            self.write_sent(number, sent).await?;
+            self.repaired(number);
+        }
+        loop {
+            if !self.goes_on().await {
+                return Ok(false);
+            }
+            let built = self.next().await?;
+            match built {
+                None => return Ok(true),
+                Some(built) => self.put_new(built, Vec::new()).await?,
+            }
+        }
+    }
+
+    fn repaired(&mut self, number: u64) {
+        self.done.repaired += 1;
+        self.tell(MailboxEvent::Repaired { number });
+    }
+
+    // The commits of the next object; `None` if everything is there.
+    async fn next(&mut self) -> Result<Option<Built>, Error> {
+        let (space, key) = (self.mailbox.space, self.mailbox.key);
+        let filter = self.options.send_filter.clone();
+        let most = Most {
+            bytes: self.options.batch_bytes.clamp(1, MAX_BATCH),
+            commits: self.options.batch_commits.max(1),
+        };
+        let (_, own) = self.own().await?;
+        blocking(&self.mailbox.database, move |database| {
+            // Nothing is sent before it is durable here.
+            let built = database.read_durable(|engine| {
+                if !engine.load(&space)? {
+                    return Ok(None);
+                }
+                let (storage, replica) = engine.parts(&space)?;
+                let end = replica.flushed.saturating_sub(1);
+                let there = |at| own.there.contains(at);
+                build(storage, replica, (own.upto, end), &there, most, filter.as_ref()).map(Some)
+            })?;
+            let Some(built) = built else { return Ok(None) };
+            if built.frames.is_empty() && built.upto > own.upto {
+                let mut own = own;
+                own.upto = built.upto;
+                own.there.forget_to(built.upto);
+                database.write(|engine| {
+                    engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
+                    engine.staged();
+                    Ok(())
+                })?;
+            }
+            Ok(Some(built).filter(|built| !built.frames.is_empty()))
+        })
+        .await
+    }
+
+    async fn frames_of(&self, runs: Runs) -> Result<Built, Error> {
+        let (space, filter) = (self.mailbox.space, self.options.send_filter.clone());
+        blocking(&self.mailbox.database, move |database| {
+            database.read_durable(|engine| {
+                let Some((first, last)) = runs.first().zip(runs.last()).filter(|_| true) else {
+                    return Ok(Built::default());
+                };
+                if !engine.load(&space)? {
+                    return Ok(Built::default());
+                }
+                let (storage, replica) = engine.parts(&space)?;
+                let last = last.min(replica.flushed.saturating_sub(1));
+                let skip = |at| !runs.contains(at);
+                let most = Most { bytes: usize::MAX, commits: u64::MAX };
+                build(storage, replica, (first.saturating_sub(1), last), &skip, most, filter.as_ref())
+            })
+        })
+        .await
+    }
+
+    // The bytes of an object that was put before; `None` if they are not the same any more.
+    async fn rebuild(&self, sent: &Sent) -> Result<Option<Vec<u8>>, Error> {
+        let built = self.frames_of(sent.runs.clone()).await?;
+        let (bytes, hash) = self.write_object(sent.head.clone(), built.frames).await?;
+        Ok((hash == sent.hash).then_some(bytes))
+    }
+
+    async fn write_object(&self, head: Vec<u8>, frames: Vec<Vec<u8>>) -> Result<(Vec<u8>, [u8; 32]), Error> {
+        let seal = self.options.seal.clone();
+        blocking(&self.mailbox.database, move |database| {
+            let content = object::pack(&frames)?;
+            let content = seal.map_or_else(|| Ok(content.clone()), |seal| seal.seal(content.clone()))?;
+            let key: NodeKey = database.read(|engine| Ok(engine.node.clone()))?;
+            Ok(object::write(&key, &head, &content))
+        })
+        .await
+    }
+
+    // One new object: written down, put, counted.
+    async fn put_new(&mut self, built: Built, instead: Vec<u64>) -> Result<(), Error> {
+        let (writer, own) = self.own().await?;
+        let readings = self.readings().await?;
+        let heard = readings.iter().filter(|(_, reading)| reading.at > 0).take(MAX_HEARD);
+        let head = Head {
+            space: self.mailbox.space,
+            writer,
+            number: own.number + 1,
+            previous: own.previous,
+            instead,
+            heard: heard.map(|(writer, reading)| (*writer, reading.at, reading.hash)).collect(),
+            seal: self.options.seal.as_ref().map_or_else(String::new, |seal| seal.name().to_owned()),
+        };
+        let (number, commits) = (head.number, built.runs.count());
+        let head = head.encode();
+        let (bytes, hash) = self.write_object(head.clone(), built.frames).await?;
+        let size = bytes.len() as u64;
+        let mut sent =
+            Sent { hash, size, mark: 0, head, runs: built.runs, upto: built.upto, replaced: false };
+        self.write_sent(number, sent.clone()).await?;
+        sent.mark = self.put(&writer, number, &hash, bytes).await?;
+        self.count(number, sent).await?;
+        self.done.sent += commits;
+        self.tell(MailboxEvent::Sent { commits, bytes: size });
+        Ok(())
+    }
+
+    // Puts an object, and says which mark it got.
+    async fn put(
+        &mut self,
+        writer: &Writer,
+        number: u64,
+        hash: &[u8; 32],
+        bytes: Vec<u8>,
+    ) -> Result<u64, Error> {
+        let name = object::name(&self.mailbox.space, writer, number, hash);
+        let name = name.ok_or_else(|| Error::Io("an object of a mailbox has no name".into()))?;
+        let (place, size) = (self.mailbox.place.clone(), bytes.len() as u64);
+        if self.patiently(place.put_if_absent(&name, bytes)).await? == Put::Stored {
+            self.done.bytes_out += size;
+            self.done.objects_out += 1;
+        }
+        let listing = self.list(name.as_str(), "", 1).await?;
+        let listed = listing.objects.first().filter(|listed| listed.name == name && listed.size == size);
+        Ok(listed.map_or(0, |listed| listed.mark))
+    }
+
+    async fn write_sent(&self, number: u64, sent: Sent) -> Result<(), Error> {
+        let at = row::sent_key(&self.mailbox.key, number);
+        blocking(&self.mailbox.database, move |database| {
+            database.write_durably(|engine| {
+                engine.storage.put(&layout::MAILBOX_SENT, at.as_slice().into(), &sent.encode())?;
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    // From now on the object is there.
+    async fn count(&self, number: u64, sent: Sent) -> Result<(), Error> {
+        let (key, (writer, mut own)) = (self.mailbox.key, self.own().await?);
+        own.store = writer.store;
+        (own.number, own.previous) = (number, sent.hash);
+        own.upto = own.upto.max(sent.upto);
+        own.there.forget_to(own.upto);
+        blocking(&self.mailbox.database, move |database| {
+            database.write_durably(|engine| {
+                let at = row::sent_key(&key, number);
+                engine.storage.put(&layout::MAILBOX_SENT, at.as_slice().into(), &sent.encode())?;
+                engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    // This store was restored or copied, and its twin has written. From now on it is another writer, and reads what the
+    // twin wrote like anybody's.
+    async fn become_another(&mut self, twin: &Writer, number: u64) -> Result<(), Error> {
+        let key = self.mailbox.key;
+        blocking(&self.mailbox.database, move |database| {
+            database.write_durably(|engine| {
+                let new = Own { store: engine.random(), ..Own::default() };
+                debug_assert!(store(engine)? != new.store);
+                engine.storage.put(&layout::META, STORE_ID.into(), &new.store)?;
+                row::remove(engine.storage.as_mut(), &layout::MAILBOX_SENT, &key)?;
+                engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &new.encode())?;
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await?;
+        let mut reading = Reading::default();
+        self.alarm(twin, &mut reading, number, AlarmKind::Forked).await
+    }
+}
+
+/// What is wrong with bytes that are no object.
+pub(super) fn kind(unusable: Unusable) -> AlarmKind {
+    match unusable {
+        Unusable::Damaged => AlarmKind::Damaged,
+        Unusable::Newer => AlarmKind::Newer,
+    }
+}

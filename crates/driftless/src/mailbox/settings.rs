@@ -1,0 +1,152 @@
+//! Which mailboxes there are, what is wanted of them, and what came of the last exchange.
+
+use driftless_core::id::SpaceId;
+use driftless_core::sign::Domain;
+
+use super::alarm::Alarm;
+use super::row::{self, MailboxKey};
+use crate::database::Database;
+use crate::error::Error;
+use crate::layout::{self, Bytes, put_bytes, put_number};
+
+/// Bytes of a URL.
+const MAX_URL: usize = 2048;
+
+/// A mailbox of a space, as it is known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxSummary {
+    /// The space.
+    pub space: SpaceId,
+    /// Where it is.
+    pub url: String,
+    /// Objects that this store has written there.
+    pub objects: u64,
+    /// Whether something waits to be sent, as far as is known here.
+    pub unsent: bool,
+    /// When the last exchange ended well, Unix milliseconds; 0 if none has.
+    pub last_ms: u64,
+    /// Why the last one failed; empty if it did not.
+    pub error: String,
+    /// What is wrong with objects of others.
+    pub alarms: Vec<Alarm>,
+}
+
+/// The stored part.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub url: String,
+    pub last_ms: u64,
+    pub error: String,
+}
+
+impl Settings {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, self.url.as_bytes());
+        put_number(&mut out, self.last_ms);
+        put_bytes(&mut out, self.error.as_bytes());
+        out
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut row = Bytes(row);
+        let url = row.text()?.to_owned();
+        Some(Self { url, last_ms: row.number()?, error: row.text()?.to_owned() })
+    }
+}
+
+/// What the rows of a mailbox are found by.
+pub(super) fn key(space: &SpaceId, url: &str) -> MailboxKey {
+    let hash = Domain::MailboxObject.hash(&[b"url", url.as_bytes()]);
+    let mut key = [0; 48];
+    let bytes = space.0.iter().chain(&hash);
+    key.iter_mut().zip(bytes).for_each(|(at, byte)| *at = *byte);
+    key
+}
+
+impl Database {
+    /// Remembers a mailbox of a space, which may be one that is not here yet. `false` if it is known.
+    pub fn add_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
+        if url.is_empty() || url.len() > MAX_URL || url.chars().any(char::is_control) {
+            return Err(Error::Invalid(format!(
+                "a URL has 1 to {MAX_URL} bytes, none of them a control character"
+            )));
+        }
+        let key = key(space, url);
+        self.write(|engine| {
+            if engine.storage.get(&layout::MAILBOX, key.as_slice().into())?.is_some() {
+                return Ok(false);
+            }
+            let settings = Settings { url: url.to_owned(), ..Settings::default() };
+            engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
+            engine.staged();
+            Ok(true)
+        })
+    }
+
+    /// Forgets a mailbox and how far it was read and written. What lies there stays there. `false` if it is not known.
+    pub fn remove_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
+        let key = key(space, url);
+        self.write(|engine| {
+            let known = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?.is_some();
+            for table in
+                [&layout::MAILBOX, &layout::MAILBOX_OWN, &layout::MAILBOX_SENT, &layout::MAILBOX_READ]
+            {
+                row::remove(engine.storage.as_mut(), table, &key)?;
+            }
+            engine.staged();
+            Ok(known)
+        })
+    }
+
+    /// All mailboxes, of all spaces.
+    pub fn mailboxes(&self) -> Result<Vec<MailboxSummary>, Error> {
+        self.read(|engine| {
+            let mut rows = Vec::new();
+            row::rows(engine.storage.as_ref(), &layout::MAILBOX, &[], &mut |key, row| {
+                let space = key.first_chunk::<32>().map(|space| SpaceId(*space));
+                rows.extend(space.zip(Settings::decode(row)));
+            })?;
+            let mut found = Vec::new();
+            for (space, settings) in rows {
+                let key = key(&space, &settings.url);
+                let storage = engine.storage.as_ref();
+                let own = row::own(storage, &key)?.unwrap_or_default();
+                let mut alarms = Vec::new();
+                for (writer, reading) in row::readings(storage, &key)? {
+                    alarms.extend(super::alarms(&writer, &reading));
+                }
+                let unsent = engine.load(&space)? && engine.parts(&space)?.1.next - 1 > own.upto;
+                let Settings { url, last_ms, error } = settings;
+                found.push(MailboxSummary {
+                    space,
+                    url,
+                    objects: own.number,
+                    unsent,
+                    last_ms,
+                    error,
+                    alarms,
+                });
+            }
+            Ok(found)
+        })
+    }
+
+    /// What the last exchange with a mailbox came to, if it is one that was added.
+    pub(super) fn note_mailbox(&self, key: &MailboxKey, error: Option<&Error>) -> Result<(), Error> {
+        self.write(|engine| {
+            let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
+                return Ok(());
+            };
+            let mut settings =
+                Settings::decode(&row).ok_or_else(|| Error::damaged("a mailbox does not decode"))?;
+            if error.is_none() {
+                settings.last_ms = engine.now();
+            }
+            settings.error = error.map(ToString::to_string).unwrap_or_default();
+            engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
+            engine.staged();
+            Ok(())
+        })
+    }
+}
