@@ -130,6 +130,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         device.sync.close().await?;
         device.network.close_and_tell().await;
     }
-    println!("{} notes on three devices", notes.count(Filter::all())?);
+    assert_eq!(notes.count(Filter::all())?, 2);
     Ok(())
 }

@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn whoever_says_that_it_is_very_many_is_written_down_as_some() {
         let mut neighbours = Neighbours::default();
-        let peer = |n: usize| PeerId([(n >> 8) as u8; 32].map(|byte| byte ^ n as u8));
+        let peer = |n: usize| PeerId(std::array::from_fn(|at| n.to_be_bytes()[at % 8]));
         let address: Address = "iroh:192.168.1.5:1".parse().unwrap();
         for n in 0..2 * MAX_NEIGHBOURS {
             assert_eq!(neighbours.hear(peer(n), address.clone()), n < MAX_NEIGHBOURS);

@@ -92,11 +92,15 @@ Both sides look at all that they have, and only what is missing travels. Where n
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootsChange {
     /// Add a space, which need not be here
+    #[command(after_help = "EXAMPLES
+  driftless roots add team")]
     Add {
         /// A space: its whole id, or, if it is here, a prefix of it or its local name
         space: String,
     },
     /// Remove a space
+    #[command(after_help = "EXAMPLES
+  driftless roots remove team")]
     Remove {
         /// A space: its whole id, or, if it is here, a prefix of it or its local name
         space: String,

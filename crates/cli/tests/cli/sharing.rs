@@ -16,7 +16,7 @@ fn sharing_says_where_a_document_went_and_it_is_found_there() {
     sandbox.ok(&["--user", "ben", "user", "identity"]);
     let shared = sandbox.json(&["share", "home", "notes", "a", "users:ben"]);
     let fields: Vec<&String> = shared.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["id", "from", "to", "space", "documents", "commits"]);
+    assert_eq!(fields, ["commits", "documents", "from", "id", "space", "to"]);
     assert_eq!((&shared["from"], &shared["documents"]), (&home.clone().into(), &2.into()));
     assert!(shared["to"].as_str().unwrap().starts_with("users:u_"));
     assert_eq!(shared["commits"].as_array().unwrap().len(), 2);

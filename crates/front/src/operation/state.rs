@@ -141,6 +141,10 @@ fn space_status(space: SpaceStatus, lag: &BTreeMap<SpaceId, u64>) -> Value {
             "since": fork.since_ms,
         })
     });
+    let id = space.id;
+    let schemas = space.schemas.into_iter();
+    let schemas =
+        schemas.map(|with| json!({"space": id, "collection": with.collection, "marked": with.marked}));
     json!({
         "space": space.id,
         "name": space.name,
@@ -153,6 +157,7 @@ fn space_status(space: SpaceStatus, lag: &BTreeMap<SpaceId, u64>) -> Value {
         "void": waiting(space.counts.void, space.void),
         "wanted": waiting(space.counts.wanted, space.wanted),
         "forked": forked.collect::<Value>(),
+        "schemas": schemas.collect::<Value>(),
     })
 }
 
