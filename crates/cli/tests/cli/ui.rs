@@ -61,6 +61,9 @@ fn the_front_answers_with_the_fields_that_commands_print() {
     };
     sandbox.ok(&["insert", "world", "notes", r#"{"n": 2}"#, "--id", "b"]);
     sandbox.ok(&["sync", "world", "--peer", "bea"]);
+    // What came of an exchange is written down in the background.
+    let noted = || sandbox.json(&["peer", "show", "bea"])["exchanges"] != json!([]);
+    assert!((0..500).any(|_| noted()), "no exchange with bea was ever written down");
 
     let at = json!({"space": "world", "collection": "notes"});
     let with = |more: Value| {
