@@ -20,10 +20,11 @@ pub struct Table {
 }
 
 /// The tables that are converted.
-pub const TABLES: [Table; 3] = [
+pub const TABLES: [Table; 4] = [
     Table { source: "iso_3166-1.json", list: "3166-1", target: "countries.jsonl", key: "alpha_2" },
     Table { source: "iso_3166-2.json", list: "3166-2", target: "subdivisions.jsonl", key: "code" },
     Table { source: "iso_639-3.json", list: "639-3", target: "languages.jsonl", key: "alpha_3" },
+    Table { source: "iso_4217.json", list: "4217", target: "currencies.jsonl", key: "alpha_3" },
 ];
 
 /// Converts every table of `source` into `target`; returns file names and how many documents each holds.
