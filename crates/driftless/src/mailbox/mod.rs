@@ -19,7 +19,7 @@ use std::time::Duration;
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::{Header, Kind};
 use driftless_core::id::{AuthorId, SpaceId, base32};
-use driftless_net::mailbox::{Mailbox as Place, MailboxError};
+use driftless_net::mailbox::{Access, Mailbox as Place, MailboxError};
 use tokio::sync::watch;
 
 use crate::database::Database;
@@ -46,7 +46,7 @@ impl Database {
 
     /// The same, with the place that the URL names.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
-        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url)?))
+        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url, &Access::default())?))
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod folder;
 mod memory;
+mod place;
 pub mod conformance;
 
 pub use folder::FolderMailbox;
 pub use memory::MemoryMailbox;
+pub use place::{Access, MailboxPlace};
 
 use std::fmt;
 use std::ops::Range;
@@ -58,17 +60,9 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
     fn delete<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<(), MailboxError>>;
 }
 
-/// The mailbox behind a URL: `file:///path/of/a/folder`, which is made if it is not there.
-pub fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
-    match url.split_once("://") {
-        Some(("file", path)) if path.starts_with('/') && !path.contains('%') => {
-            Ok(Arc::new(FolderMailbox::open(path)?))
-        }
-        Some(("file", _)) => Err(MailboxError::Unusable(
-            "a folder is named like `file:///home/ann/Sync`, with its whole path and nothing escaped".into(),
-        )),
-        _ => Err(MailboxError::Unusable("a mailbox is a folder here: `file:///home/ann/Sync`".into())),
-    }
+/// The mailbox behind a URL: a [`MailboxPlace`] as text.
+pub fn open(url: &str, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
+    url.parse::<MailboxPlace>()?.open(access)
 }
 
 /// What `put_if_absent` found.
