@@ -166,3 +166,33 @@ fn triggers_of_the_application_maintain_what_is_not_under_sync_and_double_nothin
     carry(&refs);
     assert_eq!(shops[0].space.digest().unwrap(), shops[1].space.digest().unwrap());
 }
+
+#[test]
+fn the_application_hears_of_a_row_that_makes_way_for_another_that_it_goes_and_that_it_comes_back() {
+    let schema = "
+        CREATE TABLE shelf(id TEXT PRIMARY KEY, place INTEGER NOT NULL UNIQUE);
+        CREATE TABLE article(id TEXT PRIMARY KEY, shelf TEXT REFERENCES shelf(id) ON DELETE CASCADE, sku TEXT UNIQUE);
+        CREATE TABLE search(id TEXT);
+        CREATE TRIGGER found AFTER INSERT ON article BEGIN INSERT INTO search VALUES(NEW.id); END;
+        CREATE TRIGGER lost AFTER DELETE ON article BEGIN DELETE FROM search WHERE id = OLD.id; END;
+        CREATE TRIGGER kept BEFORE DELETE ON shelf WHEN OLD.id = 'low' BEGIN SELECT raise(ABORT, 'it is screwed down'); END;";
+    let mut shops = shops(2, schema);
+    shops[0].sql(
+        "INSERT INTO shelf VALUES('high', 1), ('low', 2);
+         INSERT INTO article VALUES('rice', 'high', 'r'), ('oil', 'high', 'o'), ('salt', 'low', 's')",
+    );
+    settle(&mut shops);
+    // Unique values change places: of two articles, and of the shelves on which they are.
+    shops[0].sql(
+        "UPDATE article SET sku = 'x' WHERE id = 'rice'; UPDATE article SET sku = 'r' WHERE id = 'oil';
+         UPDATE article SET sku = 'o' WHERE id = 'rice'; UPDATE shelf SET place = 0 WHERE id = 'high';
+         UPDATE shelf SET place = 1 WHERE id = 'low'; UPDATE shelf SET place = 2 WHERE id = 'high'",
+    );
+    settle(&mut shops);
+    assert_same(&shops);
+    for shop in &mut shops {
+        assert_eq!(shop.waiting(), []);
+        let found = "SELECT group_concat(id) v FROM (SELECT id FROM search ORDER BY id)";
+        assert_eq!(shop.quoted(found), "'oil,rice,salt'");
+    }
+}
