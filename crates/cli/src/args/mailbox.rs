@@ -8,7 +8,7 @@ pub(crate) const EXAMPLES: &str = "EXAMPLES
   driftless mailbox sync
 
 A mailbox is a folder that several devices share: a network drive, a stick, or a folder that another program carries from
-device to device. The devices need not be on at the same time. Whoever runs the mailbox can read what is in it, and can
+device to device; or a bucket that speaks S3. The devices need not be on at the same time. Whoever runs the mailbox can read what is in it, and can
 change nothing that anybody would take.";
 
 #[derive(Debug, Subcommand)]
@@ -17,13 +17,24 @@ pub(crate) enum MailboxCommand {
     #[command(after_help = "EXAMPLES
   driftless mailbox add notes file:///home/ann/Sync/notes
   driftless mailbox add s_abcd... file:///media/stick/notes
+  driftless mailbox add notes s3://ann-notes/desk --endpoint https://s3.example.com
 
-A space that is not here yet is named by its whole id: the first `mailbox sync` brings it.")]
+A space that is not here yet is named by its whole id: the first `mailbox sync` brings it.
+
+A bucket needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, here and of each sync; they are never
+stored. AWS_REGION, AWS_ENDPOINT_URL and AWS_ALLOW_HTTP are heeded where the options are left out. The bucket has to
+know puts that replace nothing (If-None-Match): that is tried, and what it leaves is deleted.")]
     Add {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// Where it is: `file:///path/of/a/folder`
+        /// Where it is: `file:///path/of/a/folder`, or `s3://bucket/prefix`
         url: String,
+        /// The server of a bucket, if it is not AWS; kept with the mailbox, as `?endpoint=` behind its URL
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<String>,
+        /// Where the bucket is; kept with the mailbox, as `?region=` behind its URL
+        #[arg(long, value_name = "NAME")]
+        region: Option<String>,
     },
     /// Receive what others have put into the mailboxes, and put there what is new here
     #[command(after_help = "EXAMPLES

@@ -14,7 +14,10 @@ use crate::runtime;
 
 pub(super) fn run(context: &mut Context, command: MailboxCommand) -> Result<(), Failure> {
     match command {
-        MailboxCommand::Add { space, url } => add(context, &space, &url),
+        MailboxCommand::Add { space, url, endpoint, region } => {
+            let url = whole(url, endpoint.as_deref(), region.as_deref())?;
+            add(context, &space, &url)
+        }
         MailboxCommand::Sync { space, watch, interval } => {
             sync(context, space.as_deref(), watch.then_some(Duration::from_secs(interval)))
         }
@@ -32,11 +35,28 @@ fn id(database: &Database, text: &str) -> Result<SpaceId, Failure> {
     }
 }
 
+// What is chosen beside the URL of a bucket is kept as a part of it.
+fn whole(mut url: String, endpoint: Option<&str>, region: Option<&str>) -> Result<String, Failure> {
+    for (name, value) in [("endpoint", endpoint), ("region", region)] {
+        let Some(value) = value else { continue };
+        if !url.starts_with("s3://") {
+            let error = format!("only a bucket (`s3://...`) has --{name}");
+            return Err(driftless::Error::Invalid(error).into());
+        }
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.extend([name, "=", value]);
+    }
+    Ok(url)
+}
+
 fn add(context: &mut Context, space: &str, url: &str) -> Result<(), Failure> {
     let database = context.maintain()?;
     let space = id(&database, space)?;
-    // Also makes the folder, so that a wrong path is known now.
-    database.open_mailbox(&space, url)?;
+    // Also makes the folder, so that a wrong path is known now; a bucket is asked.
+    let mailbox = database.open_mailbox(&space, url)?;
+    let (handle, own) = handle(context)?;
+    handle.block_on(mailbox.probe())?;
+    drop(own);
     let new = database.add_mailbox(&space, url)?;
     let output = &mut context.output;
     if output.json {
@@ -50,7 +70,11 @@ fn add(context: &mut Context, space: &str, url: &str) -> Result<(), Failure> {
 fn remove(context: &mut Context, space: &str, url: Option<&str>) -> Result<(), Failure> {
     let database = context.maintain()?;
     let space = id(&database, space)?;
-    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| known.url == url);
+    // A bucket also by its URL without what stands behind `?`.
+    let named = |known: &str, url: &str| {
+        known == url || known.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
+    };
+    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(&known.url, url));
     let known: Vec<_> = database.mailboxes()?.into_iter().filter(of_it).collect();
     if known.is_empty() {
         return Err(none(url.unwrap_or_default()));

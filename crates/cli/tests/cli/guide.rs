@@ -58,6 +58,7 @@ fn run(sandbox: &Sandbox, page: &str, kinds: &[(&'static str, &str)]) -> usize {
     // Of each device, what tells that something has changed there.
     let mut watching = BTreeMap::<String, Running>::new();
     names.insert("FOLDER", format!("file://{}", sandbox.path("shared")));
+    names.extend(sandbox.in_environment("ENDPOINT").map(|endpoint| ("ENDPOINT", endpoint)));
     let mut ran_lines = 0;
     for Line { device, command, comment } in lines(&fs::read_to_string(page).unwrap()) {
         ran_lines += 1;
@@ -161,4 +162,15 @@ fn two_shops_keep_one_catalogue_as_their_page_says() {
 fn one_person_with_three_devices_needs_only_a_folder() {
     let kinds = [("SPACE", "s_"), ("PHONE", "a_"), ("LAPTOP", "a_")];
     assert!(run(&Sandbox::empty(), "devices.md", &kinds) > 15);
+}
+
+#[cfg(all(unix, feature = "object-store"))]
+#[test]
+fn two_devices_meet_in_a_bucket_as_their_page_says() {
+    use crate::s3_server::{KEYS, Server};
+
+    let sandbox = Sandbox::empty().with(&KEYS).with(&[("AWS_ALLOW_HTTP", "true")]);
+    let server = Server::start(Path::new(&sandbox.path("s3")), true);
+    let sandbox = sandbox.with(&[("ENDPOINT", &server.endpoint())]);
+    assert!(run(&sandbox, "bucket.md", &[("SPACE", "s_"), ("PHONE", "a_")]) > 12);
 }

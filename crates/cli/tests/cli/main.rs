@@ -3,6 +3,8 @@
 
 mod acceptance;
 mod asking;
+#[cfg(feature = "object-store")]
+mod buckets;
 mod contract;
 mod demo;
 mod failures;
@@ -23,6 +25,9 @@ mod prefs;
 mod pulling;
 mod repairing;
 mod rows;
+#[cfg(feature = "object-store")]
+#[path = "../../../net/tests/net/s3_server.rs"]
+mod s3_server;
 mod sandbox;
 mod schemas;
 #[cfg(unix)]

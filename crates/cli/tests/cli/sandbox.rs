@@ -22,6 +22,8 @@ pub(crate) fn subdivisions() -> PathBuf {
 /// A temporary folder with room for several databases.
 pub(crate) struct Sandbox {
     folder: TempDir,
+    // What commands find in their environment besides.
+    environment: Vec<(String, String)>,
 }
 
 /// A process that ended.
@@ -46,7 +48,14 @@ pub(crate) struct Lines(Receiver<String>);
 impl Sandbox {
     /// A folder without a database.
     pub(crate) fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// The same, with this in the environment of each command.
+    pub(crate) fn with(mut self, environment: &[(&str, &str)]) -> Self {
+        let owned = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.environment.extend(owned);
+        self
     }
 
     /// A folder with a database of ann, and the space `world` in it.
@@ -68,6 +77,11 @@ impl Sandbox {
         self.json(&["import", "world", "subdivisions", file.to_str().unwrap(), "--key", "code"])
     }
 
+    /// What commands find in their environment besides.
+    pub(crate) fn in_environment(&self, name: &str) -> Option<String> {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
     /// A path in the folder.
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
@@ -85,6 +99,10 @@ impl Sandbox {
         command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("DRIFTLESS_DIR", self.path("db")).env("HOME", self.path("home")).env("USER", "somebody");
         command.env_remove("XDG_DATA_HOME").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -243,6 +243,11 @@ impl Mailbox {
         options.seal.is_none()
     }
 
+    /// Whether the place is there, lets us in and keeps its promises, as far as can be tried without leaving anything.
+    pub async fn probe(&self) -> Result<(), Error> {
+        Ok(self.place.probe().await?)
+    }
+
     /// Receives what others have put there, applies it, sends what is new here, puts again what was lost of the own
     /// objects. Each object counts as soon as it is through, so an exchange that ends early loses nothing.
     pub async fn sync(

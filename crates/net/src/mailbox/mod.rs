@@ -7,9 +7,13 @@
 
 mod folder;
 mod memory;
+#[cfg(feature = "object-store")]
+mod bucket;
 mod place;
 pub mod conformance;
 
+#[cfg(feature = "object-store")]
+pub use bucket::{BucketAddress, BucketMailbox, S3, S3Patience};
 pub use folder::FolderMailbox;
 pub use memory::MemoryMailbox;
 pub use place::{Access, MailboxPlace};
@@ -58,6 +62,12 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
 
     /// Removes an object; it is no error if it is gone already.
     fn delete<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<(), MailboxError>>;
+
+    /// Whether it is there, lets us in and keeps the contract, as far as that can be tried without leaving anything. For
+    /// whoever adds it; if an adapter has nothing to try, it is.
+    fn probe(&self) -> BoxFuture<'_, Result<(), MailboxError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// The mailbox behind a URL: a [`MailboxPlace`] as text.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "object-store")]
+use super::{BucketAddress, BucketMailbox, S3};
 use super::{FolderMailbox, Mailbox, MailboxError};
 
 /// A kind of place: how its addresses begin, one as an example, and what reads the rest. A build without the adapter
@@ -16,13 +18,19 @@ struct Kind {
     read: fn(&str) -> Result<MailboxPlace, MailboxError>,
 }
 
-const KINDS: &[Kind] = &[Kind { scheme: "file", example: "file:///home/ann/Sync", read: folder }];
+const KINDS: &[Kind] = &[
+    Kind { scheme: "file", example: "file:///home/ann/Sync", read: folder },
+    Kind { scheme: "s3", example: "s3://bucket/prefix", read: bucket },
+];
 
 /// Where a mailbox is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxPlace {
     /// A folder of this machine, which is made if it is not there.
     Folder(PathBuf),
+    /// A bucket of S3.
+    #[cfg(feature = "object-store")]
+    Bucket(BucketAddress),
 }
 
 /// What opens a place besides its address, and is never a part of it: addresses are shown and passed on.
@@ -60,6 +68,9 @@ impl MailboxPlace {
     pub fn open(&self, _access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
         match self {
             Self::Folder(path) => Ok(Arc::new(FolderMailbox::open(path)?)),
+            // What lets somebody in stands in the environment, and nowhere else.
+            #[cfg(feature = "object-store")]
+            Self::Bucket(address) => Ok(Arc::new(BucketMailbox::s3(S3::of_environment(address)?)?)),
         }
     }
 }
@@ -71,6 +82,16 @@ fn folder(path: &str) -> Result<MailboxPlace, MailboxError> {
     Err(MailboxError::Unusable(
         "a folder is named like `file:///home/ann/Sync`, with its whole path and nothing escaped".into(),
     ))
+}
+
+#[cfg(feature = "object-store")]
+fn bucket(rest: &str) -> Result<MailboxPlace, MailboxError> {
+    BucketAddress::read(rest).map(MailboxPlace::Bucket)
+}
+
+#[cfg(not(feature = "object-store"))]
+fn bucket(_: &str) -> Result<MailboxPlace, MailboxError> {
+    Err(MailboxError::Unusable("this driftless was built without buckets".into()))
 }
 
 #[cfg(test)]

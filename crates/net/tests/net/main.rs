@@ -1,5 +1,7 @@
 //! Tests of the transport adapters, one module for each thing they promise.
 
+#[cfg(feature = "object-store")]
+mod buckets;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "iroh")]
@@ -8,3 +10,5 @@ mod iroh;
 mod limits;
 mod mailboxes;
 mod memory;
+#[cfg(feature = "object-store")]
+mod s3_server;
