@@ -3,6 +3,8 @@
 
 mod acceptance;
 mod asking;
+#[cfg(unix)]
+mod atlas;
 #[cfg(feature = "object-store")]
 mod buckets;
 mod contract;
