@@ -26,6 +26,8 @@ pub(super) struct Exchange<'e> {
     pub(super) done: MailboxSynced,
     /// What others say of how far others are.
     pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
+    /// Nothing seals what is put, or something was read that no seal had closed.
+    pub(super) open: bool,
     _alone: Alone,
 }
 
@@ -49,14 +51,22 @@ impl<'e> Exchange<'e> {
         }
         let alone = Alone(mailbox.database.clone(), mailbox.key);
         let (done, heard) = (MailboxSynced::default(), BTreeMap::new());
-        Ok(Self { mailbox, options, event: Mutex::new(event), done, heard, _alone: alone })
+        Ok(Self {
+            mailbox,
+            options,
+            event: Mutex::new(event),
+            done,
+            heard,
+            open: options.seal.is_none(),
+            _alone: alone,
+        })
     }
 
-    pub(super) async fn run(mut self) -> Result<MailboxSynced, Error> {
+    pub(super) async fn run(&mut self) -> Result<MailboxSynced, Error> {
         self.done.finished = self.stages().await?;
         let readings = self.readings().await?;
         self.done.alarms = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading)).collect();
-        Ok(self.done)
+        Ok(std::mem::take(&mut self.done))
     }
 
     // `false` where it was cancelled.

@@ -8,6 +8,7 @@ mod object;
 pub(crate) mod row;
 mod build;
 pub(crate) mod settings;
+mod check;
 mod exchange;
 mod receive;
 mod send;
@@ -44,9 +45,16 @@ impl Database {
         Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
     }
 
-    /// The same, with the place that the URL names.
+    /// The same, with the place that the URL names. That it is not there is remembered like an exchange that failed.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
-        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url)?))
+        match driftless_net::mailbox::open(url) {
+            Ok(place) => Ok(self.mailbox(space, url, place)),
+            Err(error) => {
+                let error = Error::from(error);
+                self.note_mailbox(&settings::key(space, url), Some(&error), None)?;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -250,9 +258,9 @@ impl Mailbox {
         options: &MailboxOptions,
         event: &mut (dyn FnMut(MailboxEvent) + Send),
     ) -> Result<MailboxSynced, Error> {
-        let exchange = Exchange::begin(self, options, event)?;
+        let mut exchange = Exchange::begin(self, options, event)?;
         let done = exchange.run().await;
-        self.database.note_mailbox(&self.key, done.as_ref().err())?;
+        self.database.note_mailbox(&self.key, done.as_ref().err(), Some(exchange.open))?;
         done
     }
 }

@@ -290,6 +290,7 @@ impl Exchange<'_> {
                 *known = (*number, *hash);
             }
         }
+        self.open |= object.head.seal.is_empty();
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
             (name, Some(seal)) => seal.open(name, &object.content),
