@@ -79,7 +79,9 @@ fn status_says_what_came_of_each_mailbox_and_that_its_operator_can_read() {
     std::fs::remove_dir_all(sandbox.path("box")).unwrap();
     std::fs::write(sandbox.path("box"), "a file").unwrap();
     sandbox.fails(6, "peer_unreachable", &["mailbox", "sync"]);
-    assert!(sandbox.json(&["status"])["mailboxes"][0]["error"].as_str().unwrap().contains("cannot be reached"));
+    assert!(
+        sandbox.json(&["status"])["mailboxes"][0]["error"].as_str().unwrap().contains("cannot be reached")
+    );
     // Passwords are not for what is remembered.
     for secret in ["postgres://ann:hunter2@db/notes", "https://h/box?password=hunter2"] {
         let told = sandbox.fails(5, "invalid", &["mailbox", "add", "world", secret]);

@@ -1,9 +1,12 @@
 //! Devices that meet only in a mailbox: what they have afterwards, what a hostile operator can do, and what is said.
 
+mod contents;
 mod hostile;
+mod stalled;
 mod together;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftless::{
     AlarmKind, Database, Error, Insert, Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Map,

@@ -7,10 +7,14 @@
 
 mod folder;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod conformance;
 
 pub use folder::FolderMailbox;
 pub use memory::MemoryMailbox;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresMailbox;
 
 use std::fmt;
 use std::ops::Range;
@@ -58,7 +62,8 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
     fn delete<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<(), MailboxError>>;
 }
 
-/// The mailbox behind a URL: `file:///path/of/a/folder`, which is made if it is not there.
+/// The mailbox behind a URL: `file:///path/of/a/folder`, which is made if it is not there, or a table of a PostgreSQL
+/// server, `postgres://ann@db.example/notes`, where this is built with that.
 pub fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
     match url.split_once("://") {
         Some(("file", path)) if path.starts_with('/') && !path.contains('%') => {
@@ -67,6 +72,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
         Some(("file", _)) => Err(MailboxError::Unusable(
             "a folder is named like `file:///home/ann/Sync`, with its whole path and nothing escaped".into(),
         )),
+        #[cfg(feature = "postgres")]
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresMailbox::open(url)?)),
         _ => Err(MailboxError::Unusable("a mailbox is a folder here: `file:///home/ann/Sync`".into())),
     }
 }
