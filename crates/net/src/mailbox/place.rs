@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{FolderMailbox, Mailbox, MailboxError};
+#[cfg(feature = "http")]
+use super::{HttpMailbox, HubAddress};
 
 /// A kind of place: how its addresses begin, one as an example, and what reads the rest. A build without the adapter
 /// still knows the kind, and says so.
@@ -16,13 +18,24 @@ struct Kind {
     read: fn(&str) -> Result<MailboxPlace, MailboxError>,
 }
 
-const KINDS: &[Kind] = &[Kind { scheme: "file", example: "file:///home/ann/Sync", read: folder }];
+const KINDS: &[Kind] = &[
+    Kind { scheme: "file", example: "file:///home/ann/Sync", read: folder },
+    Kind {
+        scheme: "https",
+        example: "https://hub.example.org",
+        read: |rest| hub(&format!("https://{rest}")),
+    },
+    Kind { scheme: "http", example: "http://127.0.0.1:7478", read: |rest| hub(&format!("http://{rest}")) },
+];
 
 /// Where a mailbox is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxPlace {
     /// A folder of this machine, which is made if it is not there.
     Folder(PathBuf),
+    /// What a hub serves (`driftless serve --mailbox`).
+    #[cfg(feature = "http")]
+    Hub(HubAddress),
 }
 
 /// What opens a place besides its address, and is never a part of it: addresses are shown and passed on.
@@ -57,9 +70,11 @@ impl FromStr for MailboxPlace {
 
 impl MailboxPlace {
     /// The mailbox there. What is far away is reached when something is asked of it, not here.
-    pub fn open(&self, _access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
+    pub fn open(&self, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
         match self {
             Self::Folder(path) => Ok(Arc::new(FolderMailbox::open(path)?)),
+            #[cfg(feature = "http")]
+            Self::Hub(address) => Ok(Arc::new(HttpMailbox::new(address.clone(), access)?)),
         }
     }
 }
@@ -71,6 +86,16 @@ fn folder(path: &str) -> Result<MailboxPlace, MailboxError> {
     Err(MailboxError::Unusable(
         "a folder is named like `file:///home/ann/Sync`, with its whole path and nothing escaped".into(),
     ))
+}
+
+#[cfg(feature = "http")]
+fn hub(url: &str) -> Result<MailboxPlace, MailboxError> {
+    url.parse().map(MailboxPlace::Hub)
+}
+
+#[cfg(not(feature = "http"))]
+fn hub(_: &str) -> Result<MailboxPlace, MailboxError> {
+    Err(MailboxError::Unusable("this driftless was built without HTTP".into()))
 }
 
 #[cfg(test)]
