@@ -11,7 +11,9 @@ pub(crate) mod settings;
 mod exchange;
 mod receive;
 mod send;
+pub(crate) mod news;
 pub(crate) mod continuous;
+pub(crate) mod hub;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,9 +46,10 @@ impl Database {
         Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
     }
 
-    /// The same, with the place that the URL names.
+    /// The same, with the place that the URL names, and the token that was remembered for it.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
-        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url, &Access::default())?))
+        let access = Access { token: self.mailbox_token(space, url)? };
+        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url, &access)?))
     }
 }
 
@@ -283,6 +286,7 @@ impl From<MailboxError> for Error {
     fn from(error: MailboxError) -> Self {
         match error {
             MailboxError::Unusable(_) | MailboxError::TooLarge { .. } => Self::Invalid(error.to_string()),
+            MailboxError::Full(_) => Self::MailboxFull(error.to_string()),
             MailboxError::Unreachable(_) | MailboxError::Denied(_) => Self::Unreachable(error.to_string()),
         }
     }

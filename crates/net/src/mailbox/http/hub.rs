@@ -187,7 +187,7 @@ impl Hub {
             put: self.desk.put.load(Ordering::Relaxed),
             got: self.desk.got.load(Ordering::Relaxed),
             refused: self.desk.refused.load(Ordering::Relaxed),
-            waiting: self.desk.waiting.taken() as u64,
+            waiting: self.desk.waiting.here() as u64,
         }
     }
 

@@ -16,51 +16,63 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Places {
     all: Arc<Semaphore>,
     per_source: usize,
-    taken: Arc<Mutex<HashMap<Source, usize>>>,
+    sources: Arc<Mutex<HashMap<Source, Own>>>,
+}
+
+// The places of one source, and how many of its requests have one or wait for one.
+struct Own {
+    places: Arc<Semaphore>,
+    here: usize,
 }
 
 /// The place of one request; it is free again when this is dropped.
 pub(super) struct Place {
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _here: Here,
+}
+
+// A request that has a place, or waits for one.
+struct Here {
     source: Source,
-    taken: Arc<Mutex<HashMap<Source, usize>>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    sources: Arc<Mutex<HashMap<Source, Own>>>,
 }
 
 impl Places {
     pub(super) fn new(all: usize, per_source: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), per_source, taken: Arc::default() }
+        Self { all: Arc::new(Semaphore::new(all)), per_source, sources: Arc::default() }
     }
 
-    /// A place, unless the source has as many as it may, or none becomes free in time. Whoever waits counts for its
-    /// source, too.
+    /// A place, unless none becomes free in time: of this source, and in all. How many wait is bounded by the sockets.
     pub(super) async fn enter(&self, source: &Source) -> Option<Place> {
-        {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = taken.entry(source.clone()).or_default();
-            if *count >= self.per_source {
-                return None;
-            }
-            *count += 1;
-        }
-        let mut place = Place { source: source.clone(), taken: self.taken.clone(), _permit: None };
-        let permit = timeout(PATIENCE, self.all.clone().acquire_owned()).await.ok()?.ok()?;
-        place._permit = Some(permit);
-        Some(place)
+        let (own, here) = {
+            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = sources
+                .entry(source.clone())
+                .or_insert_with(|| Own { places: Arc::new(Semaphore::new(self.per_source)), here: 0 });
+            own.here += 1;
+            (own.places.clone(), Here { source: source.clone(), sources: self.sources.clone() })
+        };
+        let permits = timeout(PATIENCE, async {
+            let own = own.acquire_owned().await.ok()?;
+            Some((own, self.all.clone().acquire_owned().await.ok()?))
+        });
+        Some(Place { _permits: permits.await.ok()??, _here: here })
     }
 
-    /// How many places are taken by requests that are worked on, or wait.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    /// How many requests have a place, or wait for one.
+    pub(super) fn here(&self) -> usize {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.values().map(|own| own.here).sum()
     }
 }
 
-impl Drop for Place {
+impl Drop for Here {
     fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.source) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                taken.remove(&self.source);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = sources.get_mut(&self.source) {
+            own.here = own.here.saturating_sub(1);
+            if own.here == 0 {
+                sources.remove(&self.source);
             }
         }
     }
@@ -84,6 +96,6 @@ mod tests {
         drop(third);
         assert!(places.enter(&other).await.is_some());
         drop(kept);
-        assert_eq!(places.taken(), 0);
+        assert_eq!(places.here(), 0);
     }
 }
