@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use driftless_net::mailbox::{self, Access, Hub, HubNumbers, HubOptions};
+use driftless_net::mailbox::{self, Access, Hub, HubError, HubNumbers, HubOptions};
 
 use super::object;
 use crate::error::Error;
@@ -19,7 +19,11 @@ impl MailboxHub {
     pub async fn serve(url: &str, at: SocketAddr, options: HubOptions) -> Result<Self, Error> {
         let place = mailbox::open(url, &Access::default())?;
         let admit = Arc::new(object::belongs);
-        Ok(Self(Hub::serve(place, at, HubOptions { admit: Some(admit), ..options }).await?))
+        let served = Hub::serve(place, at, HubOptions { admit: Some(admit), ..options }).await;
+        served.map(Self).map_err(|error| match error {
+            HubError::Listen { .. } => Error::Io(error.to_string()),
+            HubError::Mailbox(error) => error.into(),
+        })
     }
 
     /// Where it listens.
@@ -33,7 +37,7 @@ impl MailboxHub {
     }
 
     /// Ends it: what is being answered may finish, within some seconds.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.0.close().await;
     }
 }

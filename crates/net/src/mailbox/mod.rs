@@ -14,7 +14,7 @@ pub mod conformance;
 
 pub use folder::FolderMailbox;
 #[cfg(feature = "http")]
-pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubLimits, HubNumbers, HubOptions};
+pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubError, HubLimits, HubNumbers, HubOptions};
 pub use memory::MemoryMailbox;
 pub use place::{Access, MailboxPlace};
 

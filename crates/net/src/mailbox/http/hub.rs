@@ -101,6 +101,22 @@ impl std::fmt::Debug for HubOptions {
     }
 }
 
+/// Why a hub does not begin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// It cannot listen there.
+    #[error("cannot listen at {at}: {reason}")]
+    Listen {
+        /// Where.
+        at: SocketAddr,
+        /// Why not.
+        reason: String,
+    },
+    /// What it is to serve does not answer.
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
+}
+
 /// What a hub has done since it began, and holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HubNumbers {
@@ -138,10 +154,9 @@ impl Hub {
         place: Arc<dyn Mailbox>,
         at: SocketAddr,
         options: HubOptions,
-    ) -> Result<Self, MailboxError> {
+    ) -> Result<Self, HubError> {
         let limits = options.limits;
-        let cannot =
-            |error: std::io::Error| MailboxError::Unusable(format!("cannot listen at {at}: {error}"));
+        let cannot = |error: std::io::Error| HubError::Listen { at, reason: error.to_string() };
         let tcp = TcpListener::bind(at).await.map_err(cannot)?;
         let address = tcp.local_addr().map_err(cannot)?;
         // Behind a proxy of this machine all are one source.
@@ -192,7 +207,7 @@ impl Hub {
     }
 
     /// Ends it: what is being answered may finish, within some seconds.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.stop.send_replace(true);
         // Everybody who serves drops its end.
         self.stop.closed().await;

@@ -12,7 +12,7 @@ mod watched;
 
 pub use address::HubAddress;
 pub use client::HttpMailbox;
-pub use hub::{Admit, Hub, HubLimits, HubNumbers, HubOptions};
+pub use hub::{Admit, Hub, HubError, HubLimits, HubNumbers, HubOptions};
 
 use super::{Listed, Listing, MAX_LISTING, ObjectName};
 
