@@ -621,6 +621,8 @@ pub(crate) struct Serving {
     pub(crate) ui: Option<String>,
     /// The same for the pages of `--ui-pages`.
     pub(crate) pages: Option<String>,
+    /// Where the mailbox of `--mailbox` is reached on this machine; null unless it was given.
+    pub(crate) mailbox: Option<String>,
 }
 
 /// `expires` is null when the ticket does not.

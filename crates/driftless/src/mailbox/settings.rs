@@ -11,6 +11,8 @@ use crate::layout::{self, Bytes, put_bytes, put_number};
 
 /// Bytes of a URL.
 const MAX_URL: usize = 2048;
+/// Bytes of a token.
+const MAX_TOKEN: usize = 1024;
 
 /// A mailbox of a space, as it is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub(crate) struct Settings {
     pub last_ms: u64,
     pub error: String,
     pub contents: Contents,
+    /// What the place wants to be shown; empty if nothing. It is told to nobody else.
+    pub token: String,
 }
 
 impl Settings {
@@ -81,6 +85,9 @@ impl Settings {
         put_number(&mut out, self.last_ms);
         put_bytes(&mut out, self.error.as_bytes());
         put_number(&mut out, self.contents as u64);
+        if !self.token.is_empty() {
+            put_bytes(&mut out, self.token.as_bytes());
+        }
         out
     }
 
@@ -89,7 +96,8 @@ impl Settings {
         let url = row.text()?.to_owned();
         let (last_ms, error) = (row.number()?, row.text()?.to_owned());
         let contents = *Contents::ALL.get(usize::try_from(row.number()?).ok()?)?;
-        Some(Self { url, last_ms, error, contents })
+        let token = if row.0.is_empty() { String::new() } else { row.text()?.to_owned() };
+        Some(Self { url, last_ms, error, contents, token })
     }
 }
 
@@ -139,6 +147,38 @@ impl Database {
         })
     }
 
+    /// Remembers what a mailbox that was added wants to be shown, or forgets it. `false` if the mailbox is not known. The
+    /// token lies in the database like its keys, and is shown to nobody but that mailbox.
+    pub fn set_mailbox_token(&self, space: &SpaceId, url: &str, token: Option<&str>) -> Result<bool, Error> {
+        let token = token.unwrap_or_default();
+        if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Invalid(format!(
+                "a token has up to {MAX_TOKEN} characters of ASCII, and no space"
+            )));
+        }
+        let key = key(space, url);
+        self.write(|engine| {
+            let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
+                return Ok(false);
+            };
+            let settings =
+                Settings::decode(&row).ok_or_else(|| Error::damaged("a mailbox does not decode"))?;
+            let settings = Settings { token: token.to_owned(), ..settings };
+            engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
+            engine.staged();
+            Ok(true)
+        })
+    }
+
+    pub(super) fn mailbox_token(&self, space: &SpaceId, url: &str) -> Result<Option<String>, Error> {
+        let key = key(space, url);
+        self.read(|engine| {
+            let row = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?;
+            let settings = row.and_then(|row| Settings::decode(&row));
+            Ok(settings.map(|settings| settings.token).filter(|token| !token.is_empty()))
+        })
+    }
+
     /// Forgets a mailbox and how far it was read and written. What lies there stays there. `false` if it is not known.
     pub fn remove_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
         let key = key(space, url);
@@ -172,7 +212,7 @@ impl Database {
                     alarms.extend(super::alarms(&writer, &reading));
                 }
                 let unsent = engine.load(&space)? && engine.parts(&space)?.1.next - 1 > own.upto;
-                let Settings { url, last_ms, error, contents } = settings;
+                let Settings { url, last_ms, error, contents, token: _ } = settings;
                 found.push(MailboxSummary {
                     space,
                     url,

@@ -2,7 +2,12 @@
 
 mod contents;
 mod hostile;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../../../net/tests/net/postgres_server.rs"]
+mod postgres_server;
 mod stalled;
+#[cfg(all(feature = "postgres", unix))]
+mod table;
 mod together;
 
 use std::sync::Arc;

@@ -72,7 +72,12 @@ impl PostgresMailbox {
         Ok(Self { address: Arc::new(address), line: Arc::default() })
     }
 
-    /// The same, with a password from elsewhere.
+    /// Whether a URL is one of a table. Nothing is read and nobody reached.
+    pub fn check(url: &str) -> Result<(), MailboxError> {
+        Address::read(url).map(drop)
+    }
+
+    /// The same as `open`, with a password from elsewhere.
     pub fn with_password(url: &str, password: &str) -> Result<Self, MailboxError> {
         let mut address = Address::read(url)?;
         address.config.password(password);

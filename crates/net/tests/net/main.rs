@@ -2,6 +2,8 @@
 
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod hub;
 #[cfg(feature = "iroh")]
 mod iroh;
 #[cfg(all(feature = "http", target_os = "linux"))]
