@@ -1,5 +1,7 @@
 //! The words of `mailbox`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 /// Of the group as a whole.
@@ -18,6 +20,8 @@ pub(crate) enum MailboxCommand {
   driftless mailbox add notes file:///home/ann/Sync/notes
   driftless mailbox add s_abcd... file:///media/stick/notes
   driftless mailbox add notes s3://ann-notes/desk --endpoint https://s3.example.com
+  driftless mailbox add notes https://hub.example.org --token-file token.txt
+  driftless mailbox add notes postgres://ann@db.example.org/notes
 
 A space that is not here yet is named by its whole id: the first `mailbox sync` brings it.
 
@@ -27,7 +31,8 @@ know puts that replace nothing (If-None-Match): that is tried, and what it leave
     Add {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// Where it is: `file:///path/of/a/folder`, or `s3://bucket/prefix`
+        /// Where it is: `file:///path/of/a/folder`, the address of a hub, `https://hub.example.org`, `s3://bucket/prefix`,
+        /// or a PostgreSQL database, `postgres://ann@db.example.org/notes` (its password: PGPASSWORD or ~/.pgpass)
         url: String,
         /// The server of a bucket, if it is not AWS; kept with the mailbox, as `?endpoint=` behind its URL
         #[arg(long, value_name = "URL")]
@@ -35,6 +40,9 @@ know puts that replace nothing (If-None-Match): that is tried, and what it leave
         /// Where the bucket is; kept with the mailbox, as `?region=` behind its URL
         #[arg(long, value_name = "NAME")]
         region: Option<String>,
+        /// What the hub wants to be shown is the first line of this file; it is kept in the database, and told to nobody else
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
     },
     /// Receive what others have put into the mailboxes, and put there what is new here
     #[command(after_help = "EXAMPLES

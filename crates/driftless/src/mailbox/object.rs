@@ -176,6 +176,16 @@ pub(super) fn read(
     if same { Ok(Object { head, content }) } else { Err(Unusable::Damaged) }
 }
 
+/// Whether these bytes are what the name says: an object that the writer in it has signed for that place.
+pub(super) fn belongs(at: &ObjectName, bytes: &[u8]) -> bool {
+    let mut parts = at.parts();
+    let space = parts.next().and_then(|space| space.parse().ok());
+    let writer = parts.next().and_then(Writer::of_folder);
+    let Some(((space, writer), (number, hash))) = space.zip(writer).zip(read_name(at)) else { return false };
+    name(&space, &writer, number, &hash).as_ref() == Some(at)
+        && read(bytes, &space, &writer, number, &hash).is_ok()
+}
+
 /// Frames into what an object holds.
 pub(super) fn pack(frames: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
     let mut plain = Vec::new();
@@ -225,6 +235,11 @@ mod tests {
         assert_eq!(read_name(&at), Some((300, hash)));
         let folder = at.parts().nth(1).unwrap();
         assert_eq!(Writer::of_folder(folder), Some(head.writer));
+        assert!(belongs(&at, &bytes) && !belongs(&at, &bytes[1..]));
+        let shifted = name(&head.space, &head.writer, 301, &hash).unwrap();
+        assert!(!belongs(&shifted, &bytes));
+        let deeper = ObjectName::new(&format!("{at}/x")).unwrap();
+        assert!(!belongs(&deeper, &bytes) && !belongs(&ObjectName::new("a").unwrap(), &bytes));
         let object = read(&bytes, &head.space, &head.writer, 300, &hash).unwrap();
         assert_eq!((object.head, object.content.as_slice()), (head.clone(), &b"content"[..]));
         for at in 0..bytes.len() {

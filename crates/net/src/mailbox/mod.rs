@@ -6,17 +6,25 @@
 //! names of its own, and never waits for ever on what it finds. It knows nothing of commits.
 
 mod folder;
+#[cfg(feature = "http")]
+mod http;
 mod memory;
 #[cfg(feature = "object-store")]
 mod bucket;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod conformance;
 
 #[cfg(feature = "object-store")]
 pub use bucket::{BucketAddress, BucketMailbox, S3, S3Patience};
 pub use folder::FolderMailbox;
+#[cfg(feature = "http")]
+pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubError, HubLimits, HubNumbers, HubOptions};
 pub use memory::MemoryMailbox;
 pub use place::{Access, MailboxPlace};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresMailbox;
 
 use std::fmt;
 use std::ops::Range;
@@ -68,6 +76,17 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
     fn probe(&self) -> BoxFuture<'_, Result<(), MailboxError>> {
         Box::pin(std::future::ready(Ok(())))
     }
+
+    /// A number that is another one whenever something was put under the first part of `prefix`; with `seen`, it waits
+    /// until it is another than that. `None` from a place that cannot tell. A hint: whoever never hears one lists the same,
+    /// only later.
+    fn watch<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _seen: Option<u64>,
+    ) -> BoxFuture<'a, Result<Option<u64>, MailboxError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// The mailbox behind a URL: a [`MailboxPlace`] as text.
@@ -118,6 +137,9 @@ pub enum MailboxError {
     /// It is no place for a mailbox, or the address makes no sense.
     #[error("this is no mailbox: {0}")]
     Unusable(String),
+    /// It holds as much as it may: of this writer, or in all.
+    #[error("the mailbox is full: {0}")]
+    Full(String),
     /// An object above the limit.
     #[error("an object of {size} bytes is above the limit of {limit}")]
     TooLarge {

@@ -6,9 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use super::PostgresMailbox;
 #[cfg(feature = "object-store")]
 use super::{BucketAddress, BucketMailbox, S3};
 use super::{FolderMailbox, Mailbox, MailboxError};
+#[cfg(feature = "http")]
+use super::{HttpMailbox, HubAddress};
 
 /// A kind of place: how its addresses begin, one as an example, and what reads the rest. A build without the adapter
 /// still knows the kind, and says so.
@@ -20,6 +24,14 @@ struct Kind {
 
 const KINDS: &[Kind] = &[
     Kind { scheme: "file", example: "file:///home/ann/Sync", read: folder },
+    Kind {
+        scheme: "https",
+        example: "https://hub.example.org",
+        read: |rest| hub(&format!("https://{rest}")),
+    },
+    Kind { scheme: "http", example: "http://127.0.0.1:7478", read: |rest| hub(&format!("http://{rest}")) },
+    Kind { scheme: "postgres", example: "postgres://ann@db.example.org/notes", read: table },
+    Kind { scheme: "postgresql", example: "postgresql://ann@db.example.org/notes", read: table },
     Kind { scheme: "s3", example: "s3://bucket/prefix", read: bucket },
 ];
 
@@ -28,6 +40,12 @@ const KINDS: &[Kind] = &[
 pub enum MailboxPlace {
     /// A folder of this machine, which is made if it is not there.
     Folder(PathBuf),
+    /// What a hub serves (`driftless serve --mailbox`).
+    #[cfg(feature = "http")]
+    Hub(HubAddress),
+    /// A table of a PostgreSQL server, as `PostgresMailbox::open` reads it.
+    #[cfg(feature = "postgres")]
+    Table(String),
     /// A bucket of S3.
     #[cfg(feature = "object-store")]
     Bucket(BucketAddress),
@@ -65,9 +83,17 @@ impl FromStr for MailboxPlace {
 
 impl MailboxPlace {
     /// The mailbox there. What is far away is reached when something is asked of it, not here.
-    pub fn open(&self, _access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
+    pub fn open(&self, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
         match self {
             Self::Folder(path) => Ok(Arc::new(FolderMailbox::open(path)?)),
+            #[cfg(feature = "http")]
+            Self::Hub(address) => Ok(Arc::new(HttpMailbox::new(address.clone(), access)?)),
+            #[cfg(feature = "postgres")]
+            Self::Table(_) if access.token.is_some() => Err(MailboxError::Unusable(
+                "the password of a PostgreSQL server is not kept here: put it into `PGPASSWORD` or `~/.pgpass`".into(),
+            )),
+            #[cfg(feature = "postgres")]
+            Self::Table(url) => Ok(Arc::new(PostgresMailbox::open(url)?)),
             // What lets somebody in stands in the environment, and nowhere else.
             #[cfg(feature = "object-store")]
             Self::Bucket(address) => Ok(Arc::new(BucketMailbox::s3(S3::of_environment(address)?)?)),
@@ -94,6 +120,28 @@ fn bucket(_: &str) -> Result<MailboxPlace, MailboxError> {
     Err(MailboxError::Unusable("this driftless was built without buckets".into()))
 }
 
+#[cfg(feature = "http")]
+fn hub(url: &str) -> Result<MailboxPlace, MailboxError> {
+    url.parse().map(MailboxPlace::Hub)
+}
+
+#[cfg(not(feature = "http"))]
+fn hub(_: &str) -> Result<MailboxPlace, MailboxError> {
+    Err(MailboxError::Unusable("this driftless was built without HTTP".into()))
+}
+
+#[cfg(feature = "postgres")]
+fn table(rest: &str) -> Result<MailboxPlace, MailboxError> {
+    let url = format!("postgres://{rest}");
+    PostgresMailbox::check(&url)?;
+    Ok(MailboxPlace::Table(url))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn table(_: &str) -> Result<MailboxPlace, MailboxError> {
+    Err(MailboxError::Unusable("this driftless was built without PostgreSQL".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +150,9 @@ mod tests {
     fn every_example_is_an_address_of_its_kind() {
         for kind in KINDS {
             assert!(kind.example.starts_with(&format!("{}://", kind.scheme)));
-            kind.example.parse::<MailboxPlace>().unwrap();
+            let read = kind.example.parse::<MailboxPlace>();
+            let built = cfg!(feature = "postgres") || !kind.scheme.starts_with("postgres");
+            assert_eq!(read.is_ok(), built, "{read:?}");
         }
         for url in ["", "box", "/box", "gopher://box", "file://box", "file:///a%20b", "FILE:///a"] {
             assert!(matches!(url.parse::<MailboxPlace>(), Err(MailboxError::Unusable(_))), "{url}");

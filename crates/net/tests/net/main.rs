@@ -4,11 +4,17 @@
 mod buckets;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod hub;
 #[cfg(feature = "iroh")]
 mod iroh;
 #[cfg(all(feature = "http", target_os = "linux"))]
 mod limits;
 mod mailboxes;
 mod memory;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres_server;
 #[cfg(feature = "object-store")]
 mod s3_server;
