@@ -1,6 +1,7 @@
 //! Devices that meet only in a mailbox: what they have afterwards, what a hostile operator can do, and what is said.
 
 mod hostile;
+mod hub;
 mod together;
 
 use std::sync::Arc;
