@@ -157,7 +157,7 @@ fn a_hub_is_told_where_and_how_much() {
 
 // What a proxy does: ends TLS, and passes on what is inside. Its certificate is for 127.0.0.1, by an authority that is made
 // for this test alone and good for a hundred years; no machine believes it unless it is told to.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "tls"))]
 fn proxy(runtime: &tokio::runtime::Runtime, hub: String) -> u16 {
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -188,7 +188,7 @@ fn proxy(runtime: &tokio::runtime::Runtime, hub: String) -> u16 {
     port
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "tls"))]
 #[test]
 fn a_hub_behind_a_proxy_with_tls_is_believed_if_the_machine_believes_its_certificate() {
     let sandbox = Sandbox::new();
