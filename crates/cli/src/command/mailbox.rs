@@ -12,7 +12,7 @@ use super::Context;
 use crate::args::MailboxCommand;
 use crate::contract;
 use crate::failure::Failure;
-use crate::output::{Table, counted, escape};
+use crate::output::{Output, Table, counted, escape, time_text};
 use crate::runtime;
 
 // Bytes of a file of which the first line is a token.
@@ -118,19 +118,34 @@ fn list(context: &mut Context) -> Result<(), Failure> {
     }
     output.table(&table)?;
     let alarms = known.iter().flat_map(|known| &known.alarms);
-    alarms.map(told).try_for_each(|line| output.text(line))?;
-    output.note("whoever runs a mailbox can read what is in it");
+    alarms.map(|alarm| told(&alarm.into())).try_for_each(|line| output.text(line))?;
+    for known in &known {
+        output.note(format!("{}: {}", escape(&known.url), known.privacy()));
+    }
     Ok(())
 }
 
-fn told(alarm: &driftless::Alarm) -> String {
-    format!(
-        "{} of {}, since object {}: {}",
-        alarm.kind.word(),
-        alarm.peer.short(),
-        alarm.number,
-        alarm.kind.reason()
-    )
+fn told(alarm: &contract::Alarm) -> String {
+    format!("{} of {}, since object {}: {}", alarm.kind, alarm.peer.short(), alarm.number, alarm.reason)
+}
+
+/// What `status` says of mailboxes.
+pub(super) fn print_status(output: &mut Output, known: &[contract::Mailbox]) -> Result<(), Failure> {
+    for mailbox in known {
+        let last = mailbox.last.map_or_else(
+            || "not exchanged yet".to_owned(),
+            |last| format!("last exchanged {} UTC", time_text(last)),
+        );
+        let unsent = if mailbox.unsent { ", something waits to be sent" } else { "" };
+        let privacy = mailbox.privacy;
+        output.text("")?;
+        output.text(format!("mailbox {}: {last}{unsent}; {privacy}", escape(&mailbox.url)))?;
+        if let Some(error) = &mailbox.error {
+            output.text(format!("  the last exchange failed: {}", escape(error)))?;
+        }
+        mailbox.alarms.iter().map(told).try_for_each(|line| output.text(format!("  {line}")))?;
+    }
+    Ok(())
 }
 
 // The runtime of `serve`, or one for this command alone.
@@ -226,5 +241,5 @@ fn one(
     }
     let (sent, received) = (counted(done.sent, "commit"), counted(done.received, "commit"));
     output.text(format!("{}: sent {sent}, received {received}", escape(&known.url)))?;
-    done.alarms.iter().map(told).try_for_each(|line| output.text(line))
+    done.alarms.iter().map(|alarm| told(&alarm.into())).try_for_each(|line| output.text(line))
 }

@@ -26,6 +26,8 @@ pub(super) struct Exchange<'e> {
     pub(super) done: MailboxSynced,
     /// What others say of how far others are.
     pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
+    /// Nothing seals what is put, or something was read that no seal had closed.
+    pub(super) open: bool,
     _alone: Alone,
 }
 
@@ -49,14 +51,26 @@ impl<'e> Exchange<'e> {
         }
         let alone = Alone(mailbox.database.clone(), mailbox.key);
         let (done, heard) = (MailboxSynced::default(), BTreeMap::new());
-        Ok(Self { mailbox, options, event: Mutex::new(event), done, heard, _alone: alone })
+        Ok(Self {
+            mailbox,
+            options,
+            event: Mutex::new(event),
+            done,
+            heard,
+            open: options.seal.is_none(),
+            _alone: alone,
+        })
     }
 
-    pub(super) async fn run(mut self) -> Result<MailboxSynced, Error> {
-        self.done.finished = self.stages().await?;
+    pub(super) async fn run(&mut self) -> Result<MailboxSynced, Error> {
+        self.done.finished = match self.stages().await {
+            // Whatever was waited for, nobody waits for it any more.
+            Err(_) if self.is_cancelled() => false,
+            done => done?,
+        };
         let readings = self.readings().await?;
         self.done.alarms = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading)).collect();
-        Ok(self.done)
+        Ok(std::mem::take(&mut self.done))
     }
 
     // `false` where it was cancelled.
@@ -73,6 +87,10 @@ impl<'e> Exchange<'e> {
 
     pub(super) fn tell(&mut self, event: MailboxEvent) {
         (self.event.get_mut().unwrap_or_else(PoisonError::into_inner))(event);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        *self.options.control.0.borrow() == Wish::Cancel
     }
 
     /// Waits while it is paused; `false` once it is cancelled.
@@ -95,15 +113,23 @@ impl<'e> Exchange<'e> {
         work: impl Future<Output = Result<T, MailboxError>> + Send,
     ) -> Result<T, Error> {
         let mut work = std::pin::pin!(work);
+        let mut wishes = self.options.control.0.subscribe();
+        let patience = self.options.stalled_after.max(Duration::from_millis(1));
         let mut waited = Duration::ZERO;
         loop {
-            match tokio::time::timeout(self.options.stalled_after, &mut work).await {
-                Ok(done) => return Ok(done?),
-                Err(_) => {
-                    waited += self.options.stalled_after;
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done?),
+                _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
+                    return Err(Error::Unreachable("the exchange was cancelled".into()));
+                }
+                () = tokio::time::sleep(patience) => {
+                    waited += patience;
                     self.tell(MailboxEvent::Stalled { waited });
                     if waited >= self.options.given_up_after {
-                        return Err(Error::Unreachable("the mailbox does not answer".into()));
+                        return Err(Error::Unreachable(format!(
+                            "the mailbox has not answered for {} seconds", waited.as_secs()
+                        )));
                     }
                 }
             }

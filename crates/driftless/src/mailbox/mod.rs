@@ -8,6 +8,7 @@ mod object;
 pub(crate) mod row;
 mod build;
 pub(crate) mod settings;
+mod check;
 mod exchange;
 mod receive;
 mod send;
@@ -46,10 +47,18 @@ impl Database {
         Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
     }
 
-    /// The same, with the place that the URL names, and the token that was remembered for it.
+    /// The same, with the place that the URL names, and the token that was remembered for it. That it cannot be opened is
+    /// remembered like an exchange that failed.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
         let access = Access { token: self.mailbox_token(space, url)? };
-        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url, &access)?))
+        match driftless_net::mailbox::open(url, &access) {
+            Ok(place) => Ok(self.mailbox(space, url, place)),
+            Err(error) => {
+                let error = Error::from(error);
+                self.note_mailbox(&settings::key(space, url), Some(&error), None)?;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -253,9 +262,9 @@ impl Mailbox {
         options: &MailboxOptions,
         event: &mut (dyn FnMut(MailboxEvent) + Send),
     ) -> Result<MailboxSynced, Error> {
-        let exchange = Exchange::begin(self, options, event)?;
+        let mut exchange = Exchange::begin(self, options, event)?;
         let done = exchange.run().await;
-        self.database.note_mailbox(&self.key, done.as_ref().err())?;
+        self.database.note_mailbox(&self.key, done.as_ref().err(), Some(exchange.open))?;
         done
     }
 }

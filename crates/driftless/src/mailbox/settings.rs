@@ -29,8 +29,42 @@ pub struct MailboxSummary {
     pub last_ms: u64,
     /// Why the last one failed; empty if it did not.
     pub error: String,
+    /// Whoever runs it can read contents there: something was put or read that no seal had closed, or nothing was yet.
+    pub operator_can_read: bool,
     /// What is wrong with objects of others.
     pub alarms: Vec<Alarm>,
+}
+
+impl MailboxSummary {
+    /// Who can read what is there, in a sentence for people.
+    pub fn privacy(&self) -> &'static str {
+        if self.operator_can_read {
+            "whoever runs it can read what is in it"
+        } else {
+            "contents are sealed: whoever runs it sees only who writes, when, and how much"
+        }
+    }
+}
+
+/// What is known of the contents there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// No exchange has ended yet.
+    #[default]
+    Unknown,
+    /// Everything that was put or read so far was sealed.
+    Sealed,
+    /// Something was not.
+    Open,
+}
+
+impl Contents {
+    const ALL: [Self; 3] = [Self::Unknown, Self::Sealed, Self::Open];
+
+    // What was open once has been seen.
+    fn and(self, open: bool) -> Self {
+        if open || self == Self::Open { Self::Open } else { Self::Sealed }
+    }
 }
 
 /// The stored part.
@@ -39,6 +73,7 @@ pub(crate) struct Settings {
     pub url: String,
     pub last_ms: u64,
     pub error: String,
+    pub contents: Contents,
     /// What the place wants to be shown; empty if nothing. It is told to nobody else.
     pub token: String,
 }
@@ -49,6 +84,7 @@ impl Settings {
         put_bytes(&mut out, self.url.as_bytes());
         put_number(&mut out, self.last_ms);
         put_bytes(&mut out, self.error.as_bytes());
+        put_number(&mut out, self.contents as u64);
         if !self.token.is_empty() {
             put_bytes(&mut out, self.token.as_bytes());
         }
@@ -59,8 +95,9 @@ impl Settings {
         let mut row = Bytes(row);
         let url = row.text()?.to_owned();
         let (last_ms, error) = (row.number()?, row.text()?.to_owned());
+        let contents = *Contents::ALL.get(usize::try_from(row.number()?).ok()?)?;
         let token = if row.0.is_empty() { String::new() } else { row.text()?.to_owned() };
-        Some(Self { url, last_ms, error, token })
+        Some(Self { url, last_ms, error, contents, token })
     }
 }
 
@@ -73,6 +110,18 @@ pub(super) fn key(space: &SpaceId, url: &str) -> MailboxKey {
     key
 }
 
+// What is remembered is shown by `mailbox list`, and lies in the file as it is.
+fn has_password(url: &str) -> bool {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    let word = |part: &str| {
+        let name = part.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        ["password", "passwd", "secret", "token"].iter().any(|word| name.contains(word))
+    };
+    user.contains(':') || url.split_once('?').is_some_and(|(_, query)| query.split('&').any(word))
+}
+
 impl Database {
     /// Remembers a mailbox of a space, which may be one that is not here yet. `false` if it is known.
     pub fn add_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
@@ -80,6 +129,11 @@ impl Database {
             return Err(Error::Invalid(format!(
                 "a URL has 1 to {MAX_URL} bytes, none of them a control character"
             )));
+        }
+        if has_password(url) {
+            return Err(Error::Invalid(
+                "a URL that is remembered has no password in it: leave it out, the place says where it is read from".into(),
+            ));
         }
         let key = key(space, url);
         self.write(|engine| {
@@ -158,7 +212,7 @@ impl Database {
                     alarms.extend(super::alarms(&writer, &reading));
                 }
                 let unsent = engine.load(&space)? && engine.parts(&space)?.1.next - 1 > own.upto;
-                let Settings { url, last_ms, error, token: _ } = settings;
+                let Settings { url, last_ms, error, contents, token: _ } = settings;
                 found.push(MailboxSummary {
                     space,
                     url,
@@ -166,6 +220,7 @@ impl Database {
                     unsent,
                     last_ms,
                     error,
+                    operator_can_read: contents != Contents::Sealed,
                     alarms,
                 });
             }
@@ -173,8 +228,13 @@ impl Database {
         })
     }
 
-    /// What the last exchange with a mailbox came to, if it is one that was added.
-    pub(super) fn note_mailbox(&self, key: &MailboxKey, error: Option<&Error>) -> Result<(), Error> {
+    /// What the last exchange with a mailbox came to, and whether contents were open, as far as it came; if it is one that was added.
+    pub(super) fn note_mailbox(
+        &self,
+        key: &MailboxKey,
+        error: Option<&Error>,
+        open: Option<bool>,
+    ) -> Result<(), Error> {
         self.write(|engine| {
             let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
                 return Ok(());
@@ -184,6 +244,7 @@ impl Database {
             if error.is_none() {
                 settings.last_ms = engine.now();
             }
+            settings.contents = open.map_or(settings.contents, |open| settings.contents.and(open));
             settings.error = error.map(ToString::to_string).unwrap_or_default();
             engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
             engine.staged();

@@ -10,6 +10,8 @@ mod folder;
 mod http;
 mod memory;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod conformance;
 
 pub use folder::FolderMailbox;
@@ -17,6 +19,8 @@ pub use folder::FolderMailbox;
 pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubError, HubLimits, HubNumbers, HubOptions};
 pub use memory::MemoryMailbox;
 pub use place::{Access, MailboxPlace};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresMailbox;
 
 use std::fmt;
 use std::ops::Range;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use super::PostgresMailbox;
 use super::{FolderMailbox, Mailbox, MailboxError};
 #[cfg(feature = "http")]
 use super::{HttpMailbox, HubAddress};
@@ -26,6 +28,8 @@ const KINDS: &[Kind] = &[
         read: |rest| hub(&format!("https://{rest}")),
     },
     Kind { scheme: "http", example: "http://127.0.0.1:7478", read: |rest| hub(&format!("http://{rest}")) },
+    Kind { scheme: "postgres", example: "postgres://ann@db.example.org/notes", read: table },
+    Kind { scheme: "postgresql", example: "postgresql://ann@db.example.org/notes", read: table },
 ];
 
 /// Where a mailbox is.
@@ -36,6 +40,9 @@ pub enum MailboxPlace {
     /// What a hub serves (`driftless serve --mailbox`).
     #[cfg(feature = "http")]
     Hub(HubAddress),
+    /// A table of a PostgreSQL server, as `PostgresMailbox::open` reads it.
+    #[cfg(feature = "postgres")]
+    Table(String),
 }
 
 /// What opens a place besides its address, and is never a part of it: addresses are shown and passed on.
@@ -77,6 +84,12 @@ impl MailboxPlace {
             Self::Folder(path) => Ok(Arc::new(FolderMailbox::open(path)?)),
             #[cfg(feature = "http")]
             Self::Hub(address) => Ok(Arc::new(HttpMailbox::new(address.clone(), access)?)),
+            #[cfg(feature = "postgres")]
+            Self::Table(_) if access.token.is_some() => Err(MailboxError::Unusable(
+                "the password of a PostgreSQL server is not kept here: put it into `PGPASSWORD` or `~/.pgpass`".into(),
+            )),
+            #[cfg(feature = "postgres")]
+            Self::Table(url) => Ok(Arc::new(PostgresMailbox::open(url)?)),
         }
     }
 }
@@ -100,6 +113,18 @@ fn hub(_: &str) -> Result<MailboxPlace, MailboxError> {
     Err(MailboxError::Unusable("this driftless was built without HTTP".into()))
 }
 
+#[cfg(feature = "postgres")]
+fn table(rest: &str) -> Result<MailboxPlace, MailboxError> {
+    let url = format!("postgres://{rest}");
+    PostgresMailbox::check(&url)?;
+    Ok(MailboxPlace::Table(url))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn table(_: &str) -> Result<MailboxPlace, MailboxError> {
+    Err(MailboxError::Unusable("this driftless was built without PostgreSQL".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +133,9 @@ mod tests {
     fn every_example_is_an_address_of_its_kind() {
         for kind in KINDS {
             assert!(kind.example.starts_with(&format!("{}://", kind.scheme)));
-            kind.example.parse::<MailboxPlace>().unwrap();
+            let read = kind.example.parse::<MailboxPlace>();
+            let built = cfg!(feature = "postgres") || !kind.scheme.starts_with("postgres");
+            assert_eq!(read.is_ok(), built, "{read:?}");
         }
         for url in ["", "box", "/box", "gopher://box", "file://box", "file:///a%20b", "FILE:///a"] {
             assert!(matches!(url.parse::<MailboxPlace>(), Err(MailboxError::Unusable(_))), "{url}");

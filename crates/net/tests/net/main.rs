@@ -10,3 +10,7 @@ mod iroh;
 mod limits;
 mod mailboxes;
 mod memory;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres;
+#[cfg(all(feature = "postgres", unix))]
+mod postgres_server;
