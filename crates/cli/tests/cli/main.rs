@@ -12,6 +12,7 @@ mod demo;
 mod failures;
 mod forks;
 mod guide;
+mod hubs;
 mod importing;
 mod killing;
 #[cfg(feature = "iroh")]

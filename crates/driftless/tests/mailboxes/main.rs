@@ -2,6 +2,7 @@
 
 mod contents;
 mod hostile;
+mod hub;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../../../net/tests/net/postgres_server.rs"]
 mod postgres_server;

@@ -84,6 +84,8 @@ impl FromStr for MailboxPlace {
 impl MailboxPlace {
     /// The mailbox there. What is far away is reached when something is asked of it, not here.
     pub fn open(&self, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
+        #[cfg(not(feature = "http"))]
+        let _ = access;
         match self {
             Self::Folder(path) => Ok(Arc::new(FolderMailbox::open(path)?)),
             #[cfg(feature = "http")]

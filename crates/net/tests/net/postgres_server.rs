@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The password of everybody on it.
-pub const PASSWORD: &str = "of the tests";
+pub(crate) const PASSWORD: &str = "of the tests";
 
 /// A running server; it is stopped when this is dropped.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
     programs: PathBuf,
     port: u16,
@@ -20,14 +20,13 @@ pub struct Server {
 
 impl Server {
     /// Starts one with these settings; `None`, and a line on standard error, where the machine has no PostgreSQL.
-    pub fn start(settings: &[(&str, &str)]) -> Option<Self> {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!("not tried: there is no PostgreSQL on this machine (`apt-get install postgresql`)");
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let port = port.local_addr().expect("a listener has an address").port();
+        let port = free_port();
         let server = Self { folder, programs, port };
         server.make();
         let quoted = settings.iter().map(|(name, value)| format!("{name} = '{value}'\n"));
@@ -47,23 +46,23 @@ impl Server {
     }
 
     /// Where its socket is, and whatever the test puts there.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// A URL of the database that is always there, over TCP.
-    pub fn url(&self, user: &str, query: &str) -> String {
+    pub(crate) fn url(&self, user: &str, query: &str) -> String {
         format!("postgres://{user}@localhost:{}/postgres?{query}", self.port)
     }
 
     /// The same over the socket.
-    pub fn socket_url(&self, user: &str) -> String {
+    pub(crate) fn socket_url(&self, user: &str) -> String {
         let folder = self.folder().display().to_string().replace('/', "%2F");
         format!("postgres://{user}@{folder}:{}/postgres", self.port)
     }
 
     /// Runs SQL as whoever runs the server.
-    pub fn sql(&self, sql: &str) {
+    pub(crate) fn sql(&self, sql: &str) {
         let port = self.port.to_string();
         let words =
             ["-h", "127.0.0.1", "-p", &port, "-U", "ann", "-v", "ON_ERROR_STOP=1", "-qc", sql, "postgres"];
@@ -100,7 +99,7 @@ impl Server {
     }
 
     /// Gives a file to whoever runs the server, and to nobody else.
-    pub fn own(&self, path: &Path) {
+    pub(crate) fn own(&self, path: &Path) {
         if let Some((user, group)) = instead_of_root() {
             chown(path, Some(user), Some(group)).expect("root can give files away");
         }
@@ -115,6 +114,12 @@ impl Drop for Server {
     }
 }
 
+// Nobody listens there once this returns.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("a listener has an address").port()
+}
+
 // The newest that is installed where Debian and others put it, or that is on the path.
 fn programs() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = ["/usr/lib/postgresql", "/usr/pgsql"]
@@ -123,9 +128,12 @@ fn programs() -> Option<PathBuf> {
         .flat_map(|folder| folder.flatten().map(|version| version.path().join("bin")))
         .collect();
     found.sort();
+    found.reverse();
     let path = std::env::var_os("PATH").unwrap_or_default();
     found.extend(std::env::split_paths(&path));
-    found.into_iter().rev().find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
+    let has_all =
+        |folder: &PathBuf| ["initdb", "pg_ctl", "psql"].iter().all(|name| folder.join(name).is_file());
+    found.into_iter().find(has_all)
 }
 
 // PostgreSQL refuses to run as root: then it runs as the user that the package made, or as nobody.

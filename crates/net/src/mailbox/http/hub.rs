@@ -171,6 +171,7 @@ impl Hub {
             listings: places(limits.bodies.div_ceil(2)),
             waiting: places(limits.connections.div_ceil(2)),
             deleting: tokio::sync::Mutex::default(),
+            closing: watch::Sender::new(false),
             token: options.token,
             admit: options.admit,
             put: AtomicU64::new(0),
@@ -208,6 +209,7 @@ impl Hub {
 
     /// Ends it: what is being answered may finish, within some seconds.
     pub async fn close(&self) {
+        self.desk.closing.send_replace(true);
         self.stop.send_replace(true);
         // Everybody who serves drops its end.
         self.stop.closed().await;

@@ -28,10 +28,12 @@ const WATCH: u64 = 25;
 const PREFIX_FULL: &str = "prefix";
 const ALL_FULL: &str = "all";
 
-/// Whether a text can stand in a request as it is: names, and beginnings of names.
+/// Whether a text can stand in a request as it is: names, beginnings of names, and `.`, which comes after `-` and before all
+/// else in a name, so that a listing can go on behind it.
 fn is_plain(text: &str) -> bool {
-    let known =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'/');
+    let known = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'/' | b'.')
+    };
     text.len() <= super::MAX_NAME && text.bytes().all(known)
 }
 

@@ -15,6 +15,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::hub::Admit;
@@ -43,6 +44,8 @@ pub(super) struct Desk {
     pub(super) waiting: Places,
     /// One after the other, so that nothing is counted twice.
     pub(super) deleting: tokio::sync::Mutex<()>,
+    /// Nobody waits any longer.
+    pub(super) closing: watch::Sender<bool>,
     pub(super) token: Option<String>,
     pub(super) admit: Option<Admit>,
     pub(super) put: AtomicU64,
@@ -114,13 +117,17 @@ impl Desk {
                 query.split('&').find_map(|part| part.split_once('=').filter(|(found, _)| *found == key));
             word.map(|(_, word)| word).filter(|word| is_plain(word))
         };
-        if let Some(watch) = word("watch") {
+        if let Some(space) = word("watch") {
             let seen = word("seen").map(str::parse).transpose().map_err(|_| wrong)?;
             let _place = self.waiting.enter(source).await.ok_or(BUSY)?;
-            let wait = self.watched.wait(first(watch), seen);
+            let wait = self.watched.wait(first(space), seen);
             // Nobody can tell then; it is asked again.
-            let number = timeout(Duration::from_secs(WATCH), wait).await;
-            let number = number.unwrap_or_else(|_| self.watched.now(first(watch)));
+            let mut closing = self.closing.subscribe();
+            let number = tokio::select! {
+                number = timeout(Duration::from_secs(WATCH), wait) => number.ok(),
+                _ = closing.wait_for(|closing| *closing) => None,
+            };
+            let number = number.unwrap_or_else(|| self.watched.now(first(space)));
             return Ok(text(StatusCode::OK, format!("{number}\n")));
         }
         let (prefix, after, limit) =
@@ -181,9 +188,15 @@ impl Desk {
             return Err(TOO_LARGE);
         }
         // Before anything is read; it is asked again with the bytes.
-        drop(self.quota.room(prefix(&name), said).map_err(full)?);
+        if let Err(refused) = self.quota.room(prefix(&name), said).map(drop) {
+            // Taken and thrown away: who is cut off while it sends may never read why.
+            read(request.into_body(), |_| ()).await?;
+            return Err(full(refused));
+        }
         let place = self.bodies.enter(source).await.ok_or(BUSY)?;
-        let bytes = read(request.into_body()).await?;
+        // Room is made for what has come, whatever is said about the length.
+        let mut bytes = Vec::new();
+        read(request.into_body(), |piece| bytes.extend_from_slice(piece)).await?;
         let this = self.clone();
         // To the end, whoever waits for it: what is stored is counted.
         let stored = tokio::spawn(async move {
@@ -274,20 +287,19 @@ fn read_range(range: &str) -> Option<(u64, u64)> {
     (start <= last).then_some((start, last))
 }
 
-async fn read(mut body: Incoming) -> Result<Vec<u8>, Refusal> {
-    // Room is made for what has come, whatever is said about the length.
-    let mut bytes = Vec::new();
+// Takes a body, piece by piece, up to the largest object.
+async fn read(mut body: Incoming, mut take: impl FnMut(&[u8])) -> Result<(), Refusal> {
+    let mut length = 0;
     while let Some(piece) = body.frame().await {
-        let Ok(piece) = piece.map_err(|_| (StatusCode::BAD_REQUEST, "the body ended early\n"))?.into_data()
-        else {
-            continue;
-        };
-        if bytes.len() + piece.len() > MAX_OBJECT {
+        let piece = piece.map_err(|_| (StatusCode::BAD_REQUEST, "the body ended early\n"))?;
+        let Ok(piece) = piece.into_data() else { continue };
+        length += piece.len();
+        if length > MAX_OBJECT {
             return Err(TOO_LARGE);
         }
-        bytes.extend_from_slice(&piece);
+        take(&piece);
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
