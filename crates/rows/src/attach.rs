@@ -31,8 +31,7 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
         ledger::create(file)?;
         ledger::put(file, ledger::SPACE, space.id().to_string())?;
         ledger::put(file, ledger::PEER, space.database().peer()?.to_string())?;
-        let writer: String = crate::flush::random()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        ledger::put(file, ledger::WRITER, format!("w{writer}"))?;
+        ledger::put(file, ledger::WRITER, crate::flush::new_writer()?)?;
         put_options(file, options)?;
         let mut left_out = Vec::new();
         let all = schema::tables(file)?;

@@ -33,6 +33,8 @@ pub(crate) struct File {
     /// A word that only this file has.
     pub writer: String,
     pub triggers_on: bool,
+    /// Rows were changed here that may not be sent; their notes stay.
+    pub keeps: bool,
 }
 
 /// A table under sync.
@@ -135,6 +137,7 @@ impl File {
             tables: Vec::new(),
             writer: writer.unwrap_or_default(),
             triggers_on: true,
+            keeps: false,
         };
         file.load()?;
         Ok(file)
@@ -218,6 +221,25 @@ impl File {
             self.connection.execute_batch("ROLLBACK")?;
         }
         done
+    }
+
+    /// Notes a row as the triggers would.
+    pub(crate) fn note(&self, table: &Table, key: &[Value], op: i64, at: i64) -> Result<(), Error> {
+        let places: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
+        let parameters: Vec<String> = (1..=key.len()).map(|n| format!("?{n}")).collect();
+        let mut statement = self.connection.prepare_cached(&format!(
+            "INSERT INTO driftless_pending(tbl, {}, op, at) VALUES({}, {}, ?{}, ?{})",
+            places.join(", "),
+            table.number,
+            parameters.join(", "),
+            key.len() + 1,
+            key.len() + 2,
+        ))?;
+        bind(&mut statement, key)?;
+        statement.raw_bind_parameter(key.len() + 1, op)?;
+        statement.raw_bind_parameter(key.len() + 2, at)?;
+        statement.raw_execute()?;
+        Ok(())
     }
 
     pub(crate) fn part(&self) -> Option<i64> {

@@ -54,7 +54,8 @@ pub trait Reconciler: Send + Sync {
     /// The value that a cell gets from the field of the document.
     fn cell(&self, table: &str, column: &str, field: &Value) -> Value;
 
-    /// Whether `CellChange::before` is needed.
+    /// Whether `CellChange::before` is needed. Only of such a column can the document say something else than what was
+    /// written in the row: then the row gets what it says.
     fn needs_before(&self, table: &str, column: &str) -> bool;
 }
 
@@ -126,9 +127,13 @@ impl Reconciler for PerColumn {
                         None => more.extend(set()),
                     }
                 }
-                Policy::Max | Policy::Min => {
-                    let path = Path::new(vec![cell.field.clone(), change.writer.to_owned()]).ok();
-                    more.extend(path.map(|path| Operator::Set { path, value: cell.now.clone() }));
+                policy @ (Policy::Max | Policy::Min) => {
+                    let wanted = if policy == Policy::Max { Ordering::Greater } else { Ordering::Less };
+                    // What is no better says nothing: what was written before holds, also what was written here.
+                    if cell.before.as_ref().is_none_or(|before| is_better(&cell.now, before, wanted)) {
+                        let path = Path::new(vec![cell.field.clone(), change.writer.to_owned()]).ok();
+                        more.extend(path.map(|path| Operator::Set { path, value: cell.now.clone() }));
+                    }
                 }
                 Policy::Set => match (list(&cell.now), cell.before.as_ref().and_then(list)) {
                     (Some(values), None) => {
@@ -169,8 +174,12 @@ impl Reconciler for PerColumn {
     }
 
     fn needs_before(&self, table: &str, column: &str) -> bool {
-        matches!(self.policy(table, column), Policy::Counter | Policy::Set)
+        self.policy(table, column) != Policy::Last
     }
+}
+
+fn is_better(now: &Value, before: &Value, wanted: Ordering) -> bool {
+    *now != Value::Null && (*before == Value::Null || now.compare(before) == wanted)
 }
 
 // NULL is no number: it neither wins nor loses while there is another.

@@ -16,7 +16,7 @@ use rusqlite::ErrorCode;
 use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, Table, bind, now_ms};
+use crate::file::{File, now_ms};
 use crate::ledger::{self, Known, UPDATED};
 
 /// What an application of documents did.
@@ -62,7 +62,7 @@ impl File {
                 }
                 return Ok(Applied::default());
             }
-            let done = self.pass(&since, round + 1 >= ROUNDS);
+            let done = self.pass(&since, self.keeps || round + 1 >= ROUNDS);
             self.let_triggers_run(true)?;
             match done? {
                 Some(applied) => return Ok(applied),
@@ -373,7 +373,7 @@ impl<'f> Pass<'f> {
         for (table, id) in cascaded {
             let Some(table) = self.file.tables.get(table) else { continue };
             let Some(key) = table.key_of(&id) else { continue };
-            note(self.file, table, &key)?;
+            self.file.note(table, &key, UPDATED, now_ms())?;
         }
         Ok(())
     }
@@ -415,7 +415,11 @@ impl<'f> Pass<'f> {
         document: Option<&Document>,
     ) -> Result<(), Error> {
         if !self.busy.is_empty() && self.busy.contains(&(table, id.to_cbor())) {
-            return self.wait(table, id, OTHER, "the application is changing the row", false);
+            let why = match self.file.keeps {
+                true => "the row was changed here, and what it was changed to may not be sent",
+                false => "the application is changing the row",
+            };
+            return self.wait(table, id, OTHER, why, false);
         }
         // One that its parent's deletion has changed is sent first.
         if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
@@ -490,21 +494,4 @@ impl<'f> Pass<'f> {
             "foreign keys of this file are broken: `PRAGMA foreign_key_check` shows where".into(),
         ))
     }
-}
-
-// Notes a row as the triggers would have.
-fn note(file: &File, table: &Table, key: &[Value]) -> Result<(), Error> {
-    let places: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
-    let parameters: Vec<String> = (1..=key.len()).map(|n| format!("?{n}")).collect();
-    let sql = format!(
-        "INSERT INTO driftless_pending(tbl, op, at, {}) VALUES({}, {UPDATED}, {}, {})",
-        places.join(", "),
-        table.number,
-        now_ms(),
-        parameters.join(", ")
-    );
-    let mut statement = file.connection.prepare_cached(&sql)?;
-    bind(&mut statement, key)?;
-    statement.raw_execute()?;
-    Ok(())
 }

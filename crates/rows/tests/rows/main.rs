@@ -2,10 +2,13 @@
 //! by ours.
 
 mod constraints;
+mod copies;
 mod crash;
 mod failures;
 mod merging;
+mod readers;
 mod schemas;
 mod shop;
+mod table;
 mod together;
 mod values;
