@@ -135,16 +135,22 @@ impl Reconciler for PerColumn {
                         more.extend(path.map(|path| Operator::Set { path, value: cell.now.clone() }));
                     }
                 }
-                Policy::Set => match (list(&cell.now), cell.before.as_ref().and_then(list)) {
+                Policy::Set => match (list(&cell.now), cell.before.as_ref().map(list)) {
+                    (Some(values), None) if values.is_empty() => {
+                        // So that there is one, without a member: whatever is in it already stays.
+                        let member = || vec![Value::Bytes(Vec::new())];
+                        more.extend(field().map(|path| Operator::AddToSet { path, values: member() }));
+                        more.extend(field().map(|path| Operator::Pull { path, values: member() }));
+                    }
                     (Some(values), None) => {
                         more.extend(field().map(|path| Operator::AddToSet { path, values }));
                     }
-                    (Some(now), Some(before)) => {
-                        let among = |all: &[Value], value: &Value| all.iter().any(|one| one.same(value));
-                        let added: Vec<_> =
-                            now.iter().filter(|value| !among(&before, value)).cloned().collect();
-                        let gone: Vec<_> =
-                            before.iter().filter(|value| !among(&now, value)).cloned().collect();
+                    // Nothing can be added to what is no array.
+                    (Some(now), Some(None)) => {
+                        more.extend(field().map(|path| Operator::Set { path, value: Value::List(now) }));
+                    }
+                    (Some(now), Some(Some(before))) => {
+                        let (added, gone) = (without(&now, &before), without(&before, &now));
                         if !gone.is_empty() {
                             more.extend(field().map(|path| Operator::Pull { path, values: gone }));
                         }
@@ -202,6 +208,14 @@ fn difference(before: &Value, now: &Value) -> Option<Number> {
         }
         _ => None,
     }
+}
+
+// What is in one list and not in the other.
+fn without(all: &[Value], other: &[Value]) -> Vec<Value> {
+    let mut sorted: Vec<&Value> = other.iter().collect();
+    sorted.sort_by(|a, b| a.compare(b));
+    let is_among = |value: &Value| sorted.binary_search_by(|one| one.compare(value)).is_ok();
+    all.iter().filter(|value| !is_among(value)).cloned().collect()
 }
 
 fn list(value: &Value) -> Option<Vec<Value>> {

@@ -16,7 +16,7 @@ use rusqlite::ErrorCode;
 use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, now_ms};
+use crate::file::{Barred, File, now_ms};
 use crate::ledger::{self, Known, UPDATED};
 
 /// What an application of documents did.
@@ -52,7 +52,9 @@ pub(crate) const COLUMN: &str = "column_missing";
 impl File {
     /// Writes what changed in the space to the tables.
     pub(crate) fn apply(&mut self, again: bool) -> Result<Applied, Error> {
-        for round in 0.. {
+        self.barred = Barred::default();
+        let mut round = 0;
+        loop {
             let place = ledger::place(&self.connection)?;
             let since = self.space.changed_since(place.as_ref())?;
             let nothing = since.documents.as_ref().is_some_and(Vec::is_empty);
@@ -64,13 +66,16 @@ impl File {
             }
             let done = self.pass(&since, self.keeps || round + 1 >= ROUNDS);
             self.let_triggers_run(true)?;
+            if std::mem::take(&mut self.barred.again) {
+                continue;
+            }
             match done? {
                 Some(applied) => return Ok(applied),
                 // The application wrote meanwhile: that comes first.
                 None => _ = self.flush()?,
             }
+            round += 1;
         }
-        Ok(Applied::default())
     }
 
     fn pass(&mut self, since: &Since, anyway: bool) -> Result<Option<Applied>, Error> {
@@ -254,7 +259,7 @@ impl<'f> Pass<'f> {
     fn retry_waiting(&mut self) -> Result<(), Error> {
         let waiting = {
             let mut statement = self.file.connection.prepare_cached(
-                "SELECT collection, id FROM driftless_waiting WHERE reason <> 'column_missing' AND reason <> 'table_missing'",
+                "SELECT collection, id FROM driftless_waiting WHERE reason NOT IN ('column_missing', 'key')",
             )?;
             let rows =
                 statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
@@ -386,7 +391,8 @@ impl<'f> Pass<'f> {
         let known = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
         match (row, known) {
             (Some(_), None) => {
-                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.into_error(()))
+                // One that others hold stays, as a row that was made here.
+                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.reason().map(drop))
             }
             (row, Some(known)) => {
                 let same = row.as_ref().is_some_and(|row| {
@@ -420,6 +426,9 @@ impl<'f> Pass<'f> {
                 false => "the application is changing the row",
             };
             return self.wait(table, id, OTHER, why, false);
+        }
+        if let Some(why) = self.file.barred.why(table, id).cloned() {
+            return self.wait(table, id, OTHER, &why, false);
         }
         // One that its parent's deletion has changed is sent first.
         if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
@@ -478,6 +487,7 @@ impl<'f> Pass<'f> {
                     return Ok(self.applied);
                 }
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    self.bar_what_others_hold()?;
                     for (table, id) in self.touched.clone() {
                         let Some(document) = self.document(table, &id)? else { continue };
                         if let Some(why) = self.missing_parent(table, &document, None)? {
@@ -489,6 +499,9 @@ impl<'f> Pass<'f> {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+        for (table, _) in &self.touched {
+            self.file.barred.bar_table(*table, "foreign keys of this file do not let all of it be");
         }
         Err(Error::Invalid(
             "foreign keys of this file are broken: `PRAGMA foreign_key_check` shows where".into(),
