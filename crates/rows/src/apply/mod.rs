@@ -6,6 +6,7 @@
 //! parent is not there, and of two that claim one unique value the one that was created later.
 
 mod row;
+mod settle;
 mod way;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -280,57 +281,6 @@ impl<'f> Pass<'f> {
         self.drain()
     }
 
-    // What waits for something that may have come by now, until nothing more comes.
-    fn settle(&mut self) -> Result<(), Error> {
-        loop {
-            let later = std::mem::take(&mut self.later);
-            let before = later.len();
-            for (table, id, _) in &later {
-                let document = self.document(*table, id)?;
-                self.one(*table, id, document.as_ref())?;
-            }
-            self.drain()?;
-            if self.later.len() >= before {
-                break;
-            }
-        }
-        // Rows that refer to each other in a circle come together, if every other parent is there.
-        let mut circle: Vec<(usize, DocumentId, String)> = std::mem::take(&mut self.later);
-        loop {
-            let among: HashSet<(usize, DocumentId)> =
-                circle.iter().map(|(table, id, _)| (*table, id.clone())).collect();
-            let mut stays = Vec::new();
-            let mut out = Vec::new();
-            for (table, id, why) in circle {
-                let document = self.document(table, &id)?;
-                let missing = match &document {
-                    Some(document) => self.missing_parent(table, document, Some(&among))?,
-                    None => None,
-                };
-                if missing.is_some() { out.push((table, id, why)) } else { stays.push((table, id, why)) }
-            }
-            let done = out.is_empty();
-            for (table, id, why) in out {
-                self.wait(table, &id, PARENT, &why, true)?;
-            }
-            circle = stays;
-            if done {
-                break;
-            }
-        }
-        for (table, id, _) in circle {
-            if let Some(document) = self.document(table, &id)? {
-                let outcome = self.write(table, &id, &document)?;
-                self.conclude(table, &id, outcome)?;
-            }
-        }
-        self.drain()?;
-        for (table, id, why) in std::mem::take(&mut self.later) {
-            self.wait(table, &id, PARENT, &why, true)?;
-        }
-        Ok(())
-    }
-
     // What the application's triggers did to rows under sync is taken back: it came with the documents. What its foreign
     // keys did is a change that was made here.
     fn take_back(&mut self) -> Result<(), Error> {
@@ -436,8 +386,8 @@ impl<'f> Pass<'f> {
         }
         let Some(document) = document else { return self.remove(table, id) };
         self.latest = self.latest.max(document.updated.ms());
-        let outcome = match self.missing_parent(table, document, None)? {
-            Some(why) => Outcome::Later(why),
+        let outcome = match self.missing_parents(table, document, false)?.pop() {
+            Some(missing) => Outcome::Later(missing.why),
             None => self.write(table, id, document)?,
         };
         self.conclude(table, id, outcome)
@@ -490,8 +440,8 @@ impl<'f> Pass<'f> {
                     self.bar_what_others_hold()?;
                     for (table, id) in self.touched.clone() {
                         let Some(document) = self.document(table, &id)? else { continue };
-                        if let Some(why) = self.missing_parent(table, &document, None)? {
-                            self.wait(table, &id, PARENT, &why, true)?;
+                        if let Some(missing) = self.missing_parents(table, &document, false)?.pop() {
+                            self.wait(table, &id, PARENT, &missing.why, true)?;
                         }
                     }
                     self.drain()?;

@@ -1,7 +1,5 @@
 //! Who has to make way: rows that refer to one that goes, and rows that hold a unique value which another claims.
 
-use std::collections::HashSet;
-
 use driftless::{Document, DocumentId, Value};
 
 use super::row::IGNORED;
@@ -193,56 +191,6 @@ impl Pass<'_> {
             keys.push((0..columns).map(|at| Ok(cell::read(row.get_ref(at)?))).collect::<Result<_, Error>>()?);
         }
         Ok(keys)
-    }
-
-    // Why a row cannot be there: what it refers to is neither in its table nor among those that come with it.
-    pub(super) fn missing_parent(
-        &self,
-        table: usize,
-        document: &Document,
-        among: Option<&HashSet<(usize, DocumentId)>>,
-    ) -> Result<Option<String>, Error> {
-        let Some(of) = self.file.tables.get(table) else { return Ok(None) };
-        if of.described.foreign.is_empty() || !self.file.options.foreign_keys {
-            return Ok(None);
-        }
-        let Some(key) = of.key_of(&document.id) else { return Ok(None) };
-        for foreign in &of.described.foreign {
-            let values: Option<Vec<Value>> =
-                foreign.from.iter().map(|from| self.value(of, &key, document, from)).collect();
-            // What is NULL in part, or not said, refers to nothing.
-            let Some(values) = values.filter(|values| !values.contains(&Value::Null)) else { continue };
-            let to_itself =
-                foreign.parent.eq_ignore_ascii_case(of.name())
-                    && foreign.to.iter().zip(&values).all(|(to, value)| {
-                        self.value(of, &key, document, to).is_some_and(|own| own == *value)
-                    });
-            if to_itself {
-                continue;
-            }
-            let matches: Vec<String> =
-                foreign.to.iter().enumerate().map(|(n, to)| format!("{} = ?{}", quoted(to), n + 1)).collect();
-            let query = format!("SELECT 1 FROM {} WHERE {}", quoted(&foreign.parent), matches.join(" AND "));
-            let Ok(mut statement) = self.file.connection.prepare_cached(&query) else {
-                return Ok(Some(format!("there is no table {} here", foreign.parent)));
-            };
-            bind(&mut statement, &values)?;
-            if statement.raw_query().next()?.is_some() {
-                continue;
-            }
-            let comes = among.is_some_and(|among| {
-                among.iter().any(|(parent, id)| {
-                    let Some(of) = self.file.tables.get(*parent) else { return false };
-                    of.name().eq_ignore_ascii_case(&foreign.parent)
-                        && of.key_of(id).is_some_and(|key| key == values)
-                })
-            });
-            if !comes {
-                let shown = crate::flush::shown(&values);
-                return Ok(Some(format!("{} {shown} is not here", foreign.parent)));
-            }
-        }
-        Ok(None)
     }
 
     // Rows that hold a unique value which a document claims make way if they were created later, or are about to be

@@ -320,3 +320,31 @@ fn only_the_tables_that_were_named_are_under_sync_whatever_comes() {
     assert_same(&all);
     assert_eq!(all[1].quoted("SELECT a v FROM secret"), "'own'");
 }
+
+#[test]
+fn long_chains_of_rows_that_refer_to_each_other_take_no_longer_than_as_many_rows() {
+    const LONG: usize = 2000;
+    let mut all = shops(2, "CREATE TABLE t(id INTEGER PRIMARY KEY, up INTEGER REFERENCES t(id));");
+    let t = all[0].space.collection("t").unwrap();
+    let save = |id: usize, up: Value| {
+        t.save(&(id as i64).into(), Map::from_iter([("up", up)])).unwrap();
+    };
+    let start = std::time::Instant::now();
+    // Each refers to the next, and the last to one that is not there.
+    (0..LONG).for_each(|n| save(n, Value::I64(n as i64 + 1)));
+    settle(&mut all);
+    assert_eq!(all[1].waiting().len(), LONG);
+    // A circle as long, of which one more is not there.
+    let (first, last) = (10_000, 10_000 + LONG);
+    (first..last).for_each(|n| save(n, Value::I64(n as i64 + 1)));
+    save(last, Value::I64(first as i64));
+    settle(&mut all);
+    assert_eq!(all[1].waiting().len(), LONG);
+    save(LONG, Value::Null);
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].waiting(), []);
+    assert_eq!(all[1].quoted("SELECT count(*) v FROM t"), (2 * LONG + 2).to_string());
+    eprintln!("chains of {LONG}: {:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 120, "{:?}", start.elapsed());
+}
