@@ -88,7 +88,7 @@ impl Pass<'_> {
                     .filter_map(|at| of.columns.get(*at))
                     .map(|(column, _)| column.name.clone())
                     .collect();
-                self.make_way(table, &key, Some(&names), false)?;
+                self.make_way(table, &key, Some(&names))?;
             }
             self.file.let_triggers_run(self.has_triggers(table))?;
             let all: Vec<Value> = if there {
@@ -96,7 +96,7 @@ impl Pass<'_> {
             } else {
                 key.iter().chain(&values).cloned().collect()
             };
-            match self.execute_guarded(table, &sql, &all) {
+            match self.execute_guarded(self.has_triggers(table) || (there && self.refers), &sql, &all) {
                 Ok(0) if !there || self.file.row(&of, &key)?.is_some() => {
                     return Ok(Outcome::Waits(OTHER, IGNORED.into()));
                 }
@@ -228,14 +228,14 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// As `execute`: what triggers of the application make fail leaves nothing behind.
+    /// As `execute`; of what triggers of the application or chains of foreign keys make fail nothing is left behind.
     pub(super) fn execute_guarded(
         &self,
-        table: usize,
+        guarded: bool,
         sql: &str,
         values: &[Value],
     ) -> Result<usize, Refusal> {
-        if !self.has_triggers(table) {
+        if !guarded {
             return self.execute(sql, values);
         }
         let run = |sql: &str| self.file.connection.prepare_cached(sql).and_then(|mut run| run.raw_execute());

@@ -20,9 +20,9 @@ impl Pass<'_> {
         if ledger::known(&self.file.connection, of.number, &id.to_cbor())?.is_none() {
             return Ok(());
         }
-        self.make_way(table, &key, None, false)?;
+        self.make_way(table, &key, None)?;
         self.file.let_triggers_run(self.has_triggers(table))?;
-        match self.execute_guarded(table, &of.delete, &key) {
+        match self.execute_guarded(self.has_triggers(table) || self.refers, &of.delete, &key) {
             Ok(0) if self.file.row(&of, &key)?.is_some() => self.wait(table, id, OTHER, IGNORED, false),
             Ok(changed) => {
                 ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
@@ -41,27 +41,66 @@ impl Pass<'_> {
         }
     }
 
-    // Takes a row out of the table for as long as its document has to wait. Nothing of this is a change of the document.
-    // `false` if something that is not under sync holds it.
+    // Takes a row out of the table for as long as its document has to wait, and before it those that refer to it. Nothing
+    // of this is a change of the document. `false` if something that is not under sync holds it.
     pub(super) fn displace(&mut self, table: usize, id: &DocumentId) -> Result<bool, Error> {
-        let Some(of) = self.file.tables.get(table).cloned() else { return Ok(true) };
-        let Some(key) = of.key_of(id) else { return Ok(true) };
+        let mut steps = vec![Step::Enter((table, id.clone()), None)];
+        while let Some(step) = steps.pop() {
+            let stays = match step {
+                Step::Enter(at, parent) => match self.begin_to_displace(&at)? {
+                    Begun::Gone => None,
+                    Begun::Stays => Some(parent),
+                    Begun::Goes(key, known) => {
+                        let children = self.referring(at.0, &key, None)?;
+                        steps.push(Step::Leave(at.clone(), key, known, parent));
+                        for child in children {
+                            self.queue.push_back(child.at.clone());
+                            steps.push(Step::Enter(child.at, Some(at.clone())));
+                        }
+                        None
+                    }
+                },
+                Step::Leave(at, key, known, parent) => {
+                    (!self.end_to_displace(&at, &key, &known)?).then_some(parent)
+                }
+            };
+            match stays {
+                None => {}
+                Some(None) => return Ok(false),
+                // What refers to it cannot go, so it has to stay as well.
+                Some(Some((table, id))) => return Err(self.hold(table, &id)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn hold(&mut self, table: usize, id: &DocumentId) -> Error {
+        let why = "rows that refer to it are held by others that are not under sync";
+        self.file.barred.bar(table, id, why);
+        Error::Invalid(why.into())
+    }
+
+    fn begin_to_displace(&self, (table, id): &At) -> Result<Begun, Error> {
+        let Some(of) = self.file.tables.get(*table) else { return Ok(Begun::Gone) };
+        let Some(key) = of.key_of(id) else { return Ok(Begun::Gone) };
         let Some(known) = ledger::known(&self.file.connection, of.number, &id.to_cbor())? else {
-            return Ok(true);
+            return Ok(Begun::Gone);
         };
-        if self.file.barred.why(table, id).is_some() {
-            return Ok(false);
+        if self.file.barred.why(*table, id).is_some() {
+            return Ok(Begun::Stays);
         }
         // Forgotten first: a row that refers to itself comes by here again.
         ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
-        self.make_way(table, &key, None, true)?;
+        Ok(Begun::Goes(key, known))
+    }
+
+    fn end_to_displace(&mut self, (table, id): &At, key: &[Value], known: &Known) -> Result<bool, Error> {
+        let Some(of) = self.file.tables.get(*table).cloned() else { return Ok(true) };
         self.file.let_triggers_run(false)?;
-        if let Err(refusal) = self.execute(&of.delete, &key) {
-            refusal.reason()?;
-            ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), &known)?;
-            return Ok(false);
-        }
-        Ok(true)
+        let Err(refusal) = self.execute(&of.delete, key) else { return Ok(true) };
+        refusal.reason()?;
+        ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), known)?;
+        Ok(false)
     }
 
     // Rows of tables that are not under sync, and refer to one that would be gone: it has to stay.
@@ -117,11 +156,35 @@ impl Pass<'_> {
         table: usize,
         key: &[Value],
         columns: Option<&[String]>,
-        displaced: bool,
     ) -> Result<(), Error> {
-        let Some(parent) = self.file.tables.get(table).cloned() else { return Ok(()) };
-        for child in 0..self.file.tables.len() {
-            let Some(of) = self.file.tables.get(child).cloned() else { continue };
+        let mut parents = vec![(table, key.to_vec())];
+        while let Some((table, key)) = parents.pop() {
+            for child in self.referring(table, &key, columns)? {
+                if child.acts {
+                    // Its own children go with it, if that is what they do.
+                    if self.cascaded.insert(child.at.clone()) && columns.is_none() {
+                        parents.push((child.at.0, child.key));
+                    }
+                } else if self.displace(child.at.0, &child.at.1)? {
+                    self.queue.push_back(child.at);
+                } else if let Ok(parent) = crate::key::to_id(&key) {
+                    return Err(self.hold(table, &parent));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // The rows under sync that refer to a row, or to columns of it; not itself.
+    fn referring(
+        &self,
+        table: usize,
+        key: &[Value],
+        columns: Option<&[String]>,
+    ) -> Result<Vec<Child>, Error> {
+        let mut children = Vec::new();
+        let Some(parent) = self.file.tables.get(table) else { return Ok(children) };
+        for (child, of) in self.file.tables.iter().enumerate() {
             for foreign in &of.described.foreign {
                 let same = foreign.parent.eq_ignore_ascii_case(parent.name());
                 let concerned = columns.is_none_or(|columns| {
@@ -151,30 +214,16 @@ impl Pass<'_> {
                     matches.join(" AND "),
                     key_of_parent.join(" AND ")
                 );
-                let rows = self.keys(&query, key, of.described.key.len())?;
                 let acts = if columns.is_some() { foreign.acts_on_update } else { foreign.acts_on_delete };
-                for row in rows {
+                for row in self.keys(&query, key, of.described.key.len())? {
                     let Ok(id) = crate::key::to_id(&row) else { continue };
-                    let at = (child, id.clone());
-                    if acts && !displaced {
-                        // Its own children go with it, if that is what they do.
-                        if self.cascaded.insert(at) && columns.is_none() {
-                            self.make_way(child, &row, None, false)?;
-                        }
-                    } else if !(child == table && row == key) {
-                        if !self.displace(child, &id)?
-                            && let Ok(parent) = crate::key::to_id(key)
-                        {
-                            let why = "rows that refer to it are held by others that are not under sync";
-                            self.file.barred.bar(table, &parent, why);
-                            return Err(Error::Invalid(why.into()));
-                        }
-                        self.queue.push_back(at);
+                    if acts || !(child == table && row == key) {
+                        children.push(Child { at: (child, id), key: row, acts });
                     }
                 }
             }
         }
-        Ok(())
+        Ok(children)
     }
 
     pub(super) fn keys(
@@ -271,6 +320,29 @@ impl Pass<'_> {
             known.cell(column) == cell::digest(value) || !of.affinity(*place).keeps(value)
         })
     }
+}
+
+type At = (usize, DocumentId);
+
+// A row that refers to another.
+struct Child {
+    at: At,
+    key: Vec<Value>,
+    /// The foreign key says what becomes of it.
+    acts: bool,
+}
+
+// A row is displaced after those that refer to it: chains of them may be long, so this is no recursion. Each with the row
+// for whose sake it goes.
+enum Step {
+    Enter(At, Option<At>),
+    Leave(At, Vec<Value>, Known, Option<At>),
+}
+
+enum Begun {
+    Gone,
+    Stays,
+    Goes(Vec<Value>, Known),
 }
 
 /// Whether a value is free now.
