@@ -116,6 +116,8 @@ impl File {
             flushed.rows += taken.edits.len() as u64;
             flushed.refused += taken.refused.len() as u64;
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
+            // A row that was not sent may have made way for its document.
+            flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
             self.send(taken)?;
         }
     }

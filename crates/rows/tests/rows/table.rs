@@ -238,6 +238,8 @@ struct History<'h> {
     // After which steps everybody hears everything.
     meets: usize,
     order: &'h [usize],
+    // What comes at such a meeting is in the space at once, and in the file only after the next own step.
+    late: bool,
 }
 
 fn hear(all: &mut [Shop], order: &[usize]) {
@@ -257,6 +259,7 @@ impl History<'_> {
         let mut edits: Vec<Vec<(usize, Option<Edit>)>> = vec![Vec::new(); self.sequences.len()];
         // Of which steps each device has heard.
         let mut heard = vec![0usize; devices];
+        let mut came = vec![0usize; devices];
         for (at, device) in self.split.iter().copied().enumerate() {
             let shop = &mut all[device];
             shop.sql("BEGIN");
@@ -270,8 +273,11 @@ impl History<'_> {
             }
             shop.sql("COMMIT");
             shop.sync();
-            heard[device] |= 1 << at;
-            if self.meets >> at & 1 == 1 {
+            heard[device] |= 1 << at | came[device];
+            if self.meets >> at & 1 == 1 && self.late {
+                crate::shop::carry(&all.iter().collect::<Vec<_>>());
+                came.fill((1 << (at + 1)) - 1);
+            } else if self.meets >> at & 1 == 1 {
                 hear(&mut all, self.order);
                 heard.fill((1 << (at + 1)) - 1);
             }
@@ -340,8 +346,17 @@ fn all_histories(
                     if length >= sampled && at != in_turn % orders.len() {
                         continue;
                     }
-                    History { sequences: &sequences, split: &split, meets, order }.happens(options);
+                    let history = |late| History { sequences: &sequences, split: &split, meets, order, late };
+                    history(false).happens(options);
                     histories += sequences.len();
+                    // Where the second creation is refused, what comes of it depends on who has heard.
+                    if meets > 0
+                        && at == in_turn % orders.len()
+                        && options.double_create == DoubleCreate::Merge
+                    {
+                        history(true).happens(options);
+                        histories += sequences.len();
+                    }
                 }
             }
         }
