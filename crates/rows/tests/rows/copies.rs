@@ -175,3 +175,55 @@ fn a_copy_of_a_file_beside_it_is_a_file_of_its_own_and_no_change_counts_twice() 
     assert_eq!(rows.sync().unwrap().flushed.rows, 0);
     assert_eq!(crate::shop::dump(&app), all[0].dump());
 }
+
+#[test]
+fn a_folder_of_a_database_that_was_copied_back_by_hand_gets_what_the_file_has() {
+    let mut all = devices();
+    all.truncate(1);
+    let mut shop = all.pop().unwrap();
+    shop.sql("INSERT INTO t VALUES('1', 'old', 10)");
+    shop.sync();
+    let (db, saved) = (shop._folder.path().join("db"), shop._folder.path().join("saved"));
+    let copy = |from: &Path, to: &Path| {
+        let _ = std::fs::remove_dir_all(to);
+        std::fs::create_dir(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap().flatten() {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    };
+    // Also where more was written there since than was lost.
+    for more in [0, 5] {
+        let Shop { _folder, path, database, space, rows, app } = shop;
+        drop((database, space, rows));
+        copy(&db, &saved);
+        let reopened = |folder: tempfile::TempDir, app| {
+            let database = Database::open(&db).unwrap();
+            let space = database.space("catalogue").unwrap();
+            let rows = Some(Rows::open(&path, &database).unwrap());
+            Shop { _folder: folder, path: path.clone(), database, space, rows, app }
+        };
+        shop = reopened(_folder, app);
+        shop.sql(&format!(
+            "UPDATE t SET a = 'new{more}', n = n + 5 WHERE id = '1'; INSERT INTO t VALUES('more{more}', 'new', 1)"
+        ));
+        shop.sync();
+        let Shop { _folder, database, space, rows, app, .. } = shop;
+        drop((database, space, rows));
+        copy(&saved, &db);
+        shop = reopened(_folder, app);
+        for n in 0..more {
+            let other = shop.space.collection("other").unwrap();
+            other.insert(driftless::Map::from_iter([("n", driftless::Value::I64(n))])).unwrap();
+        }
+        let before = shop.dump();
+        assert_eq!(shop.sync().flushed.again, 2, "{more}");
+        assert_eq!(shop.dump(), before);
+        assert_eq!(shop.sync(), driftless_rows::Exchanged::default());
+        let document =
+            shop.space.collection("t").unwrap().get(&driftless::DocumentId::string("1").unwrap()).unwrap();
+        assert_eq!(
+            document.unwrap().fields.to_json(),
+            format!(r#"{{"a":"new{more}","n":{}}}"#, if more == 0 { 15 } else { 20 })
+        );
+    }
+}
