@@ -42,5 +42,6 @@ mod spans;
 mod terminal;
 mod ui;
 mod unattended;
+mod uploads;
 mod users;
 mod watching;

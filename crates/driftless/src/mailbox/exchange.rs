@@ -1,7 +1,7 @@
 //! One exchange with a mailbox, stage after stage: look after the own objects, receive, send. It remembers nothing that
 //! is not in the database as well: whoever drops it in the middle loses only work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectName};
 
 use super::alarm::AlarmKind;
-use super::object::{self, Object, Unusable, Writer};
+use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
 use super::row::{self, Own, Reading};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
@@ -28,6 +28,10 @@ pub(super) struct Exchange<'e> {
     pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
     /// Nothing seals what is put, or something was read that no seal had closed.
     pub(super) open: bool,
+    /// Objects that stood on commits that were nowhere when this began. What still does then is told to others.
+    pub(super) lacked: BTreeSet<(Writer, u64)>,
+    /// Somebody lacks what own objects stand on: what others have put does not count any more.
+    pub(super) stands_alone: bool,
     _alone: Alone,
 }
 
@@ -50,7 +54,7 @@ impl<'e> Exchange<'e> {
             return Err(Error::Busy("this space is being exchanged with this mailbox already"));
         }
         let alone = Alone(mailbox.database.clone(), mailbox.key);
-        let (done, heard) = (MailboxSynced::default(), BTreeMap::new());
+        let (done, heard, lacked) = (MailboxSynced::default(), BTreeMap::new(), BTreeSet::new());
         Ok(Self {
             mailbox,
             options,
@@ -58,6 +62,8 @@ impl<'e> Exchange<'e> {
             done,
             heard,
             open: options.seal.is_none(),
+            lacked,
+            stands_alone: false,
             _alone: alone,
         })
     }
@@ -76,6 +82,7 @@ impl<'e> Exchange<'e> {
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         let lost = self.look_after_own().await?;
+        self.lacked = self.early().await?;
         if self.options.receive && !self.receive().await? {
             return Ok(false);
         }
@@ -189,6 +196,24 @@ impl<'e> Exchange<'e> {
             database.read(|engine| row::readings(engine.storage.as_ref(), &key))
         })
         .await
+    }
+
+    // Objects of others that stand on commits that are in no object here.
+    async fn early(&self) -> Result<BTreeSet<(Writer, u64)>, Error> {
+        let early = |(writer, reading): (Writer, Reading)| {
+            let numbers = reading.alarms.into_iter().filter(|(_, kind, _)| *kind == AlarmKind::Early);
+            numbers.map(move |(number, ..)| (writer, number))
+        };
+        Ok(self.readings().await?.into_iter().flat_map(early).collect())
+    }
+
+    /// What is lacked since the exchange before this one: one object of each writer, so that nobody crowds out others.
+    pub(super) async fn lacks(&self) -> Result<Vec<(Writer, u64)>, Error> {
+        let early = self.early().await?;
+        let mut lacks: Vec<_> = early.intersection(&self.lacked).copied().collect();
+        lacks.dedup_by_key(|(writer, _)| *writer);
+        lacks.truncate(MAX_LACKS);
+        Ok(lacks)
     }
 
     pub(super) async fn keep(&self, writer: &Writer, reading: &Reading) -> Result<(), Error> {

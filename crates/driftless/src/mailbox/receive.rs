@@ -305,6 +305,9 @@ impl Exchange<'_> {
             }
         }
         self.open |= object.head.seal.is_empty();
+        if !object.head.lacks.is_empty() && !self.stands_alone {
+            self.hear_of_lacks(&object.head.lacks).await?;
+        }
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
             (name, Some(seal)) => seal.open(name, &object.content),

@@ -79,6 +79,19 @@ impl Runs {
         self.0.drain(..self.0.len().saturating_sub(most));
     }
 
+    /// All that are in either, however many runs that are.
+    pub(super) fn join(&mut self, other: &Self) {
+        let mut all: Vec<_> = self.0.iter().chain(&other.0).copied().collect();
+        all.sort_unstable();
+        self.0.clear();
+        for (first, last) in all {
+            match self.0.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                _ => self.0.push((first, last)),
+            }
+        }
+    }
+
     /// Forgets positions up to `at`.
     pub(super) fn forget_to(&mut self, at: LogSeq) {
         self.0.retain(|(_, last)| *last > at);
@@ -130,6 +143,8 @@ pub(super) struct Own {
     pub upto: LogSeq,
     /// Positions after it that are there already.
     pub there: Runs,
+    /// Which list of what is lacked was told last.
+    pub told: [u8; 8],
 }
 
 impl Own {
@@ -140,7 +155,7 @@ impl Own {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = [&self.store[..], &self.previous].concat();
+        let mut out = [&self.store[..], &self.previous, &self.told].concat();
         put_number(&mut out, self.number);
         put_number(&mut out, self.upto);
         self.there.encode(&mut out);
@@ -149,10 +164,11 @@ impl Own {
 
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
-        let (store, previous) = (row.array()?, row.array()?);
+        let (store, previous, told) = (row.array()?, row.array()?, row.array()?);
         let own = Self {
             store,
             previous,
+            told,
             number: row.number()?,
             upto: row.number()?,
             there: Runs::take(&mut row)?,
@@ -377,6 +393,12 @@ mod tests {
         }
         assert!((0..600).all(|at| runs.contains(at) == set.contains(&at)));
         assert!(runs.after(250).eq(set.range(251..).copied()) && runs.after(0).eq(set.iter().copied()));
+        let mut other = Runs::default();
+        [3, 4, 507, 508, 650].into_iter().for_each(|at| other.insert(at));
+        let mut both = runs.clone();
+        both.join(&other);
+        assert!((0..700).all(|at| both.contains(at) == (runs.contains(at) || other.contains(at))));
+        assert_eq!(both.count(), (0..700).filter(|at| both.contains(*at)).count() as u64);
         let mut bytes = Vec::new();
         runs.encode(&mut bytes);
         assert_eq!(Runs::take(&mut Bytes(&bytes)), Some(runs));

@@ -164,7 +164,7 @@ impl Exchange<'_> {
             };
             self.put(writer, number, &sent.hash, bytes).await?;
         }
-        self.count(number, sent).await
+        self.count(number, sent, None).await
     }
 
     /// Puts again what was lost, then what is new. `false` where it was cancelled.
@@ -206,7 +206,10 @@ impl Exchange<'_> {
             }
             let built = self.next().await?;
             match built {
-                None => return Ok(true),
+                None => {
+                    self.tell_lacks().await?;
+                    return Ok(true);
+                }
                 Some(built) => self.put_new(built, Vec::new()).await?,
             }
         }
@@ -272,11 +275,45 @@ impl Exchange<'_> {
         .await
     }
 
+    /// Somebody has read own objects and found nowhere what they stand on: what others had put there is gone, or was
+    /// never there for all. From the beginning on, only what own objects hold counts as being there.
+    pub(super) async fn hear_of_lacks(&mut self, lacks: &[(Writer, u64)]) -> Result<(), Error> {
+        let (writer, own) = self.own().await?;
+        if !lacks.iter().any(|(of, number)| *of == writer && *number <= own.number) {
+            return Ok(());
+        }
+        self.stands_alone = true;
+        let (key, mut own) = (self.mailbox.key, own);
+        (own.upto, own.there) = (0, Runs::default());
+        blocking(&self.mailbox.database, move |database| {
+            database.write_durably(|engine| {
+                row::rows(engine.storage.as_ref(), &layout::MAILBOX_SENT, &key, &mut |_, sent| {
+                    if let Some(sent) = Sent::decode(sent) {
+                        own.there.join(&sent.runs);
+                    }
+                })?;
+                engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await
+    }
+
     fn most(&self) -> Most {
         Most {
             bytes: self.options.batch_bytes.clamp(1, MAX_BATCH),
             commits: self.options.batch_commits.max(1),
         }
+    }
+
+    // An object without commits, if nobody was told yet what is lacked here.
+    async fn tell_lacks(&mut self) -> Result<(), Error> {
+        let ((_, own), lacks) = (self.own().await?, self.lacks().await?);
+        if !lacks.is_empty() && object::lacks_mark(&lacks) != own.told {
+            self.put_new(Built { upto: own.upto, ..Built::default() }, Vec::new()).await?;
+        }
+        Ok(())
     }
 
     fn repaired(&mut self, number: u64) {
@@ -361,7 +398,8 @@ impl Exchange<'_> {
     // One new object: written down, put, counted.
     async fn put_new(&mut self, built: Built, instead: Vec<u64>) -> Result<(), Error> {
         let (writer, own) = self.own().await?;
-        let readings = self.readings().await?;
+        let (readings, lacks) = (self.readings().await?, self.lacks().await?);
+        let told = object::lacks_mark(&lacks);
         let heard = readings.iter().filter(|(_, reading)| reading.at > 0).take(MAX_HEARD);
         let head = Head {
             space: self.mailbox.space,
@@ -370,6 +408,7 @@ impl Exchange<'_> {
             previous: own.previous,
             instead,
             heard: heard.map(|(writer, reading)| (*writer, reading.at, reading.hash)).collect(),
+            lacks,
             seal: self.options.seal.as_ref().map_or_else(String::new, |seal| seal.name().to_owned()),
         };
         let (number, commits) = (head.number, built.runs.count());
@@ -388,7 +427,7 @@ impl Exchange<'_> {
         };
         self.write_sent(number, sent.clone()).await?;
         sent.mark = self.put(&writer, number, &hash, bytes).await?;
-        self.count(number, sent).await?;
+        self.count(number, sent, Some(told)).await?;
         self.done.sent += commits;
         self.tell(MailboxEvent::Sent { commits, bytes: size });
         Ok(())
@@ -427,9 +466,10 @@ impl Exchange<'_> {
     }
 
     // From now on the object is there.
-    async fn count(&self, number: u64, sent: Sent) -> Result<(), Error> {
+    async fn count(&self, number: u64, sent: Sent, told: Option<[u8; 8]>) -> Result<(), Error> {
         let (key, (writer, mut own)) = (self.mailbox.key, self.own().await?);
         own.store = writer.store;
+        own.told = told.unwrap_or(own.told);
         (own.number, own.previous) = (number, sent.hash);
         own.upto = own.upto.max(sent.upto);
         own.there.forget_to(own.upto);
