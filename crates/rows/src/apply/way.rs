@@ -43,6 +43,8 @@ impl Pass<'_> {
         if ledger::known(&self.file.connection, of.number, &id.to_cbor())?.is_none() {
             return Ok(());
         }
+        // What was read of others may be of this one.
+        self.met = None;
         // Forgotten first: a row that refers to itself comes by here again.
         ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
         self.make_way(table, &key, None, true)?;
