@@ -33,6 +33,8 @@ mod file;
 mod waiting;
 mod flush;
 mod audit;
+mod lost;
+mod revert;
 mod apply;
 mod attach;
 mod rows;

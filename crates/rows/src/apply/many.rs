@@ -39,7 +39,7 @@ impl Pass<'_> {
         let at_once = !self.has_triggers(table) && of.described.foreign.is_empty() && width * ROWS <= VALUES;
         let mut new = Vec::new();
         for (id, document) in came {
-            match document.filter(|_| at_once).and_then(|document| self.new_row(&of, id, document)) {
+            match document.filter(|_| at_once).and_then(|document| self.new_row(table, &of, id, document)) {
                 Some(row) => {
                     if new.first().is_some_and(|first: &New<'_>| !first.is_like(&row)) {
                         self.one_by_one(table, &mut new)?;
@@ -69,8 +69,15 @@ impl Pass<'_> {
     }
 
     // A row that was not here, and that nothing speaks against but perhaps a constraint.
-    fn new_row<'d>(&self, of: &Table, id: &'d DocumentId, document: &'d Document) -> Option<New<'d>> {
-        if self.waits || !self.busy.is_empty() || !self.cascaded.is_empty() {
+    fn new_row<'d>(
+        &self,
+        table: usize,
+        of: &Table,
+        id: &'d DocumentId,
+        document: &'d Document,
+    ) -> Option<New<'d>> {
+        let is_barred = self.file.barred.why(table, id).is_some();
+        if self.waits || is_barred || !self.busy.is_empty() || !self.cascaded.is_empty() {
             return None;
         }
         let bytes = id.to_cbor();
