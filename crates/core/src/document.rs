@@ -106,6 +106,20 @@ impl Document {
         Subject::new(collection, id, state).to_document()
     }
 
+    /// The same of a state that nobody else needs.
+    pub fn from_state(collection: &str, id: DocumentId, state: DocumentState) -> Self {
+        Self {
+            id,
+            collection: collection.to_owned(),
+            created: state.created(),
+            updated: state.updated(),
+            author: *state.created_by(),
+            deleted: state.deleted(),
+            parent: state.parent().cloned(),
+            fields: state.into_fields(),
+        }
+    }
+
     /// The document to be looked at.
     pub fn subject(&self) -> Subject<'_> {
         Subject {

@@ -14,6 +14,8 @@ use crate::value::{JsonFault, Value};
 
 /// Bytes of a random id.
 pub const RANDOM_ID: usize = 16;
+// Bytes that most ids do not outgrow.
+const ROOM: usize = 48;
 // Characters of base32 in the text of a random id.
 const RANDOM_TEXT: usize = 26;
 
@@ -130,7 +132,7 @@ impl DocumentId {
 
     /// The canonical CBOR, at most `MAX_DOCUMENT_ID` bytes.
     pub fn to_cbor(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_capacity(ROOM);
         self.encode(&mut writer);
         writer.finish()
     }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
+use driftless_core::fold::DocumentState;
 
 use crate::collection::Collection;
 use crate::error::Error;
@@ -21,6 +22,9 @@ pub struct Since {
     /// The documents that may be different, by collection, each once; `None` if that is not known or would cost more than
     /// looking at every document.
     pub documents: Option<Vec<(String, DocumentId)>>,
+    /// Whether every commit since was written by somebody who had everything before it: so nothing in `documents` met a
+    /// change that its author did not know of. `false` where that is not known.
+    pub in_line: bool,
 }
 
 impl Space {
@@ -29,15 +33,21 @@ impl Space {
         let (database, space) = (self.database(), self.id());
         database.flush_if_staged()?;
         database.read(|engine| {
-            engine.present(&space)?;
+            let heads = engine.present(&space)?.heads.len();
             let now = engine.place(&space)?;
             let from = place.filter(|place| place.store == now.store).map(|place| place.position);
-            let documents = match from {
-                Some(from) => engine.edited_since(&space, from, |_| true)?,
+            let edited = match from {
+                Some(from) => engine.at_once(|engine| engine.edited_since(&space, from, |_| true))?,
                 None => None,
             };
-            let documents = documents.map(|documents| documents.into_iter().collect());
-            Ok(Since { place: now, documents })
+            let in_line = heads == 1 && edited.as_ref().is_some_and(|edited| edited.in_line);
+            let documents = edited.map(|edited| {
+                let named = |(collection, ids): (String, Vec<DocumentId>)| {
+                    ids.into_iter().map(move |id| (collection.clone(), id))
+                };
+                edited.documents.into_iter().flat_map(named).collect()
+            });
+            Ok(Since { place: now, documents, in_line })
         })
     }
 
@@ -65,11 +75,14 @@ impl Collection {
     pub fn get_many(&self, ids: &[DocumentId]) -> Result<Vec<Option<Document>>, Error> {
         self.space().database().read(|engine| {
             let Some(facts) = self.facts(engine)? else { return Ok(vec![None; ids.len()]) };
-            let get = |id| {
-                let state = engine.view.get(engine.storage.as_mut(), &facts, id)?;
-                Ok(state.filter(|state| state.visible()).map(|state| Document::new(self.name(), id, &state)))
-            };
-            ids.iter().map(get).collect()
+            engine.at_once(|engine| {
+                let states = engine.view.get_many(engine.storage.as_mut(), &facts, ids)?;
+                let shown = |(id, state): (&DocumentId, Option<DocumentState>)| {
+                    let state = state.filter(DocumentState::visible)?;
+                    Some(Document::from_state(self.name(), id.clone(), state))
+                };
+                Ok(ids.iter().zip(states).map(shown).collect())
+            })
         })
     }
 
@@ -87,7 +100,7 @@ impl Collection {
                 let read = read_stored(stored).and_then(|(state, _)| {
                     let id = DocumentId::parse_text(stored.id)
                         .map_err(|_| Error::damaged("a document id does not decode"))?;
-                    Ok(state.exists().then(|| Document::new(self.name(), &id, &state)))
+                    Ok(state.exists().then(|| Document::from_state(self.name(), id, state)))
                 });
                 match read {
                     Ok(document) => found.extend(document),

@@ -142,14 +142,16 @@ impl Engine {
         let Some(body) = self.view.body(self.storage.as_ref(), at)? else { return Ok(()) };
         self.staged();
         let folding = walk::fold();
+        let retracts = body.retracts.clone();
         if new.is_none() {
-            self.view.apply(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
+            let edits = self.view.edits(at, body);
+            self.view.apply(self.storage.as_mut(), &mut self.collections, origin, edits)?;
         } else {
             self.view.withdraw(self.storage.as_mut(), &mut self.collections, origin, &body.edits)?;
         }
         drop(folding);
         // Inside a transaction a retraction has no effect: it could take back what its own effect rests on.
-        for target in body.retracts.iter().filter(|_| !row.in_run()) {
+        for target in retracts.iter().filter(|_| !row.in_run()) {
             self.retract(space, at, target, new.is_none())?;
         }
         Ok(())

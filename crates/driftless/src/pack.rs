@@ -216,6 +216,10 @@ impl Storage for Packed {
         self.inner.put(table, key, value)
     }
 
+    fn put_many(&mut self, table: &Table, rows: &[(Key<'_>, &[u8])]) -> Result<(), StorageError> {
+        self.inner.put_many(table, rows)
+    }
+
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
         if *table == layout::PACK {
             self.forget();
@@ -242,6 +246,10 @@ impl Storage for Packed {
         self.inner.upsert(document)
     }
 
+    fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+        self.inner.upsert_many(documents)
+    }
+
     fn remove_document(&mut self, number: u64) -> Result<(), StorageError> {
         self.inner.remove_document(number)
     }
@@ -257,6 +265,15 @@ impl Storage for Packed {
         visit: &mut dyn FnMut(&Document<'_>),
     ) -> Result<bool, StorageError> {
         self.inner.document_by_id(collection, id, visit)
+    }
+
+    fn documents_by_id(
+        &self,
+        collection: u64,
+        ids: &[&str],
+        visit: &mut dyn FnMut(usize, &Document<'_>),
+    ) -> Result<(), StorageError> {
+        self.inner.documents_by_id(collection, ids, visit)
     }
 
     fn scan(

@@ -4,9 +4,9 @@
 //! What follows a space from outside keeps a place, and asks from there. Only positions are compared here; whoever asks
 //! reads the documents as they are then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use driftless_core::commit::Kind;
+use driftless_core::commit::{BodyEncoding, DocumentBody, Kind};
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::SpaceId;
 
@@ -92,7 +92,8 @@ impl Engine {
         from: Position,
     ) -> Result<Option<BTreeSet<DocumentId>>, Error> {
         let edited = self.edited_since(space, from, |edited| edited == collection)?;
-        Ok(edited.map(|edited| edited.into_iter().map(|(_, document)| document).collect()))
+        let all = |edited: Edited| edited.documents.into_values().flatten().collect();
+        Ok(edited.map(all))
     }
 
     /// The same of the collections that are asked for.
@@ -101,7 +102,7 @@ impl Engine {
         space: &SpaceId,
         from: Position,
         is_asked_for: impl Fn(&str) -> bool,
-    ) -> Result<Option<BTreeSet<(String, DocumentId)>>, Error> {
+    ) -> Result<Option<Edited>, Error> {
         let (now, documents) = self.position(space)?;
         let Some(number) = self.space_number(space)? else { return Ok(None) };
         let Some(new) = now.next.checked_sub(from.next) else { return Ok(None) };
@@ -110,17 +111,38 @@ impl Engine {
         if new + moved.len() as u64 > documents.max(ALWAYS) {
             return Ok(None);
         }
-        let mut changed = BTreeSet::new();
+        let mut edited = Edited { documents: BTreeMap::new(), in_line: moved.is_empty() };
         for at in moved.into_iter().chain((from.next..now.next).map(|seq| LogKey::new(number, seq))) {
             let row = log::row(storage, at)?;
+            let mut parents = row.previous.iter().chain(&row.parents);
+            edited.in_line &=
+                parents.next().map(|parent| parent + 1) == Some(at.seq()) && parents.next().is_none();
             // A body that is not here had no effect; when it comes, its commit moves.
-            let Some(body) = log::body(storage, at)?.filter(|_| row.kind == Kind::Documents) else {
-                continue;
+            let plain = row.kind == Kind::Documents && row.body_encoding == BodyEncoding::Plain;
+            let Some(body) = log::body(storage, at)?.filter(|_| plain) else { continue };
+            let mut add = |collection: &str, document| match edited.documents.get_mut(collection) {
+                Some(documents) => documents.push(document),
+                None if is_asked_for(collection) => {
+                    edited.documents.insert(collection.to_owned(), vec![document]);
+                }
+                None => {}
             };
-            let edits = log::decode_body(&row, &body).edits.into_iter();
-            let edits = edits.filter(|edit| is_asked_for(&edit.collection));
-            changed.extend(edits.map(|edit| (edit.collection, edit.document)));
+            // One that does not decode has no effect, or that of its first edits is looked at in vain.
+            let _ = DocumentBody::documents(&body, &mut add);
         }
-        Ok(Some(changed))
+        for documents in edited.documents.values_mut() {
+            documents.sort_unstable();
+            documents.dedup();
+        }
+        Ok(Some(edited))
     }
+}
+
+/// What commits since a position edit.
+pub(crate) struct Edited {
+    /// By collection, in order, each once.
+    pub documents: BTreeMap<String, Vec<DocumentId>>,
+    /// Each of the commits came after the one before it, and after nothing else: of none of their edits another author
+    /// did not know. Whether the first knew everything before it, the heads say.
+    pub in_line: bool,
 }

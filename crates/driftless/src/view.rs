@@ -14,6 +14,7 @@ use driftless_core::document_id::DocumentId;
 use driftless_core::fold::{CHECKPOINT_EVERY, DocumentState, document_digest, is_kept};
 use driftless_core::id::AuthorId;
 use driftless_core::operator::Edit;
+use driftless_core::value::Map;
 use driftless_store::{Document as StoredDocument, Key, Order, Storage};
 
 use crate::collections::{CollectionFacts, Collections};
@@ -30,6 +31,8 @@ const DECODED: usize = 32;
 const CACHED: usize = 4096;
 /// Edits of one commit from which on their documents are looked up together.
 const MANY: usize = 64;
+/// Documents that are written together.
+const TOGETHER: usize = 128;
 
 /// One commit that has an effect, as the fold sees it.
 #[derive(Debug, Clone, Copy)]
@@ -88,14 +91,45 @@ pub(crate) struct Difference {
 struct Loaded {
     collection: Arc<CollectionFacts>,
     id: DocumentId,
-    text: String,
+    text: Arc<str>,
     state: DocumentState,
     last: Option<(Timestamp, LogKey)>,
-    /// The state that storage, indexes and digest show, once it differs from `state`.
-    before: Option<DocumentState>,
+    /// What indexes and digest show, once that may differ from `state`.
+    before: Before,
     dirty: bool,
     source: Source,
     stale_from: Option<Timestamp>,
+}
+
+// What of a document's former state has to be taken back where it was written.
+#[derive(Debug, Clone, Default)]
+struct Before {
+    digest: Option<Sum>,
+    // Only where the collection has indexes.
+    fields: Option<Map>,
+}
+
+// A document to be written.
+struct Written {
+    number: u64,
+    collection: u64,
+    text: Arc<str>,
+    deleted: bool,
+    json: String,
+    state: Vec<u8>,
+}
+
+impl Written {
+    fn as_stored(&self) -> StoredDocument<'_> {
+        StoredDocument {
+            number: self.number,
+            collection: self.collection,
+            id: &self.text,
+            deleted: self.deleted,
+            json: &self.json,
+            state: &self.state,
+        }
+    }
 }
 
 // A document as storage has it.
@@ -109,7 +143,8 @@ struct Stored {
 #[derive(Debug, Default)]
 pub(crate) struct View {
     loaded: HashMap<u64, Loaded>,
-    numbers: HashMap<(u64, String), u64>,
+    /// By collection and the text of the id.
+    numbers: HashMap<u64, HashMap<Arc<str>, u64>>,
     dirty: Vec<u64>,
     next: u64,
     /// Who causes what is applied now.
@@ -138,18 +173,24 @@ impl View {
         storage: &mut dyn Storage,
         collections: &mut Collections,
         origin: Origin,
-        edits: &[Edit],
+        edits: Vec<Edit>,
     ) -> Result<(), Error> {
-        self.load_many(storage, collections, origin.key.space(), edits)?;
+        let mut numbers = self.load_many(storage, collections, origin.key.space(), &edits)?.into_iter();
+        let mut entries = Vec::with_capacity(edits.len());
         for edit in edits {
-            let collection = collections.ensure(storage, origin.key.space(), &edit.collection)?;
-            let number = self.ensure(storage, &collection, &edit.document)?;
+            let number = match numbers.next() {
+                Some(number) => number,
+                None => {
+                    let collection = collections.ensure(storage, origin.key.space(), &edit.collection)?;
+                    self.ensure(storage, &collection, &edit.document)?
+                }
+            };
             let document =
                 self.loaded.get_mut(&number).ok_or_else(|| Error::damaged("a document vanished"))?;
             document.touch(&mut self.dirty, number, self.source);
             let again = document.last.is_some_and(|(_, last)| last == origin.key);
             if !again {
-                storage.put(&layout::EDIT, edit_key(number, origin).as_slice().into(), &[])?;
+                entries.push(edit_key(number, origin));
             }
             // Equal times are ordered by commit id; that is rare enough to fold again.
             let in_order = again
@@ -161,7 +202,7 @@ impl View {
                 document.stale_from = Some(from);
                 continue;
             }
-            document.state.apply(origin.time, origin.author, &edit.operators);
+            document.state.apply_owned(origin.time, origin.author, edit.operators);
             document.last = Some((origin.time, origin.key));
             let edits = document.state.edits();
             if again && (edits - 1).is_multiple_of(CHECKPOINT_EVERY) {
@@ -172,6 +213,8 @@ impl View {
                 put_checkpoint(storage, number, origin.time, origin.key, &document.state)?;
             }
         }
+        let entries: Vec<(Key<'_>, &[u8])> = entries.iter().map(|key| (Key::Bytes(key), &[][..])).collect();
+        storage.put_many(&layout::EDIT, &entries)?;
         Ok(())
     }
 
@@ -205,55 +248,87 @@ impl View {
         collection: &Arc<CollectionFacts>,
         id: &DocumentId,
     ) -> Result<Option<DocumentState>, Error> {
-        let at = (collection.number, id.text());
-        if let Some(number) = self.numbers.get(&at).copied() {
+        Ok(self.get_many(storage, collection, std::slice::from_ref(id))?.pop().flatten())
+    }
+
+    /// The same for many.
+    pub(crate) fn get_many(
+        &mut self,
+        storage: &mut dyn Storage,
+        collection: &Arc<CollectionFacts>,
+        ids: &[DocumentId],
+    ) -> Result<Vec<Option<DocumentState>>, Error> {
+        let mut states = vec![None; ids.len()];
+        let texts: Vec<String> = ids.iter().map(DocumentId::text).collect();
+        let (mut asked, mut places) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
+        for ((place, text), state) in texts.iter().enumerate().zip(&mut states) {
+            let Some(number) = self.number(collection.number, text) else {
+                asked.push(&text[..]);
+                places.push(place);
+                continue;
+            };
             self.refold(storage, number)?;
-            let state = self.loaded.get(&number).map(|document| &document.state);
-            return Ok(state.filter(|state| state.exists()).cloned());
+            let loaded = self.loaded.get(&number).map(|document| &document.state);
+            *state = loaded.filter(|state| state.exists()).cloned();
         }
-        let mut found = Ok(None);
-        storage.document_by_id(at.0, &at.1, &mut |stored| {
-            found = read_stored(stored).map(|(state, _)| Some(state).filter(DocumentState::exists));
+        let mut failed = None;
+        storage.documents_by_id(collection.number, &asked, &mut |at, stored| match read_stored(stored) {
+            Ok((found, _)) => {
+                if let Some(state) = places.get(at).and_then(|place| states.get_mut(*place)) {
+                    *state = Some(found).filter(DocumentState::exists);
+                }
+            }
+            Err(error) => failed = Some(error),
         })?;
-        found
+        failed.map_or(Ok(states), Err)
+    }
+
+    fn number(&self, collection: u64, text: &str) -> Option<u64> {
+        self.numbers.get(&collection)?.get(text).copied()
     }
 
     /// Writes what differs to storage, keeps the indexes, and says what changed.
     pub(crate) fn flush(&mut self, storage: &mut dyn Storage) -> Result<Vec<Difference>, Error> {
-        let mut differences = Vec::new();
-        for number in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut differences = Vec::with_capacity(dirty.len());
+        let mut written = Vec::with_capacity(dirty.len().min(TOGETHER));
+        for number in dirty {
             if self.loaded.get(&number).is_some_and(|document| document.stale_from.is_some()) {
                 self.refold(storage, number)?;
             }
             let Some(document) = self.loaded.get_mut(&number) else { continue };
-            let before = document.before.take();
+            let before = std::mem::take(&mut document.before);
             document.dirty = false;
-            differences.extend(document.difference(before.as_ref()));
-            document.write_indexes(storage, number, before.as_ref())?;
+            document.write_indexes(storage, number, before.fields.as_ref())?;
+            differences.extend(document.difference(before.digest));
             marks::judge(storage, &document.collection, number, &document.state)?;
             // What does not exist yet may be deleted already: as long as one edit has an effect, the row stays.
             if document.state.edits() > 0 {
-                let fields = document.state.fields().to_json();
-                let state = document.stored_state();
-                storage.upsert(&StoredDocument {
+                written.push(Written {
                     number,
                     collection: document.collection.number,
-                    id: &document.text,
+                    text: document.text.clone(),
                     deleted: !document.state.visible(),
-                    json: &fields,
-                    state: &state,
-                })?;
+                    json: document.state.fields().to_json(),
+                    state: document.stored_state(),
+                });
+                if written.len() == TOGETHER {
+                    write(storage, &written)?;
+                    written.clear();
+                }
             } else {
                 storage.remove_document(number)?;
-                let gone = self.loaded.remove(&number);
-                if let Some(gone) = gone {
-                    self.numbers.remove(&(gone.collection.number, gone.text));
+                if let Some(gone) = self.loaded.remove(&number)
+                    && let Some(numbers) = self.numbers.get_mut(&gone.collection.number)
+                {
+                    numbers.remove(&gone.text);
                 }
             }
         }
+        write(storage, &written)?;
         if self.loaded.len() > CACHED {
-            self.loaded.clear();
-            self.numbers.clear();
+            self.loaded = HashMap::new();
+            self.numbers = HashMap::new();
         }
         Ok(differences)
     }
@@ -281,6 +356,15 @@ impl View {
         self.decoded.push_back((at, body));
     }
 
+    /// The edits of a commit that gains its effect. Those of a large one are not remembered any longer: each is needed
+    /// once, and has not to be copied.
+    pub(crate) fn edits(&mut self, at: LogKey, body: Arc<DocumentBody>) -> Vec<Edit> {
+        if body.edits.len() >= MANY {
+            self.decoded.retain(|(key, _)| *key != at);
+        }
+        Arc::try_unwrap(body).map_or_else(|shared| shared.edits.clone(), |own| own.edits)
+    }
+
     /// A decoded document body, remembered for a while.
     pub(crate) fn body(
         &mut self,
@@ -297,37 +381,72 @@ impl View {
         Ok(Some(body))
     }
 
-    // Loads the documents of a large commit, so that `ensure` finds them. They are looked up in the order of the index:
-    // in that of the edits each look-up of a random id would meet pages that the processor has not seen for long.
+    // The numbers of the documents of a large commit, loaded, edit by edit; none for a small one. They are looked up in the
+    // order of the index: in that of the edits each look-up of a random id would meet pages that the processor has not
+    // seen for long.
     fn load_many(
         &mut self,
         storage: &mut dyn Storage,
         collections: &mut Collections,
         space: u32,
         edits: &[Edit],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<u64>, Error> {
         if edits.len() < MANY {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let mut wanted = Vec::with_capacity(edits.len());
+        let mut numbers = Vec::with_capacity(edits.len());
+        let mut wanted: Vec<Wanted> = Vec::with_capacity(edits.len());
+        let mut last: Option<Arc<CollectionFacts>> = None;
         for (place, edit) in edits.iter().enumerate() {
-            let collection = collections.ensure(storage, space, &edit.collection)?;
-            let at = (collection.number, edit.document.text());
-            if !self.numbers.contains_key(&at) {
-                wanted.push((at, place, collection, &edit.document, None));
+            let collection = match last.take().filter(|last| last.name == edit.collection) {
+                Some(same) => same,
+                None => collections.ensure(storage, space, &edit.collection)?,
+            };
+            let text = edit.document.text();
+            let known = self.number(collection.number, &text);
+            numbers.push(known.unwrap_or_default());
+            if known.is_none() {
+                wanted.push(Wanted { collection: collection.clone(), text, place, found: None, first: true });
+            }
+            last = Some(collection);
+        }
+        wanted.sort_unstable_by(|left, right| left.key().cmp(&right.key()));
+        let mut before: Option<(u64, &str)> = None;
+        for one in &mut wanted {
+            let at = (one.collection.number, &one.text[..]);
+            one.first = before != Some(at);
+            before = Some(at);
+        }
+        for group in wanted.chunk_by_mut(|left, right| left.collection.number == right.collection.number) {
+            let Some(collection) = group.first().map(|one| one.collection.number) else { continue };
+            let mut places: Vec<usize> = (0..group.len()).collect();
+            places.retain(|at| group.get(*at).is_some_and(|one| one.first));
+            let found = {
+                let texts: Vec<&str> =
+                    places.iter().filter_map(|at| group.get(*at)).map(|one| &one.text[..]).collect();
+                stored_many(storage, collection, &texts)?
+            };
+            for (at, found) in places.into_iter().zip(found) {
+                if let Some(one) = group.get_mut(at) {
+                    one.found = found;
+                }
             }
         }
-        wanted.sort_unstable_by(|(left, first, ..), (right, second, ..)| (left, first).cmp(&(right, second)));
-        wanted.dedup_by(|(later, ..), (first, ..)| later == first);
-        for (at, .., found) in &mut wanted {
-            *found = stored(storage, at)?;
-        }
         // New ones are numbered in the order of the edits.
-        wanted.sort_unstable_by_key(|(_, place, ..)| *place);
-        for (at, _, collection, id, found) in wanted {
-            self.load(at, &collection, id, found);
+        wanted.sort_unstable_by_key(|one| one.place);
+        for Wanted { collection, text, place, found, first } in wanted {
+            // A later edit of the same document finds it loaded.
+            let known = if first { None } else { self.number(collection.number, &text) };
+            let Some(edit) = edits.get(place) else { continue };
+            let number = match known {
+                Some(number) => number,
+                None => self.load(text.into(), &collection, &edit.document, found),
+            };
+            if let Some(place) = numbers.get_mut(place) {
+                *place = number;
+            }
         }
-        Ok(())
+        Ok(numbers)
     }
 
     // The number of a document, loaded; a new one if nobody has edited it yet.
@@ -337,17 +456,17 @@ impl View {
         collection: &Arc<CollectionFacts>,
         id: &DocumentId,
     ) -> Result<u64, Error> {
-        let at = (collection.number, id.text());
-        if let Some(number) = self.numbers.get(&at) {
-            return Ok(*number);
+        let text = id.text();
+        if let Some(number) = self.number(collection.number, &text) {
+            return Ok(number);
         }
-        let found = stored(storage, &at)?;
-        Ok(self.load(at, collection, id, found))
+        let found = stored_many(storage, collection.number, &[&text])?.pop().flatten();
+        Ok(self.load(text.into(), collection, id, found))
     }
 
     fn load(
         &mut self,
-        at: (u64, String),
+        text: Arc<str>,
         collection: &Arc<CollectionFacts>,
         id: &DocumentId,
         found: Option<Stored>,
@@ -357,19 +476,19 @@ impl View {
             self.next += 1;
             Stored { number, state: DocumentState::default(), last: None }
         });
+        self.numbers.entry(collection.number).or_default().insert(text.clone(), number);
         let loaded = Loaded {
             collection: collection.clone(),
             id: id.clone(),
-            text: at.1.clone(),
+            text,
             state,
             last,
-            before: None,
+            before: Before::default(),
             dirty: false,
             source: self.source,
             stale_from: None,
         };
         self.loaded.insert(number, loaded);
-        self.numbers.insert(at, number);
         number
     }
 
@@ -431,18 +550,20 @@ impl Loaded {
         self.source = source;
         if !self.dirty {
             self.dirty = true;
-            self.before = Some(self.state.clone());
+            let is_indexed = !self.collection.indexes.is_empty() && self.state.exists();
+            self.before =
+                Before { digest: self.digest(), fields: is_indexed.then(|| self.state.fields().clone()) };
             dirty.push(number);
         }
     }
 
-    fn digest(&self, state: Option<&DocumentState>) -> Option<Sum> {
-        let state = state.filter(|state| state.visible())?;
-        Some(Sum::of(document_digest(&self.collection.name, &self.id, state)))
+    fn digest(&self) -> Option<Sum> {
+        let is_seen = self.state.visible();
+        is_seen.then(|| Sum::of(document_digest(&self.collection.name, &self.id, &self.state)))
     }
 
-    fn difference(&self, before: Option<&DocumentState>) -> Option<Difference> {
-        let (removed, added) = (self.digest(before), self.digest(Some(&self.state)));
+    fn difference(&self, removed: Option<Sum>) -> Option<Difference> {
+        let added = self.digest();
         let kind = match (&removed, &added) {
             (None, None) => return None,
             (None, Some(_)) => ChangeKind::Insert,
@@ -464,15 +585,10 @@ impl Loaded {
         &self,
         storage: &mut dyn Storage,
         number: u64,
-        before: Option<&DocumentState>,
+        before: Option<&Map>,
     ) -> Result<(), Error> {
         for index in &self.collection.indexes {
-            let mut old = index_keys(
-                index.number,
-                number,
-                before.filter(|state| state.exists()).map(DocumentState::fields),
-                &index.path,
-            );
+            let mut old = index_keys(index.number, number, before, &index.path);
             let exists = self.state.exists().then_some(self.state.fields());
             let new = index_keys(index.number, number, exists, &index.path);
             old.retain(|key| !new.contains(key));
@@ -488,23 +604,60 @@ impl Loaded {
 
     fn stored_state(&self) -> Vec<u8> {
         let (time, at) = self.last.unwrap_or((Timestamp(0), LogKey(0)));
-        let mut bytes = key([time.0, at.0]);
-        bytes.extend_from_slice(&self.state.to_bytes_without_fields());
+        let state = self.state.to_bytes_without_fields();
+        let mut bytes = Vec::with_capacity(16 + state.len());
+        bytes.extend_from_slice(&time.0.to_be_bytes());
+        bytes.extend_from_slice(&at.0.to_be_bytes());
+        bytes.extend_from_slice(&state);
         bytes
     }
 }
 
-// The document of a collection and the text of an id, if it is stored.
-fn stored(storage: &dyn Storage, at: &(u64, String)) -> Result<Option<Stored>, Error> {
-    let mut found = Ok(None);
-    storage.document_by_id(at.0, &at.1, &mut |stored| {
-        found = read_stored(stored).map(|(state, last)| Some(Stored { number: stored.number, state, last }));
-    })?;
-    found
+// A document that an edit is of, on the way to being loaded.
+struct Wanted {
+    collection: Arc<CollectionFacts>,
+    text: String,
+    /// Which edit it is.
+    place: usize,
+    found: Option<Stored>,
+    /// Whether no edit before is of the same document.
+    first: bool,
 }
 
-fn edit_key(number: u64, origin: Origin) -> Vec<u8> {
-    key([number, origin.time.0, origin.key.0])
+impl Wanted {
+    // In the order of the index, and of the edits.
+    fn key(&self) -> (u64, &str, usize) {
+        (self.collection.number, &self.text, self.place)
+    }
+}
+
+// The documents of a collection with the texts of their ids, those that are stored.
+fn stored_many(storage: &dyn Storage, collection: u64, texts: &[&str]) -> Result<Vec<Option<Stored>>, Error> {
+    let mut found: Vec<Option<Stored>> = texts.iter().map(|_| None).collect();
+    let mut failed = None;
+    storage.documents_by_id(collection, texts, &mut |at, stored| match read_stored(stored) {
+        Ok((state, last)) => {
+            if let Some(place) = found.get_mut(at) {
+                *place = Some(Stored { number: stored.number, state, last });
+            }
+        }
+        Err(error) => failed = Some(error),
+    })?;
+    failed.map_or(Ok(found), Err)
+}
+
+fn write(storage: &mut dyn Storage, written: &[Written]) -> Result<(), Error> {
+    let documents: Vec<StoredDocument<'_>> = written.iter().map(Written::as_stored).collect();
+    Ok(storage.upsert_many(&documents)?)
+}
+
+fn edit_key(number: u64, origin: Origin) -> [u8; 24] {
+    let mut key = [0; 24];
+    let numbers = [number, origin.time.0, origin.key.0];
+    for (place, number) in key.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+        *place = number.to_be_bytes();
+    }
+    key
 }
 
 pub(crate) fn read_key(key: Key<'_>) -> Option<(Timestamp, LogKey)> {

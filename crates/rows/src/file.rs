@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 // Statements that are kept: some for each table.
 const STATEMENTS: usize = 512;
 
+// The most memory that pages of the file may take, in KiB (negative means KiB to SQLite).
+const CACHE: i32 = -16 * 1024;
+
 /// A file under sync.
 pub(crate) struct File {
     pub path: PathBuf,
@@ -81,6 +84,8 @@ pub(crate) struct Table {
     pub columns: Vec<(KnownColumn, usize)>,
     /// Columns whose values before are needed.
     pub based: bool,
+    /// Of each column, whether its cells are what the documents say as it is.
+    pub plain: Vec<bool>,
     pub read: String,
     pub delete: String,
 }
@@ -155,6 +160,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "cache_size", CACHE)?;
     // The file may have been made by somebody who wants us to run code; views and triggers of it run none of ours.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(connection)
@@ -213,12 +219,17 @@ impl File {
             .collect();
         let based =
             columns.iter().any(|(column, _)| self.reconciler.needs_before(&described.name, &column.name));
+        let plain = columns
+            .iter()
+            .map(|(column, _)| self.reconciler.is_plain(&described.name, &column.name))
+            .collect();
         let mut table = Table {
             number,
             collection,
             described,
             columns,
             based,
+            plain,
             read: String::new(),
             delete: String::new(),
         };
@@ -291,11 +302,23 @@ impl File {
 }
 
 /// Binds values to parameters from 1 on; text that is no UTF-8 is bound as its bytes.
-pub(crate) fn bind(statement: &mut Statement<'_>, values: &[Value]) -> Result<(), Error> {
-    for (at, value) in values.iter().enumerate() {
+pub(crate) fn bind<'v>(
+    statement: &mut Statement<'_>,
+    values: impl IntoIterator<Item = &'v Value>,
+) -> Result<(), Error> {
+    bind_from(statement, 0, values)
+}
+
+/// The same behind so many parameters.
+pub(crate) fn bind_from<'v>(
+    statement: &mut Statement<'_>,
+    before: usize,
+    values: impl IntoIterator<Item = &'v Value>,
+) -> Result<(), Error> {
+    for (at, value) in (before + 1..).zip(values) {
         match cell::bound(value) {
-            Bound::As(value) => statement.raw_bind_parameter(at + 1, value)?,
-            Bound::Text(bytes) => statement.raw_bind_parameter(at + 1, bytes)?,
+            Bound::As(value) => statement.raw_bind_parameter(at, value)?,
+            Bound::Text(bytes) => statement.raw_bind_parameter(at, bytes)?,
         }
     }
     Ok(())

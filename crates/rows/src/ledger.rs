@@ -1,9 +1,11 @@
 //! What we keep in the application's file: settings, the tables under sync, what was captured, what is known of each row,
 //! what waits. Everything is in tables whose names begin with `driftless_`, and goes when the file is detached.
 
+use std::collections::HashMap;
+
 use driftless::{DocumentId, Place, Space};
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -131,6 +133,10 @@ impl Known {
         self.cells.get(column.number).copied().filter(|digest| *digest != 0).unwrap_or(column.base)
     }
 
+    fn bytes(&self) -> Vec<u8> {
+        self.cells.iter().flat_map(|digest| digest.to_le_bytes()).collect()
+    }
+
     pub(crate) fn set(&mut self, number: usize, digest: u64) {
         if self.cells.len() <= number {
             self.cells.resize(number + 1, 0);
@@ -144,22 +150,73 @@ impl Known {
 pub(crate) fn known(file: &Connection, table: i64, id: &[u8]) -> Result<Option<Known>, Error> {
     let mut statement =
         file.prepare_cached("SELECT cells, base FROM driftless_known WHERE tbl = ?1 AND id = ?2")?;
-    let found = statement
-        .query_row(params![table, id], |row| {
-            let cells = row.get_ref(0)?.as_blob()?.as_chunks::<8>().0;
-            let cells = cells.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
-            Ok(Known { cells, base: row.get(1)? })
-        })
-        .optional()?;
-    Ok(found)
+    Ok(statement.query_row(params![table, id], |row| read_known(row, 0)).optional()?)
+}
+
+fn read_known(row: &Row<'_>, first: usize) -> rusqlite::Result<Known> {
+    let cells = row.get_ref(first)?.as_blob()?.as_chunks::<8>().0;
+    let cells = cells.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    Ok(Known { cells, base: row.get(first + 1)? })
+}
+
+/// What is known of the rows of a table between two ids, by id; `None` if there are more than `most` of them.
+pub(crate) fn known_between(
+    file: &Connection,
+    table: i64,
+    first: &[u8],
+    last: &[u8],
+    most: usize,
+) -> Result<Option<HashMap<Vec<u8>, Known>>, Error> {
+    let mut statement = file.prepare_cached(
+        "SELECT id, cells, base FROM driftless_known WHERE tbl = ?1 AND id >= ?2 AND id <= ?3 LIMIT ?4",
+    )?;
+    let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![table, first, last, limit])?;
+    let mut known = HashMap::new();
+    while let Some(row) = rows.next()? {
+        known.insert(row.get(0)?, read_known(row, 1)?);
+    }
+    Ok(Some(known).filter(|known| known.len() <= most))
 }
 
 pub(crate) fn put_known(file: &Connection, table: i64, id: &[u8], known: &Known) -> Result<(), Error> {
-    let cells: Vec<u8> = known.cells.iter().flat_map(|digest| digest.to_le_bytes()).collect();
     let mut statement = file.prepare_cached(
         "INSERT INTO driftless_known VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET cells = ?3, base = ?4",
     )?;
-    statement.execute(params![table, id, cells, known.base])?;
+    statement.execute(params![table, id, known.bytes(), known.base])?;
+    Ok(())
+}
+
+/// Notes what is known of a row of which nothing was; `false` if something was, which stays.
+pub(crate) fn add_known(file: &Connection, table: i64, id: &[u8], known: &Known) -> Result<bool, Error> {
+    let mut statement =
+        file.prepare_cached("INSERT INTO driftless_known VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?;
+    Ok(statement.execute(params![table, id, known.bytes(), known.base])? > 0)
+}
+
+/// The statement of `add_many` for so many rows.
+pub(crate) fn adding(rows: usize) -> String {
+    let row = |n: usize| format!("(?1, ?{}, ?{}, ?{})", 3 * n + 2, 3 * n + 3, 3 * n + 4);
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    // FAIL: without a copy of what it changes; an error ends the transaction.
+    format!("INSERT OR FAIL INTO driftless_known VALUES{}", rows.join(", "))
+}
+
+/// Notes what is known of several rows, of none of which anything was.
+pub(crate) fn add_many(
+    file: &Connection,
+    adding: &str,
+    table: i64,
+    rows: &[(&[u8], Known)],
+) -> Result<(), Error> {
+    let mut statement = file.prepare_cached(adding)?;
+    statement.raw_bind_parameter(1, table)?;
+    for (n, (id, known)) in rows.iter().enumerate() {
+        statement.raw_bind_parameter(3 * n + 2, id)?;
+        statement.raw_bind_parameter(3 * n + 3, known.bytes())?;
+        statement.raw_bind_parameter(3 * n + 4, known.base.as_deref())?;
+    }
+    statement.raw_execute()?;
     Ok(())
 }
 

@@ -54,6 +54,12 @@ pub trait Reconciler: Send + Sync {
     /// The value that a cell gets from the field of the document.
     fn cell(&self, table: &str, column: &str, field: &Value) -> Value;
 
+    /// Whether `cell` gives the field as it is, whatever it is. If never said, it is asked for each field.
+    fn is_plain(&self, table: &str, column: &str) -> bool {
+        let _ = (table, column);
+        false
+    }
+
     /// Whether `CellChange::before` is needed. Only of such a column can the document say something else than what was
     /// written in the row: then the row gets what it says.
     fn needs_before(&self, table: &str, column: &str) -> bool;
@@ -177,6 +183,10 @@ impl Reconciler for PerColumn {
             (Policy::Set, Value::List(_)) => Value::from(field.to_json()),
             _ => field.clone(),
         }
+    }
+
+    fn is_plain(&self, table: &str, column: &str) -> bool {
+        matches!(self.policy(table, column), Policy::Last | Policy::Counter)
     }
 
     fn needs_before(&self, table: &str, column: &str) -> bool {

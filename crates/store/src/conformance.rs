@@ -40,6 +40,7 @@ pub fn all(make: Factory<'_>) {
     a_document_may_move_to_another_id_and_collection(make);
     a_scan_ascends_through_one_collection(make);
     texts_come_back_as_they_were(make);
+    many_at_once_are_the_same_as_one_by_one(make);
 }
 
 type Rows<K> = Vec<(K, Vec<u8>)>;
@@ -373,6 +374,37 @@ fn a_document_may_move_to_another_id_and_collection(make: Factory<'_>) {
         (scanned(&*storage, 1, None), scanned(&*storage, 2, None)),
         (vec![], vec![(1, "b".to_owned())])
     );
+}
+
+fn many_at_once_are_the_same_as_one_by_one(make: Factory<'_>) {
+    let mut storage = make();
+    let keys: Vec<[u8; 8]> = (0..200u64).map(u64::to_be_bytes).collect();
+    let rows: Vec<(Key<'_>, &[u8])> = keys.iter().map(|key| (Key::Bytes(key), &key[4..])).collect();
+    storage.put(&WORDS, Key::Bytes(&keys[7]), b"before").unwrap();
+    storage.put_many(&WORDS, &rows).unwrap();
+    for (key, value) in rows {
+        assert_eq!(storage.get(&WORDS, key).unwrap().as_deref(), Some(value));
+    }
+    let ids: Vec<String> = (0..200).map(|id| format!("id {id}")).collect();
+    let documents: Vec<Document<'_>> = (1..).zip(&ids).map(|(number, id)| document(number, 1, id)).collect();
+    // One is there, and one under another id.
+    storage.upsert(&Document { json: "{}", ..documents[3] }).unwrap();
+    storage.upsert(&document(100, 2, "elsewhere")).unwrap();
+    storage.upsert_many(&documents).unwrap();
+    storage.commit().unwrap();
+    documents.iter().for_each(|document| assert_document(&*storage, document));
+    assert_no_document(&*storage, 300, 2, "elsewhere");
+    let asked = ["id 5", "nobody", "id 199", "id 5"];
+    let mut found = Vec::new();
+    let mut visit = |at: usize, document: &Document<'_>| found.push((at, document.number));
+    storage.documents_by_id(1, &asked, &mut visit).unwrap();
+    assert_eq!(found, [(0, 6), (2, 200), (3, 6)]);
+    // An id that another number has.
+    let taken: Vec<Document<'_>> =
+        (500..).zip(&ids).take(40).map(|(number, id)| document(number, 1, id)).collect();
+    assert!(matches!(storage.upsert_many(&taken), Err(StorageError::Key { .. })));
+    storage.rollback().unwrap();
+    documents.iter().for_each(|document| assert_document(&*storage, document));
 }
 
 fn a_scan_ascends_through_one_collection(make: Factory<'_>) {

@@ -65,6 +65,7 @@ pub struct SqliteStorage {
     connection: Connection,
     schema: Schema,
     tables: Vec<TableSql>,
+    upsert_many: String,
     phase: Cell<Phase>,
     // SQLite's counter of changes by other connections, as of our snapshot.
     seen: i64,
@@ -121,6 +122,7 @@ impl SqliteStorage {
             connection,
             schema: *schema,
             tables: schema.tables.iter().map(TableSql::new).collect(),
+            upsert_many: sql::upsert_many(),
             phase: Cell::new(if reader { Phase::Reading } else { Phase::Idle }),
             seen: 0,
             salvage: false,
@@ -206,6 +208,28 @@ impl Storage for SqliteStorage {
         self.write(&self.table(table, Some(key))?.put, (Bind(key), stored)).map(|_| ())
     }
 
+    fn put_many(&mut self, table: &Table, rows: &[(Key<'_>, &[u8])]) -> Result<(), StorageError> {
+        let (many, rest) = rows.as_chunks::<{ sql::MANY }>();
+        if !many.is_empty() {
+            for (key, _) in rows {
+                self.schema.position(table, Some(*key))?;
+            }
+            self.begin_writing()?;
+            let mut statement = self.prepare(&self.table(table, None)?.put_many)?;
+            for rows in many {
+                let mut write = || {
+                    for (n, (key, value)) in rows.iter().enumerate() {
+                        statement.raw_bind_parameter(2 * n + 1, Bind(*key))?;
+                        statement.raw_bind_parameter(2 * n + 2, checksum::seal(table.name, *key, value))?;
+                    }
+                    statement.raw_execute()
+                };
+                write().map_err(failure).inspect_err(|_| self.phase.set(Phase::Failed { reader: false }))?;
+            }
+        }
+        rest.iter().try_for_each(|(key, value)| self.put(table, *key, value))
+    }
+
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError> {
         self.write(&self.table(table, Some(key))?.remove, [Bind(key)]).map(|_| ())
     }
@@ -268,6 +292,35 @@ impl Storage for SqliteStorage {
         Ok(())
     }
 
+    fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+        let (many, rest) = documents.as_chunks::<{ sql::MANY }>();
+        for documents in many {
+            documents.iter().try_for_each(Document::check)?;
+            self.begin_writing()?;
+            let mut statement = self.prepare(&self.upsert_many)?;
+            let mut write = || {
+                for (n, document) in documents.iter().enumerate() {
+                    let first = 6 * n;
+                    statement.raw_bind_parameter(first + 1, document.number.cast_signed())?;
+                    statement.raw_bind_parameter(first + 2, document.collection.cast_signed())?;
+                    statement.raw_bind_parameter(first + 3, document.id)?;
+                    statement.raw_bind_parameter(first + 4, document.deleted)?;
+                    statement.raw_bind_parameter(first + 5, document.json)?;
+                    statement.raw_bind_parameter(first + 6, checksum::seal_document(document))?;
+                }
+                statement.raw_execute()
+            };
+            let written = write().map_err(failure);
+            drop(statement);
+            let written = written.inspect_err(|_| self.phase.set(Phase::Failed { reader: false }))?;
+            if written < documents.len() {
+                // One of them is there with another id.
+                documents.iter().try_for_each(|document| self.upsert(document))?;
+            }
+        }
+        rest.iter().try_for_each(|document| self.upsert(document))
+    }
+
     fn remove_document(&mut self, document: u64) -> Result<(), StorageError> {
         self.write(sql::REMOVE_DOCUMENT, [number(document)?]).map(|_| ())
     }
@@ -296,6 +349,29 @@ impl Storage for SqliteStorage {
         let visited = statement.query_row((number(collection)?, id), |row| visit_document(row, &mut look));
         let visited = visited.map(|found| found.and_then(|()| if is_asked { Ok(()) } else { Err(misled()) }));
         visited.optional().map_err(failure)?.transpose().map(|found| found.is_some())
+    }
+
+    fn documents_by_id(
+        &self,
+        collection: u64,
+        ids: &[&str],
+        visit: &mut dyn FnMut(usize, &Document<'_>),
+    ) -> Result<(), StorageError> {
+        let numbered = number(collection)?;
+        let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
+        for (at, id) in ids.iter().enumerate() {
+            let mut rows = statement.query((numbered, id)).map_err(failure)?;
+            let Some(row) = rows.next().map_err(failure)? else { continue };
+            let mut look = |document: &Document<'_>| {
+                let is_asked = document.collection == collection && document.id == *id;
+                if is_asked {
+                    visit(at, document);
+                }
+                is_asked.then_some(()).ok_or_else(misled)
+            };
+            visit_document(row, &mut look).map_err(failure)???;
+        }
+        Ok(())
     }
 
     fn scan(

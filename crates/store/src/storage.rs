@@ -225,6 +225,11 @@ pub trait Storage: Send {
     /// Writes the value at `key`, replacing what is there.
     fn put(&mut self, table: &Table, key: Key<'_>, value: &[u8]) -> Result<(), StorageError>;
 
+    /// Writes many rows of one table, as `put` does each. After an error it is unknown which of them were written.
+    fn put_many(&mut self, table: &Table, rows: &[(Key<'_>, &[u8])]) -> Result<(), StorageError> {
+        rows.iter().try_for_each(|(key, value)| self.put(table, *key, value))
+    }
+
     /// Removes the row at `key` if there is one.
     fn remove(&mut self, table: &Table, key: Key<'_>) -> Result<(), StorageError>;
 
@@ -245,6 +250,11 @@ pub trait Storage: Send {
     /// Writes a document at its number, replacing what is there. An id that another number has is a `Key` error.
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError>;
 
+    /// Writes many documents, as `upsert` does each. After an error it is unknown which of them were written.
+    fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+        documents.iter().try_for_each(|document| self.upsert(document))
+    }
+
     /// Removes the document with this number if there is one.
     fn remove_document(&mut self, number: u64) -> Result<(), StorageError>;
 
@@ -258,6 +268,19 @@ pub trait Storage: Send {
         id: &str,
         visit: &mut dyn FnMut(&Document<'_>),
     ) -> Result<bool, StorageError>;
+
+    /// The same for many ids: the visitor is told which of them it is. Those that are not there are not visited.
+    fn documents_by_id(
+        &self,
+        collection: u64,
+        ids: &[&str],
+        visit: &mut dyn FnMut(usize, &Document<'_>),
+    ) -> Result<(), StorageError> {
+        for (at, id) in ids.iter().enumerate() {
+            self.document_by_id(collection, id, &mut |document| visit(at, document))?;
+        }
+        Ok(())
+    }
 
     /// Visits the documents of a collection, deleted ones too, by ascending number above `after`, until the visitor
     /// breaks.

@@ -4,6 +4,7 @@
 //! bodies are stored as they came; they have no effect. A body that does not decode has no effect, the same everywhere.
 
 use crate::cbor::{self, CborError, Reader, Writer};
+use crate::document_id::DocumentId;
 use crate::id::CommitId;
 use crate::limits::{MAX_BODY, MAX_EDITS, MAX_KEEP, MAX_RULE_BODY, MAX_RULE_OPERATORS, MAX_VALUE_DEPTH};
 use crate::operator::Edit;
@@ -72,6 +73,21 @@ impl DocumentBody {
             Ok(true)
         })?;
         Ok(body)
+    }
+
+    /// The documents that a body edits, in order, by their collections: also those of a body that has no effect because
+    /// an operator in it does not decode.
+    pub fn documents(bytes: &[u8], mut visit: impl FnMut(&str, DocumentId)) -> Result<(), BodyError> {
+        fields(bytes, MAX_BODY, |key, reader| {
+            if key != EDITS {
+                return Ok(false);
+            }
+            for _ in 0..count(reader, MAX_EDITS, "edits in one commit")? {
+                let (collection, document) = Edit::decode_place(reader)?;
+                visit(collection, document);
+            }
+            Ok(true)
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The weight is kept up to date by what changes, so that a document near the limit costs no more than a small one.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
@@ -46,7 +47,11 @@ impl Fields {
         &self.map
     }
 
-    pub(super) fn merge(&mut self, fields: &Map) -> Outcome {
+    pub(super) fn into_map(self) -> Map {
+        self.map
+    }
+
+    pub(super) fn merge(&mut self, fields: Cow<'_, Map>) -> Outcome {
         let Measure { weight: added, depth } = fields.measure();
         let pairs = fields.iter().filter_map(|(key, _)| Some((key, self.map.get(key)?)));
         let removed: u64 = pairs.map(|(key, value)| key_weight(key) + value.measure().weight).sum();
@@ -54,7 +59,11 @@ impl Fields {
         if depth > MAX_DOCUMENT_DEPTH || !self.weigh(added - WEIGHT_UNIT, removed) {
             return Outcome::Misfit;
         }
-        for (key, value) in fields {
+        if self.map.is_empty() {
+            self.map = fields.into_owned();
+            return Outcome::Changed;
+        }
+        for (key, value) in fields.iter() {
             self.map.insert(key, value.clone());
         }
         Outcome::Changed

@@ -13,13 +13,16 @@ use crate::value::Map;
 const EXISTS: u64 = 1;
 const DELETED: u64 = 2;
 const INSERTED: u64 = 4;
+// Bytes that a state without fields, and most documents, do not outgrow: so they are allocated once.
+const STATE_ROOM: usize = 128;
+const DOCUMENT_ROOM: usize = 512;
 // Elements besides the fields.
 const ELEMENTS: u64 = 8;
 
 impl DocumentState {
     /// Everything but the fields, to be stored beside them.
     pub fn to_bytes_without_fields(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_capacity(STATE_ROOM);
         writer.array(ELEMENTS);
         self.encode(&mut writer);
         writer.finish()
@@ -100,7 +103,7 @@ fn encode_parent(parent: Option<&DocumentId>, writer: &mut Writer) {
 /// The digest of a visible document: equal on two replicas exactly when they show the same document, system fields
 /// included. Asked for visible documents only; a sum of these is the `view` of a space.
 pub fn document_digest(collection: &str, id: &DocumentId, state: &DocumentState) -> [u8; 32] {
-    let mut writer = Writer::default();
+    let mut writer = Writer::with_capacity(DOCUMENT_ROOM);
     writer.array(8).str(collection);
     id.encode(&mut writer);
     state.fields().encode(&mut writer);

@@ -11,6 +11,8 @@ mod encoding;
 pub use checkpoint::{CHECKPOINT_EVERY, is_kept, kept};
 pub use encoding::document_digest;
 
+use std::borrow::Cow;
+
 use change::{Fields, Outcome};
 
 use crate::clock::Timestamp;
@@ -86,6 +88,16 @@ pub fn fold<'e>(edits: impl IntoIterator<Item = (Position, AuthorId, &'e [Operat
     state
 }
 
+impl Effect {
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Changed => self.changed = true,
+            Outcome::Nothing => {}
+            Outcome::Misfit => self.warnings += 1,
+        }
+    }
+}
+
 impl DocumentState {
     /// Folds the next edit, which must come after all that were folded before.
     ///
@@ -93,12 +105,27 @@ impl DocumentState {
     pub fn apply(&mut self, time: Timestamp, author: AuthorId, operators: &[Operator]) -> Effect {
         let mut effect = Effect::default();
         for operator in operators {
-            match self.one(time, author, operator) {
-                Outcome::Changed => effect.changed = true,
-                Outcome::Nothing => {}
-                Outcome::Misfit => effect.warnings += 1,
-            }
+            effect.count(self.one(time, author, operator));
         }
+        self.folded(time, author, effect)
+    }
+
+    /// The same of operators that nobody else needs: what an insert brings is moved, not copied.
+    pub fn apply_owned(&mut self, time: Timestamp, author: AuthorId, operators: Vec<Operator>) -> Effect {
+        let mut effect = Effect::default();
+        for operator in operators {
+            effect.count(match operator {
+                Operator::Insert { fields, parent } => {
+                    let outcome = self.insert(time, author, Cow::Owned(fields), parent.as_ref());
+                    self.made(time, author, outcome)
+                }
+                other => self.one(time, author, &other),
+            });
+        }
+        self.folded(time, author, effect)
+    }
+
+    fn folded(&mut self, time: Timestamp, author: AuthorId, effect: Effect) -> Effect {
         if effect.changed {
             (self.updated, self.updated_by) = (time, author);
         }
@@ -109,7 +136,9 @@ impl DocumentState {
 
     fn one(&mut self, time: Timestamp, author: AuthorId, operator: &Operator) -> Outcome {
         let outcome = match operator {
-            Operator::Insert { fields, parent } => self.insert(time, author, fields, parent.as_ref()),
+            Operator::Insert { fields, parent } => {
+                self.insert(time, author, Cow::Borrowed(fields), parent.as_ref())
+            }
             Operator::Set { path, value } => self.fields.set(path, value),
             Operator::Unset { path } => self.fields.unset(path),
             Operator::Increment { path, by } => self.fields.increment(path, *by),
@@ -121,6 +150,11 @@ impl DocumentState {
             Operator::Restore => return set_flag(&mut self.deleted, false),
             Operator::Moved { .. } | Operator::Unknown(_) => return Outcome::Nothing,
         };
+        self.made(time, author, outcome)
+    }
+
+    // What changes a document makes it exist.
+    fn made(&mut self, time: Timestamp, author: AuthorId, outcome: Outcome) -> Outcome {
         if outcome == Outcome::Changed && !self.exists {
             self.exists = true;
             (self.created, self.created_by) = (time, author);
@@ -132,11 +166,11 @@ impl DocumentState {
         &mut self,
         time: Timestamp,
         author: AuthorId,
-        fields: &Map,
+        fields: Cow<'_, Map>,
         parent: Option<&DocumentId>,
     ) -> Outcome {
         if self.deleted {
-            let Some(fields) = Fields::new(fields.clone()) else {
+            let Some(fields) = Fields::new(fields.into_owned()) else {
                 return Outcome::Misfit;
             };
             self.fields = fields;
@@ -171,6 +205,11 @@ impl DocumentState {
     /// The fields, also underneath a deletion.
     pub fn fields(&self) -> &Map {
         self.fields.map()
+    }
+
+    /// The fields, for whoever needs nothing else of it any more.
+    pub fn into_fields(self) -> Map {
+        self.fields.into_map()
     }
 
     /// When the document was made.

@@ -223,6 +223,16 @@ fn decode_list(reader: &mut Reader<'_>) -> Result<Vec<Value>, CborError> {
     Ok(values)
 }
 
+// The collection and the document of an edit.
+fn place<'b>(reader: &mut Reader<'b>) -> Result<(&'b str, DocumentId), CborError> {
+    reader.array_of(3)?;
+    let collection = reader.str()?;
+    if !is_collection_name(collection) {
+        return Err(CborError::Limit("a collection name"));
+    }
+    Ok((collection, DocumentId::decode(reader)?))
+}
+
 /// What one commit does to one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
@@ -252,18 +262,19 @@ impl Edit {
 
     /// Reads an edit from bytes that passed `cbor::check`.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {
-        reader.array_of(3)?;
-        let collection = reader.str()?;
-        if !is_collection_name(collection) {
-            return Err(CborError::Limit("a collection name"));
-        }
-        let collection = collection.to_owned();
-        let document = DocumentId::decode(reader)?;
+        let (collection, document) = place(reader)?;
         let mut operators = Vec::new();
         for _ in 0..reader.array()? {
             operators.push(Operator::decode(reader)?);
         }
-        Ok(Self { collection, document, operators })
+        Ok(Self { collection: collection.to_owned(), document, operators })
+    }
+
+    /// Reads only which document an edit is of, and skips what happens to it.
+    pub fn decode_place<'b>(reader: &mut Reader<'b>) -> Result<(&'b str, DocumentId), CborError> {
+        let place = place(reader)?;
+        reader.raw()?;
+        Ok(place)
     }
 
     /// Checks an edit that a program made, before it is encoded.

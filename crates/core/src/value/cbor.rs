@@ -57,6 +57,13 @@ impl Map {
     /// Appends the canonical CBOR, where a shorter key comes before a longer one (RFC 8949 4.2.1).
     pub fn encode(&self, writer: &mut Writer) {
         writer.map(self.len() as u64);
+        let lengths = self.iter().map(|(key, _)| key.len());
+        if lengths.is_sorted() {
+            return self.iter().for_each(|(key, value)| {
+                writer.str(key);
+                value.encode(writer);
+            });
+        }
         let mut pairs: Vec<_> = self.iter().collect();
         // Stable, so it is O(n) for keys of one length, which are in byte order already.
         pairs.sort_by_key(|(key, _)| key.len());

@@ -50,6 +50,9 @@ pub enum JsonFault {
     TooDeep,
 }
 
+// Most documents are not longer, so that their text is allocated once.
+const JSON_ROOM: usize = 256;
+
 impl Value {
     /// Reads one value of a document.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
@@ -115,7 +118,7 @@ impl Map {
 
     /// The JSON on one line.
     pub fn to_json(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(JSON_ROOM);
         self.write_json(&mut out);
         out
     }
@@ -305,11 +308,10 @@ impl<'t> Parser<'t> {
                 return Err(self.error(JsonFault::ReservedKey(key.into_owned())));
             }
             let value = self.value(depth)?;
-            if map.get(&key).is_some() {
+            if map.insert(&*key, value).is_some() {
                 self.at = start;
                 return Err(self.error(JsonFault::RepeatedKey(key.into_owned())));
             }
-            map.insert(key, value);
             match self.skip_space() {
                 Some(b',') => {
                     self.at += 1;

@@ -5,6 +5,7 @@
 //! hold; what they refuse waits (`waiting`), and which of two rows has to wait is the same on every device: the one whose
 //! parent is not there, and of two that claim one unique value the one that was created later.
 
+mod many;
 mod row;
 mod settle;
 mod way;
@@ -86,7 +87,7 @@ impl File {
                 return Ok(None);
             }
             self.connection.pragma_update(None, "defer_foreign_keys", true)?;
-            let mut pass = Pass::new(self)?;
+            let mut pass = Pass::new(self, since.in_line)?;
             pass.all(since)?;
             let applied = pass.finish(since)?;
             Ok(Some(applied))
@@ -125,11 +126,19 @@ struct Pass<'f> {
     waits: bool,
     /// Whether any table refers to others.
     refers: bool,
-    statements: HashMap<(usize, bool, Vec<usize>), String>,
+    /// Whether nothing that came was written without knowing what was here.
+    in_line: bool,
+    last: Option<row::Written>,
+    /// The statement that inserted several rows last, and into which columns of which table.
+    several: Option<((usize, Vec<usize>), String)>,
+    /// The statement that says what is known of as many.
+    adding: String,
+    /// What is known of the rows that are written together, as long as that is sure.
+    met: Option<HashMap<Vec<u8>, Known>>,
 }
 
 impl<'f> Pass<'f> {
-    fn new(file: &'f mut File) -> Result<Self, Error> {
+    fn new(file: &'f mut File, in_line: bool) -> Result<Self, Error> {
         let clock: i64 = ledger::get(&file.connection, ledger::CLOCK)?.unwrap_or_default();
         let first_note =
             file.connection
@@ -170,7 +179,12 @@ impl<'f> Pass<'f> {
             triggers,
             waits,
             refers,
-            statements: HashMap::new(),
+            // What waited may have met something before.
+            in_line: in_line && !waits,
+            last: None,
+            several: None,
+            adding: ledger::adding(many::ROWS),
+            met: None,
         })
     }
 
@@ -196,9 +210,9 @@ impl<'f> Pass<'f> {
                     for ids in ids.chunks(TOGETHER) {
                         let collection = self.collection(table)?;
                         let documents = collection.get_many(ids)?;
-                        for (id, document) in ids.iter().zip(documents) {
-                            self.one(table, id, document.as_ref())?;
-                        }
+                        let came: Vec<many::Came<'_>> =
+                            ids.iter().zip(documents.iter().map(Option::as_ref)).collect();
+                        self.together(table, &came)?;
                         self.drain()?;
                     }
                 }
@@ -209,10 +223,14 @@ impl<'f> Pass<'f> {
                     let mut after = 0;
                     loop {
                         let (documents, next) = collection.page(after, TOGETHER)?;
-                        for document in &documents {
-                            let there = Some(document).filter(|document| !document.deleted);
-                            self.one(table, &document.id, there)?;
-                        }
+                        let there = |document: &'_ Document| !document.deleted;
+                        let mut came: Vec<many::Came<'_>> = documents
+                            .iter()
+                            .map(|one| (&one.id, Some(one).filter(|one| there(one))))
+                            .collect();
+                        // In the order in which the file has them.
+                        came.sort_unstable_by_key(|(id, _)| *id);
+                        self.together(table, &came)?;
                         self.drain()?;
                         let Some(next) = next else { break };
                         after = next;

@@ -1,15 +1,36 @@
 //! Writing one row: what is different of it, under the application's constraints.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
 use driftless::{Document, DocumentId, Value};
 use rusqlite::{ErrorCode, ffi};
 
 use super::way::Room;
 use super::{CHECK, COLUMN, KEY, NOT_NULL, OTHER, Outcome, PARENT, Pass, TRIES, UNIQUE};
-use crate::cell::{self, Bound, digest};
+use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{Table, bind, now_ms};
 use crate::ledger::{self, Known};
 use crate::schema::quoted;
+
+// One cell that a document speaks of.
+pub(super) struct Cell<'d> {
+    /// Its place in `Table::columns`.
+    pub at: usize,
+    pub value: Cow<'d, Value>,
+    pub digest: u64,
+    /// Whether the column stores it as it is.
+    pub kept: bool,
+}
+
+/// The statement that was used last, and for what.
+pub(super) struct Written {
+    table: usize,
+    there: bool,
+    columns: Vec<usize>,
+    sql: Rc<str>,
+}
 
 impl Pass<'_> {
     // The value that a document gives a column; `None` if it says nothing of it.
@@ -39,81 +60,86 @@ impl Pass<'_> {
             return Ok(Outcome::Waits(KEY, "its id is no key of this table".into()));
         };
         let bytes = id.to_cbor();
-        let known = ledger::known(&self.file.connection, of.number, &bytes)?;
-        let mut next = known.clone().unwrap_or_default();
-        let (mut columns, mut values, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut said, mut base) = (0, driftless::Map::new());
-        for (at, (column, place)) in of.columns.iter().enumerate() {
-            let Some(field) = document.fields.get(&column.field) else { continue };
-            said += 1;
-            let value = self.file.reconciler.cell(of.name(), &column.name, field);
-            let digest = digest(&value);
-            if of.based && self.file.reconciler.needs_before(of.name(), &column.name) {
-                base.insert(column.field.as_str(), value.clone());
-            }
-            if known.as_ref().is_some_and(|known| known.cell(column) == digest) {
-                continue;
-            }
-            if !of.affinity(*place).keeps(&value) {
-                again.push(at);
-            }
-            next.set(column.number, digest);
-            columns.push(at);
-            values.push(value);
+        let connection = &self.file.connection;
+        let mut cells = self.cells(&of, document);
+        // One that was made and never changed is mostly new here: to note what is known of it is to ask whether it was.
+        let mut reserved = false;
+        if self.met.is_none() && document.created == document.updated {
+            let next = self.next(&of, None, &cells);
+            reserved = ledger::add_known(connection, of.number, &bytes, &next)?;
         }
-        if of.based {
-            next.base = Some(Value::Map(base).to_json());
-        }
+        let known = match &mut self.met {
+            Some(met) => met.remove(&bytes),
+            None if reserved => None,
+            None => ledger::known(connection, of.number, &bytes)?,
+        };
         // Of a column that came since the row, and that the document does not speak of, the default stays.
-        if said < document.fields.len() {
+        if cells.len() < document.fields.len() {
             let unknown = document.fields.iter().map(|(field, _)| field);
             let unknown: Vec<&str> = unknown
                 .filter(|field| !of.columns.iter().any(|(column, _)| column.field == *field))
                 .collect();
             let why = format!("there is no column for {} here", some_of(&unknown));
+            ledger::put_waiting(connection, &of.collection, id, COLUMN, &why, now_ms())?;
             self.waits = true;
-            ledger::put_waiting(&self.file.connection, &of.collection, id, COLUMN, &why, now_ms())?;
         } else if self.waits {
-            ledger::forget_waiting(&self.file.connection, &of.collection, &bytes)?;
+            ledger::forget_waiting(connection, &of.collection, &bytes)?;
         }
-        if known.is_some() && columns.is_empty() {
-            return Ok(Outcome::Done);
+        let mut next = self.next(&of, known.clone(), &cells);
+        if let Some(known) = &known {
+            cells.retain(|cell| {
+                of.columns.get(cell.at).is_some_and(|(column, _)| known.cell(column) != cell.digest)
+            });
+            if cells.is_empty() {
+                return Ok(Outcome::Done);
+            }
         }
         let mut there = known.is_some();
         for _ in 0..TRIES {
-            let sql = self.statement(table, &of, there, &columns, &values);
+            let sql = self.statement(table, &of, there, &cells);
             if there && self.refers {
-                let names: Vec<String> = columns
+                let names: Vec<String> = cells
                     .iter()
-                    .filter_map(|at| of.columns.get(*at))
+                    .filter_map(|cell| of.columns.get(cell.at))
                     .map(|(column, _)| column.name.clone())
                     .collect();
                 self.make_way(table, &key, Some(&names))?;
             }
             self.file.let_triggers_run(self.has_triggers(table))?;
-            let all: Vec<Value> = if there {
-                values.iter().chain(&key).cloned().collect()
-            } else {
-                key.iter().chain(&values).cloned().collect()
+            let values = cells.iter().map(|cell| &*cell.value);
+            let guarded = self.has_triggers(table) || (there && self.refers);
+            let written = match there {
+                true => self.execute_guarded(guarded, &sql, values.chain(&key)),
+                false => self.execute_guarded(guarded, &sql, key.iter().chain(values)),
             };
-            match self.execute_guarded(self.has_triggers(table) || (there && self.refers), &sql, &all) {
+            let refusal = match written {
                 Ok(0) if !there || self.file.row(&of, &key)?.is_some() => {
+                    if reserved {
+                        ledger::forget_known(&self.file.connection, of.number, &bytes)?;
+                    }
                     return Ok(Outcome::Waits(OTHER, IGNORED.into()));
                 }
                 // The row went without a trace, by a REPLACE: it comes again.
                 Ok(0) => {
                     there = false;
-                    next = Known::default();
-                    (columns, values) = self.whole(&of, document, &mut next, &mut again);
+                    cells = self.cells(&of, document);
+                    next = self.next(&of, None, &cells);
+                    continue;
                 }
                 Ok(_) => {
+                    let again =
+                        cells.iter().filter(|cell| !cell.kept).map(|cell| cell.at).collect::<Vec<_>>();
                     if !again.is_empty() {
                         self.read_again(&of, &key, &again, &mut next)?;
                     }
-                    ledger::put_known(&self.file.connection, of.number, &bytes, &next)?;
+                    if !reserved || !again.is_empty() {
+                        ledger::put_known(&self.file.connection, of.number, &bytes, &next)?;
+                    }
                     if there {
                         self.applied.updated += 1;
-                        ledger::put_contested(&self.file.connection, &of.collection, &bytes)?;
+                        if !self.in_line {
+                            ledger::put_contested(&self.file.connection, &of.collection, &bytes)?;
+                        }
                     } else {
                         self.applied.inserted += 1;
                     }
@@ -126,61 +152,72 @@ impl Pass<'_> {
                     self.file.barred.bar(table, id, &refusal.text());
                     return Err(refusal.0.into());
                 }
-                Err(refusal) if !refusal.is_unique() => {
-                    let (reason, why) = refusal.reason()?;
-                    return Ok(Outcome::Waits(reason, why));
-                }
-                Err(refusal) => match self.make_room(table, &of, &key, document)? {
-                    Room::Made => {}
-                    Room::None(why) => {
-                        return Ok(Outcome::Waits(UNIQUE, why.unwrap_or_else(|| refusal.text())));
-                    }
-                },
+                Err(refusal) => refusal,
+            };
+            if std::mem::take(&mut reserved) {
+                ledger::forget_known(&self.file.connection, of.number, &bytes)?;
+            }
+            if !refusal.is_unique() {
+                let (reason, why) = refusal.reason()?;
+                return Ok(Outcome::Waits(reason, why));
+            }
+            if let Room::None(why) = self.make_room(table, &of, &key, document)? {
+                return Ok(Outcome::Waits(UNIQUE, why.unwrap_or_else(|| refusal.text())));
             }
         }
         Ok(Outcome::Waits(UNIQUE, "other rows do not make way for it".into()))
     }
 
-    pub(super) fn whole(
-        &self,
-        of: &Table,
-        document: &Document,
-        next: &mut Known,
-        again: &mut Vec<usize>,
-    ) -> (Vec<usize>, Vec<Value>) {
-        let (mut columns, mut values) = (Vec::new(), Vec::new());
+    // What a document says of the columns that there are.
+    pub(super) fn cells<'d>(&self, of: &Table, document: &'d Document) -> Vec<Cell<'d>> {
+        let mut cells = Vec::with_capacity(of.columns.len());
         for (at, (column, place)) in of.columns.iter().enumerate() {
             let Some(field) = document.fields.get(&column.field) else { continue };
-            let value = self.file.reconciler.cell(of.name(), &column.name, field);
-            if !of.affinity(*place).keeps(&value) && !again.contains(&at) {
-                again.push(at);
-            }
-            next.set(column.number, digest(&value));
-            columns.push(at);
-            values.push(value);
+            let value = match of.plain.get(at) {
+                Some(true) => Cow::Borrowed(field),
+                _ => Cow::Owned(self.file.reconciler.cell(of.name(), &column.name, field)),
+            };
+            let (digest, kept) = (digest(&value), of.affinity(*place).keeps(&value));
+            cells.push(Cell { at, value, digest, kept });
         }
-        (columns, values)
+        cells
     }
 
-    pub(super) fn statement(
-        &mut self,
-        table: usize,
-        of: &Table,
-        there: bool,
-        columns: &[usize],
-        values: &[Value],
-    ) -> String {
-        let text = |value: &Value| matches!(cell::bound(value), Bound::Text(_));
-        let odd = values.iter().any(text);
-        let at = (table, there, columns.to_vec());
-        if !odd && let Some(sql) = self.statements.get(&at) {
-            return sql.clone();
+    // What is known of a row once it has these cells.
+    pub(super) fn next(&self, of: &Table, known: Option<Known>, cells: &[Cell<'_>]) -> Known {
+        let mut next = known.unwrap_or_default();
+        let mut base = driftless::Map::new();
+        for cell in cells {
+            let Some((column, _)) = of.columns.get(cell.at) else { continue };
+            next.set(column.number, cell.digest);
+            if of.based && self.file.reconciler.needs_before(of.name(), &column.name) {
+                base.insert(column.field.as_str(), cell.value.clone().into_owned());
+            }
+        }
+        if of.based {
+            next.base = Some(Value::Map(base).to_json());
+        }
+        next
+    }
+
+    // The statement that writes these cells. Mostly it is that of the row before.
+    fn statement(&mut self, table: usize, of: &Table, there: bool, cells: &[Cell<'_>]) -> Rc<str> {
+        let columns = cells.iter().map(|cell| cell.at);
+        let odd = cells.iter().any(|cell| cell::is_odd_text(&cell.value));
+        if let Some(last) = &self.last
+            && !odd
+            && last.table == table
+            && last.there == there
+            && columns.clone().eq(last.columns.iter().copied())
+        {
+            return last.sql.clone();
         }
         let parameter = |n: usize, value: &Value| {
-            if text(value) { format!("CAST(?{n} AS TEXT)") } else { format!("?{n}") }
+            if cell::is_odd_text(value) { format!("CAST(?{n} AS TEXT)") } else { format!("?{n}") }
         };
         let names =
-            columns.iter().filter_map(|at| of.columns.get(*at)).map(|(column, _)| quoted(&column.name));
+            columns.clone().filter_map(|at| of.columns.get(at)).map(|(column, _)| quoted(&column.name));
+        let values = cells.iter().map(|cell| &*cell.value);
         // What the table says of conflicts is not asked: nothing is ever replaced.
         let sql = if there {
             let set: Vec<String> = names
@@ -195,7 +232,7 @@ impl Pass<'_> {
             let first = keys.len() + 1;
             let parameters = (1..first)
                 .map(|n| format!("?{n}"))
-                .chain(values.iter().enumerate().map(|(n, value)| parameter(n + first, value)));
+                .chain(values.enumerate().map(|(n, value)| parameter(n + first, value)));
             let parameters: Vec<String> = parameters.collect();
             let names: Vec<String> = keys.iter().cloned().chain(names).collect();
             format!(
@@ -205,8 +242,9 @@ impl Pass<'_> {
                 parameters.join(", ")
             )
         };
+        let sql: Rc<str> = sql.into();
         if !odd {
-            self.statements.insert(at, sql.clone());
+            self.last = Some(Written { table, there, columns: columns.collect(), sql: sql.clone() });
         }
         sql
     }
@@ -229,11 +267,11 @@ impl Pass<'_> {
     }
 
     /// As `execute`; of what triggers of the application or chains of foreign keys make fail nothing is left behind.
-    pub(super) fn execute_guarded(
+    pub(super) fn execute_guarded<'v>(
         &self,
         guarded: bool,
         sql: &str,
-        values: &[Value],
+        values: impl IntoIterator<Item = &'v Value>,
     ) -> Result<usize, Refusal> {
         if !guarded {
             return self.execute(sql, values);
@@ -251,7 +289,11 @@ impl Pass<'_> {
         done
     }
 
-    pub(super) fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Refusal> {
+    pub(super) fn execute<'v>(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = &'v Value>,
+    ) -> Result<usize, Refusal> {
         let mut statement = self.file.connection.prepare_cached(sql)?;
         bind(&mut statement, values).map_err(|error| match error {
             Error::File(error) => Refusal(error),

@@ -80,7 +80,7 @@ impl Pass<'_> {
         Error::Invalid(why.into())
     }
 
-    fn begin_to_displace(&self, (table, id): &At) -> Result<Begun, Error> {
+    fn begin_to_displace(&mut self, (table, id): &At) -> Result<Begun, Error> {
         let Some(of) = self.file.tables.get(*table) else { return Ok(Begun::Gone) };
         let Some(key) = of.key_of(id) else { return Ok(Begun::Gone) };
         let Some(known) = ledger::known(&self.file.connection, of.number, &id.to_cbor())? else {
@@ -89,6 +89,8 @@ impl Pass<'_> {
         if self.file.barred.why(*table, id).is_some() {
             return Ok(Begun::Stays);
         }
+        // What was read of others may be of this one.
+        self.met = None;
         // Forgotten first: a row that refers to itself comes by here again.
         ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
         Ok(Begun::Goes(key, known))

@@ -46,6 +46,38 @@ fn a_row_whose_parent_was_deleted_elsewhere_waits_on_every_device_until_the_pare
 }
 
 #[test]
+fn of_many_rows_that_come_together_only_those_wait_that_a_constraint_is_against() {
+    let mut shops = shops(
+        2,
+        "CREATE TABLE coin(id INTEGER PRIMARY KEY, mark TEXT UNIQUE, weight REAL CHECK(weight > 0), mint TEXT) STRICT;",
+    );
+    settle(&mut shops);
+    // Here another coin has one of the marks already.
+    shops[1].sql("INSERT INTO coin VALUES(-1, 'm50', 1.0, 'here')");
+    shops[1].sync();
+    std::thread::yield_now();
+    shops[0].sql(
+        "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 200)
+         INSERT INTO coin SELECT value, 'm' || value, value + 0.5, NULL FROM n",
+    );
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].quoted("SELECT count(*) v FROM coin"), "200");
+    for shop in &mut shops {
+        assert_eq!(shop.waiting(), [("coin".into(), "50".into(), "not_unique".into())]);
+    }
+    // All of them change, and some go, in one.
+    shops[0].sql("UPDATE coin SET mint = 'there'; DELETE FROM coin WHERE id IN (7, 77, -1)");
+    settle(&mut shops);
+    assert_same(&shops);
+    assert_eq!(shops[1].quoted("SELECT count(*) v FROM coin WHERE mint = 'there' OR id = 50"), "198");
+    assert_eq!(shops[1].waiting(), []);
+    // Nothing that was applied is taken for a change made here.
+    assert_eq!(shops[1].sync().flushed.rows, 0);
+    assert_eq!(shops[1].rows().audit().unwrap(), 0);
+}
+
+#[test]
 fn of_two_rows_that_claim_one_unique_value_the_one_created_first_stays_everywhere() {
     let mut shops = shops(3, SHOP);
     settle(&mut shops);
