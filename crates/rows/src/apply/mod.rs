@@ -39,6 +39,9 @@ const TRIES: u32 = 16;
 // How often what is applied waits for what the application writes meanwhile.
 const ROUNDS: usize = 5;
 
+// The stage of work that is told.
+const WRITTEN: &str = "rows written";
+
 /// Why a document is not a row.
 pub(crate) const PARENT: &str = "parent_missing";
 pub(crate) const UNIQUE: &str = "not_unique";
@@ -175,8 +178,10 @@ impl<'f> Pass<'f> {
         // Tables on which the application has triggers last: for the others none has to run.
         let mut order: Vec<usize> = (0..self.file.tables.len()).collect();
         order.sort_by_key(|table| self.has_triggers(*table));
+        let mut done = 0;
         match &since.documents {
             Some(documents) => {
+                let documents_there = documents.len() as u64;
                 let mut by_table: Vec<Vec<DocumentId>> = vec![Vec::new(); self.file.tables.len()];
                 for (collection, id) in documents {
                     if let Some(ids) =
@@ -194,6 +199,8 @@ impl<'f> Pass<'f> {
                             self.one(table, id, document.as_ref())?;
                         }
                         self.drain()?;
+                        done += ids.len() as u64;
+                        self.file.tell(WRITTEN, done, documents_there);
                     }
                 }
             }
@@ -208,6 +215,8 @@ impl<'f> Pass<'f> {
                             self.one(table, &document.id, there)?;
                         }
                         self.drain()?;
+                        done += documents.len() as u64;
+                        self.file.tell(WRITTEN, done, 0);
                         let Some(next) = next else { break };
                         after = next;
                     }

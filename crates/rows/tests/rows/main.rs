@@ -9,3 +9,7 @@ mod schemas;
 mod shop;
 mod together;
 mod values;
+
+/// How the application opens its file, and who notes what it does: `tests/in_process` runs all of this with others.
+type App = rusqlite::Connection;
+const CAPTURE: driftless_rows::Capture = driftless_rows::Capture::Triggers;
