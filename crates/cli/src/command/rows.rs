@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use driftless::Database;
-use driftless_rows::{DoubleCreate, Exchanged, Options, Policy, Rows, Tables, detach};
+use driftless_rows::{DoubleCreate, Error, Exchanged, Options, Policy, Rows, Tables, detach};
 
 use super::Context;
 use crate::args::{AttachChoices, RowsCommand};
@@ -37,7 +37,11 @@ pub(super) fn run(context: &mut Context, command: RowsCommand) -> Result<(), Fai
                 }
                 found => {
                     let file = found?;
-                    detach(&file)?;
+                    match detach(&file) {
+                        // The application has made it anew.
+                        Err(Error::NotAttached(_)) if list(context)?.contains(&file) => {}
+                        done => done?,
+                    }
                     file
                 }
             };
@@ -146,10 +150,10 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
             Err(failure) => failed = Some(put_off(context, failed, failure)),
         }
     }
-    if let Some(failure) = failed
-        && (!watch || all.is_empty())
-    {
-        return Err(failure);
+    match failed {
+        Some(failure) if !watch || all.is_empty() => return Err(failure),
+        Some(failure) => context.output.note(failure.message),
+        None => {}
     }
     if !watch {
         return Ok(());

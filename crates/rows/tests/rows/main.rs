@@ -4,6 +4,7 @@
 mod constraints;
 mod crash;
 mod failures;
+mod memory;
 mod merging;
 mod schemas;
 mod shop;
