@@ -81,7 +81,7 @@ fn report(
 pub(crate) fn here(folder: &Path) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let database = Database::open(folder.join("here"))?;
+        let database = Database::builder().page_memory(PAGES).open(folder.join("here"))?;
         let space = database.create_space("items")?;
         say("opened")?;
         let mut rows = Rows::attach(folder.join("here.db"), &space, Options::default())?;

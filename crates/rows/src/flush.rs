@@ -27,9 +27,9 @@ const TIMES: usize = 256;
 // Bytes of values of one edit, which has to fit into a commit with its names.
 const EDIT_BYTES: usize = 900 * 1024;
 const VALUE_BYTES: usize = 1000 * 1024;
-// Notes of an audit, or of attaching, that become one run: with the token as many edits as one commit has room for. Whoever
-// receives a run holds all of it in memory.
-const FOUND_AT_ONCE: usize = 4_000;
+// Notes of an audit, or of attaching, that become one run. Whoever receives a run holds all of it in memory, decoded some
+// 4 KiB for each row.
+const FOUND_AT_ONCE: usize = 2_000;
 // Rows of one run that may be listed as contested.
 const CONTESTED_AT_ONCE: usize = 20_000;
 

@@ -78,5 +78,6 @@ fn work(folder: &Path, side: &str) {
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    writeln!(std::io::stdout(), "peak {}", peak.trim().trim_end_matches(" kB")).unwrap();
+    let mut said = std::io::stdout().lock();
+    writeln!(said, "peak {}", peak.trim().trim_end_matches(" kB")).unwrap();
 }
