@@ -38,9 +38,11 @@ client:
     cargo build -p driftless-cli
     cd clients/js && npm run --silent check && npm test --silent
 
-# A million random rows over 500 random schemas, killed processes, and longer histories of rows that merge.
+# A million random rows over 500 random schemas, 200 killed processes, the whole truth table in real files, and 200 exchanges
+# with a mailbox that are killed.
 rows:
     DRIFTLESS_ROWS=full cargo test --config profile.dev.opt-level=2 -p driftless-rows -- --nocapture
+    DRIFTLESS_ROWS=full cargo test -p driftless-cli --test cli uploads -- --nocapture
 
 # A served database under 1,500 half-open connections and 300 peers that read nothing, and 10,000 forks of one number.
 hub:

@@ -2,6 +2,7 @@
 
 mod access;
 mod bundle;
+mod hub;
 mod index;
 mod mailbox;
 mod member;
@@ -23,6 +24,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use index::IndexCommand;
 
+pub(crate) use hub::Hub;
 pub(crate) use mailbox::MailboxCommand;
 pub(crate) use member::{MemberCommand, PolicyCommand, Weaken};
 pub(crate) use peer::{AddressChange, PeerCommand};
@@ -533,6 +535,8 @@ folder under the name driftless.sqlite.")]
         link_local: bool,
         #[command(flatten)]
         ui: Ui,
+        #[command(flatten)]
+        hub: Box<Hub>,
         /// A file with the same choices
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -630,7 +634,7 @@ by that before somebody connects; `driftless join`, `sync` and `discover` take t
         timeout: String,
     },
 
-    /// Exchange a space through a folder that nobody has to trust
+    /// Exchange a space through a folder or a hub that nobody has to trust
     #[command(subcommand, after_help = mailbox::EXAMPLES)]
     Mailbox(MailboxCommand),
 

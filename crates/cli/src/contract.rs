@@ -276,7 +276,7 @@ pub(crate) struct Case {
     pub(crate) because: String,
 }
 
-/// `ok` is true when nothing is held, void, wanted, refused or forked. `copied` is null unless another copy of this
+/// `ok` is true when nothing is held, void, wanted, refused or forked, and no mailbox has an alarm. `copied` is null unless another copy of this
 /// database was met that signs with the same key; then nothing is written before `doctor` was asked.
 #[derive(Serialize)]
 pub(crate) struct Status {
@@ -292,6 +292,7 @@ pub(crate) struct Status {
     pub(crate) lost: Vec<Lost>,
     /// Requests for access that wait for an admin.
     pub(crate) requests: u64,
+    pub(crate) mailboxes: Vec<Mailbox>,
 }
 
 /// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.
@@ -620,6 +621,8 @@ pub(crate) struct Serving {
     pub(crate) ui: Option<String>,
     /// The same for the pages of `--ui-pages`.
     pub(crate) pages: Option<String>,
+    /// Where the mailbox of `--mailbox` is reached on this machine; null unless it was given.
+    pub(crate) mailbox: Option<String>,
 }
 
 /// `expires` is null when the ticket does not.

@@ -166,8 +166,8 @@ impl From<driftless_rows::Error> for Failure {
 fn exit_of(code: &str) -> Exit {
     match code {
         "not_found" | "not_attached" | "file_not_found" => Exit::NotFound,
-        "not_permitted" | "not_open" | "queue_full" | "author_forked" | "login_failed" | "login_needed"
-        | "too_many_attempts" => Exit::Refused,
+        "not_permitted" | "not_open" | "queue_full" | "mailbox_full" | "author_forked" | "login_failed"
+        | "login_needed" | "too_many_attempts" => Exit::Refused,
         "invalid" | "schema" | "invalid_filter" | "invalid_operators" | "ambiguous" | "table_refused"
         | "not_sqlite" => Exit::Invalid,
         "peer_unreachable" => Exit::Unreachable,

@@ -140,6 +140,9 @@ pub enum Error {
     /// The peer would let an admin decide, and has no room for another request now.
     #[error("the peer has no room for this request now")]
     QueueFull,
+    /// A mailbox takes no more: of this device, or of anybody.
+    #[error("{0}")]
+    MailboxFull(String),
     /// A cursor that is not of this log: of another store, or of what this one was before it was restored.
     #[error("the cursor is not of this log")]
     Stale {
@@ -182,6 +185,7 @@ impl Error {
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
             Self::QueueFull => "queue_full",
+            Self::MailboxFull(_) => "mailbox_full",
             Self::Stale { .. } => "stale_cursor",
             Self::Peer(_) => "peer_protocol",
             Self::Io(_) => "io",
@@ -242,6 +246,9 @@ impl Error {
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
             Self::QueueFull => "ask again later; its admins can answer the requests that wait there",
+            Self::MailboxFull(_) => {
+                "ask whoever runs it for more room, or add another mailbox; nothing here is lost"
+            }
             Self::Stale { .. } => "`driftless sync` the space once, then go on from the new cursor",
             Self::Peer(_) => {
                 "run the same version of driftless on both sides; if it is, the peer is not to be trusted"

@@ -40,6 +40,24 @@ impl Space {
             Ok(Since { place: now, documents })
         })
     }
+
+    /// Whether everything that was here at `place` is here still: not if this database is another one since, or was put
+    /// back to an older copy of itself.
+    pub fn reaches(&self, place: &Place) -> Result<bool, Error> {
+        let space = self.id();
+        self.database().read(|engine| {
+            engine.present(&space)?;
+            let now = engine.place(&space)?;
+            let (from, to) = (place.position, now.position);
+            Ok(place.store == now.store && from.next <= to.next && from.row <= to.row)
+        })
+    }
+
+    /// Whether the user of this handle may write documents here now; the error says why not.
+    pub fn may_write(&self) -> Result<(), Error> {
+        let space = self.id();
+        self.database().write(|engine| engine.may_write(&space, None).map(drop))
+    }
 }
 
 impl Collection {

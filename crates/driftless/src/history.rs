@@ -4,10 +4,11 @@ use driftless_core::clock::Timestamp;
 use driftless_core::commit::{DocumentBody, Kind, RuleBody};
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
-use driftless_core::operator::operators_to_value;
+use driftless_core::operator::{Operator, operators_to_value};
 use driftless_core::rules::{RuleOperator, Subject};
 use serde_json::json;
 
+use crate::collection::Collection;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::log;
@@ -48,6 +49,32 @@ impl Space {
     /// Commits, the newest arrival first.
     pub fn log(&self, query: LogQuery) -> Result<Vec<LogLine>, Error> {
         self.database().read(|engine| log(engine, &self.id(), &query))
+    }
+}
+
+impl Collection {
+    /// Whether any edit of a document that is in the log is the one that is looked for; the newest arrival is asked first.
+    pub fn any_edit(
+        &self,
+        id: &DocumentId,
+        is_it: &mut dyn FnMut(&[Operator]) -> bool,
+    ) -> Result<bool, Error> {
+        let space = self.space().id();
+        self.space().database().read(|engine| {
+            for at in (1..engine.present(&space)?.next).rev() {
+                let (storage, replica) = engine.parts(&space)?;
+                let key = replica.key(at);
+                let row = log::row(storage, key)?;
+                let body = log::body_of(storage, key, &row)?.filter(|_| row.kind == Kind::Documents);
+                let Some(Ok(body)) = body.as_deref().map(DocumentBody::decode) else { continue };
+                let edits = body.edits.iter();
+                let mut edits = edits.filter(|edit| edit.document == *id && edit.collection == self.name());
+                if edits.any(|edit| is_it(&edit.operators)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 }
 

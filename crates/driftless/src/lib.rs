@@ -128,6 +128,7 @@ pub use digest::Sum;
 pub use doctor::{Check, Renewal, Renewed};
 #[cfg(feature = "iroh")]
 pub use driftless_net::Relay;
+pub use driftless_net::mailbox::{HubLimits, HubNumbers, HubOptions, MailboxPlace};
 pub use driftless_net::{Address, Traffic};
 pub use error::{Error, SchemaError};
 pub use exchanges::{Exchanges, PastExchange, Unsent};
@@ -149,6 +150,8 @@ pub use layout::SCHEMA;
 pub use login::{KeySummary, UserSummary};
 pub use mailbox::alarm::{Alarm, AlarmKind};
 pub use mailbox::continuous::MailboxTask;
+pub use mailbox::hub::MailboxHub;
+pub use mailbox::news::MailboxNews;
 pub use mailbox::settings::MailboxSummary;
 pub use mailbox::{
     Mailbox, MailboxCommit, MailboxControl, MailboxEvent, MailboxFilter, MailboxOptions, MailboxSeal,

@@ -194,7 +194,7 @@ impl fmt::Display for Address {
     }
 }
 
-fn checked_host(host: &str) -> Result<String, AddressError> {
+pub(crate) fn checked_host(host: &str) -> Result<String, AddressError> {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = inner.parse::<Ipv6Addr>() {
         return Ok(address.to_string());

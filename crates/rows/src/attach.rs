@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use crate::capture;
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, listed, name_there};
+use crate::file::{File, is_name_there, listed, name_there};
 use crate::ledger::{self, KnownColumn};
 use crate::options::{Options, Tables};
 use crate::schema::{self, Described, DescribedColumn, quoted};
@@ -31,8 +31,7 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
         ledger::create(file)?;
         ledger::put(file, ledger::SPACE, space.id().to_string())?;
         ledger::put(file, ledger::PEER, space.database().peer()?.to_string())?;
-        let writer: String = crate::flush::random()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        ledger::put(file, ledger::WRITER, format!("w{writer}"))?;
+        ledger::put(file, ledger::WRITER, crate::flush::new_writer()?)?;
         put_options(file, options)?;
         let mut left_out = Vec::new();
         let all = schema::tables(file)?;
@@ -138,7 +137,7 @@ fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Resul
     }
     let number: i64 =
         file.query_row("SELECT 1 + coalesce(max(number), 0) FROM driftless_tables", [], |row| row.get(0))?;
-    let collection = before(space, "table", name)?.unwrap_or_else(|| name_there(name));
+    let collection = collection_of(file, space, name)?;
     if space.collection(&collection).is_err() {
         return Ok(Some(
             "its name cannot be that of a collection: it has control characters, or is too long".into(),
@@ -146,7 +145,8 @@ fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Resul
     }
     let mut columns = Vec::new();
     for (at, column) in described.columns.iter().enumerate().filter(|(at, _)| !described.is_key(*at)) {
-        columns.push(agreed(file, space, &collection, at, column, 0)?);
+        let column = agreed(space, &collection, at, column, &described, &columns)?;
+        columns.push(column);
     }
     file.execute(
         "INSERT INTO driftless_tables VALUES(?1, ?2, ?3, ?4)",
@@ -174,22 +174,36 @@ fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Resul
     Ok(None)
 }
 
+// The collection of a table that comes under sync: what it was called before, unless another table is that.
+fn collection_of(file: &Connection, space: &Space, name: &str) -> Result<String, Error> {
+    let mut taken: Vec<String> = listed(file)?.into_iter().map(|(_, _, collection, _)| collection).collect();
+    taken.extend(schema::tables(file)?.iter().filter(|other| *other != name).map(|other| name_there(other)));
+    let before = before(space, "table", name)?.filter(|before| !taken.contains(before));
+    Ok(before.unwrap_or_else(|| name_there(name)))
+}
+
+// A column as it comes under sync: its field is nobody else's.
 fn agreed(
-    file: &Connection,
     space: &Space,
     collection: &str,
     number: usize,
     column: &DescribedColumn,
-    base: u64,
+    described: &Described,
+    known: &[KnownColumn],
 ) -> Result<KnownColumn, Error> {
-    let _ = file;
-    Ok(KnownColumn {
-        number,
-        name: column.name.clone(),
-        field: before(space, collection, &column.name)?.unwrap_or_else(|| name_there(&column.name)),
-        declared: column.declared.clone(),
-        base,
-    })
+    let is_known = |field: &str| known.iter().any(|known| known.field == field);
+    let others = described.columns.iter().filter(|other| other.name != column.name);
+    let others: Vec<String> = others.map(|other| name_there(&other.name)).collect();
+    let before = before(space, collection, &column.name)?;
+    let mut field = before
+        .filter(|before| !is_known(before) && !others.contains(before))
+        .unwrap_or_else(|| name_there(&column.name));
+    // Where a column of this name was renamed, and there is another of the name now.
+    while is_known(&field) {
+        field.push(':');
+    }
+    let (name, declared) = (column.name.clone(), column.declared.clone());
+    Ok(KnownColumn { number, name, field, declared, base: 0 })
 }
 
 fn json(columns: &[KnownColumn]) -> Result<String, Error> {
@@ -200,7 +214,8 @@ fn json(columns: &[KnownColumn]) -> Result<String, Error> {
 fn before(space: &Space, of: &str, name: &str) -> Result<Option<String>, Error> {
     let document = space.collection(NAMES)?.get(&name_id(of, name)?)?;
     Ok(document.and_then(|document| match document.fields.get(BEFORE) {
-        Some(Value::String(before)) => Some(before.clone()),
+        // Anybody who writes in the space can say this.
+        Some(Value::String(before)) if is_name_there(before) => Some(before.clone()),
         _ => None,
     }))
 }
@@ -256,6 +271,9 @@ impl File {
         }
         let renamed = self.write(|file| {
             let renamed = file.follow_tables()?;
+            // What could be no key of a table may be one now.
+            file.connection
+                .execute("UPDATE driftless_waiting SET reason = 'refused' WHERE reason = 'key'", [])?;
             note_schema(&file.connection)?;
             Ok(renamed)
         })?;
@@ -361,7 +379,8 @@ impl File {
             }
             let base = self.default_digest(column)?;
             let number = next.len();
-            next.push(agreed(&self.connection, &self.space, collection, number, column, base)?);
+            let column = agreed(&self.space, collection, number, column, described, &next)?;
+            next.push(KnownColumn { base, ..column });
             more = true;
         }
         if more {

@@ -81,10 +81,13 @@ pub(crate) fn install(
         Affinity::Blob => Some(uuid_blob()),
         _ => None,
     };
-    if let Some(filled) = filled {
+    // The application may call a column so.
+    let is_column = |name: &str| table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let row = ["rowid", "oid", "_rowid_"].into_iter().find(|name| !is_column(name));
+    if let (Some(filled), Some(row)) = (filled, row) {
         file.execute_batch(&format!(
             "CREATE TRIGGER {fill} AFTER INSERT ON {on} WHEN NEW.{name} IS NULL BEGIN
-               UPDATE {on} SET {name} = {filled} WHERE rowid = NEW.rowid; END;"
+               UPDATE {on} SET {name} = {filled} WHERE {row} = NEW.{row} AND {name} IS NULL; END;"
         ))?;
     }
     let part = options.part.map(|part| i64::from(part) % PARTS);

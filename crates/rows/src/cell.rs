@@ -47,10 +47,16 @@ impl Affinity {
                 Self::Real | Self::Blob => float.get() != 0.0,
                 _ => false,
             },
-            Value::String(_) => matches!(self, Self::Text | Self::Blob),
+            Value::String(text) => matches!(self, Self::Text | Self::Blob) || !may_be_number(text),
             _ => false,
         }
     }
+}
+
+// Whether a column for numbers may make one of this text.
+fn may_be_number(text: &str) -> bool {
+    let text = text.trim_matches(|letter: char| letter.is_ascii_whitespace() || letter == '\u{b}');
+    text.parse::<f64>().is_ok()
 }
 
 /// What SQLite shows as a value of a document.

@@ -1,5 +1,6 @@
 //! A file that is attached: its connection, its space, and its tables as they are now, in the words of both sides.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,6 +35,41 @@ pub(crate) struct File {
     pub triggers_on: bool,
     /// Whoever wants to know how far long work is.
     pub tell: Option<Tell>,
+    /// Rows were changed here that may not be sent; their notes stay.
+    pub keeps: bool,
+    pub barred: Barred,
+}
+
+/// What is not tried in this application of documents, and why: it would undo or stop all the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Barred {
+    documents: HashMap<(usize, DocumentId), String>,
+    tables: HashMap<usize, String>,
+    /// Something came in: what was begun begins again without it.
+    pub again: bool,
+}
+
+// Documents of one table that are barred one by one; then it is the whole table.
+const BARRED: usize = 16;
+
+impl Barred {
+    pub(crate) fn why(&self, table: usize, id: &DocumentId) -> Option<&String> {
+        if self.documents.is_empty() && self.tables.is_empty() {
+            return None;
+        }
+        self.tables.get(&table).or_else(|| self.documents.get(&(table, id.clone())))
+    }
+
+    pub(crate) fn bar(&mut self, table: usize, id: &DocumentId, why: &str) {
+        if self.documents.keys().filter(|(of, _)| *of == table).count() >= BARRED {
+            return self.bar_table(table, why);
+        }
+        self.again |= self.documents.insert((table, id.clone()), why.to_owned()).is_none();
+    }
+
+    pub(crate) fn bar_table(&mut self, table: usize, why: &str) {
+        self.again |= self.tables.insert(table, why.to_owned()).is_none();
+    }
 }
 
 pub(crate) type Tell = Box<dyn FnMut(&Progress) + Send>;
@@ -104,6 +140,14 @@ pub(crate) fn name_there(name: &str) -> String {
     if name.starts_with(['_', '$', ':']) { format!(":{name}") } else { name.to_owned() }
 }
 
+/// Whether `name_there` can have said this.
+pub(crate) fn is_name_there(name: &str) -> bool {
+    match name.strip_prefix(':') {
+        Some(marked) => marked.starts_with(['_', '$', ':']),
+        None => !name.starts_with(['_', '$']),
+    }
+}
+
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -153,6 +197,8 @@ impl File {
             writer: writer.unwrap_or_default(),
             triggers_on: true,
             tell: None,
+            keeps: false,
+            barred: Barred::default(),
         };
         file.load()?;
         Ok(file)
@@ -243,6 +289,25 @@ impl File {
             self.connection.execute_batch("ROLLBACK")?;
         }
         done
+    }
+
+    /// Notes a row as the triggers would.
+    pub(crate) fn note(&self, table: &Table, key: &[Value], op: i64, at: i64) -> Result<(), Error> {
+        let places: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
+        let parameters: Vec<String> = (1..=key.len()).map(|n| format!("?{n}")).collect();
+        let mut statement = self.connection.prepare_cached(&format!(
+            "INSERT INTO driftless_pending(tbl, {}, op, at) VALUES({}, {}, ?{}, ?{})",
+            places.join(", "),
+            table.number,
+            parameters.join(", "),
+            key.len() + 1,
+            key.len() + 2,
+        ))?;
+        bind(&mut statement, key)?;
+        statement.raw_bind_parameter(key.len() + 1, op)?;
+        statement.raw_bind_parameter(key.len() + 2, at)?;
+        statement.raw_execute()?;
+        Ok(())
     }
 }
 

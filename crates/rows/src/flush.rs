@@ -13,7 +13,7 @@ use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{File, Table, now_ms, parameter};
 use crate::key;
-use crate::ledger::{self, DELETED, FOUND, Known};
+use crate::ledger::{self, DELETED, FOUND, Known, UPDATED};
 use crate::options::DoubleCreate;
 use crate::reconcile::{CellChange, Deed, RowChange};
 use crate::schema::MAX_KEY_COLUMNS;
@@ -40,6 +40,10 @@ pub struct Flushed {
     pub rows: u64,
     /// Rows that cannot be in a document; they are listed.
     pub refused: u64,
+    /// Rows that were changed here by somebody who may not write in the space: they are listed, and stay as they are.
+    pub kept: u64,
+    /// Of `rows`, those that the space had and has lost: it was put back to an older copy.
+    pub again: u64,
     /// Documents have to be looked at again.
     pub(crate) retry: bool,
 }
@@ -47,8 +51,15 @@ pub struct Flushed {
 impl Flushed {
     pub(crate) fn and(self, more: Self) -> Self {
         let (rows, refused) = (self.rows + more.rows, self.refused + more.refused);
-        Self { rows, refused, retry: self.retry || more.retry }
+        let again = self.again + more.again;
+        Self { rows, refused, kept: more.kept, again, retry: self.retry || more.retry }
     }
+}
+
+/// What was taken and is not certainly committed.
+pub(crate) struct Outbox {
+    pub token: Vec<u8>,
+    edits: Vec<u8>,
 }
 
 /// One row that was noted.
@@ -88,6 +99,8 @@ struct Change {
     created: bool,
     /// Too much for one edit: each operator is one.
     divided: bool,
+    /// What its note would be if it were the only one.
+    op: i64,
 }
 
 impl File {
@@ -101,40 +114,69 @@ impl File {
             None => 0,
         };
         let mut done = 0;
+        self.keeps = false;
         loop {
+            if ledger::has_pending(&self.connection)?
+                && let Err(error @ driftless::Error::NotPermitted(_)) = self.space.may_write()
+            {
+                return Ok(flushed.and(self.keep(&error.to_string())?));
+            }
             let Some(taken) = self.take()? else { return Ok(flushed) };
             done += taken.seen.len() as u64;
             self.tell("rows sent", done.min(total), total);
             flushed.rows += taken.edits.len() as u64;
             flushed.refused += taken.refused.len() as u64;
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
+            // A row that was not sent may have made way for its document.
+            flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
             self.send(taken)?;
         }
     }
 
     // What an earlier process put into the outbox, and perhaps committed.
-    fn finish_outbox(&mut self) -> Result<(), Error> {
-        let outbox = {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT token, edits FROM driftless_outbox ORDER BY number")?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-            rows.collect::<Result<Vec<_>, _>>()?
-        };
-        for (token, edits) in outbox {
-            let files = self.space.collection(FILES)?;
-            let last = files.get(&self.own_id()?)?;
-            let done = last.as_ref().and_then(|document| document.fields.get(TOKEN));
-            if done != Some(&Value::Bytes(token)) {
-                self.space.database().transaction_from_bytes(&edits)?.commit()?;
+    pub(crate) fn finish_outbox(&mut self) -> Result<(), Error> {
+        for Outbox { token, edits } in self.outbox()? {
+            if !self.was_committed(&token)? {
+                match self.space.database().transaction_from_bytes(&edits)?.commit() {
+                    Ok(_) => {}
+                    // It was taken from us meanwhile. What rows say that the space does not is found again, and kept.
+                    Err(driftless::Error::NotPermitted(_)) => {
+                        return self.write(|file| {
+                            file.connection.execute("DELETE FROM driftless_outbox", [])?;
+                            ledger::put(&file.connection, ledger::COMPARE, 2)
+                        });
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             self.write(|file| {
                 file.connection.execute("DELETE FROM driftless_outbox", [])?;
-                Ok(())
+                ledger::put_sent(&file.connection, &token, now_ms())
             })?;
         }
         Ok(())
+    }
+
+    pub(crate) fn outbox(&self) -> Result<Vec<Outbox>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT token, edits FROM driftless_outbox ORDER BY number")?;
+        let rows = statement.query_map([], |row| Ok(Outbox { token: row.get(0)?, edits: row.get(1)? }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether this token is the last that was committed for this file.
+    pub(crate) fn is_committed_last(&self, token: &[u8]) -> Result<bool, Error> {
+        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
+        let last = last.as_ref().and_then(|document| document.fields.get(TOKEN));
+        Ok(matches!(last, Some(Value::Bytes(last)) if last == token))
+    }
+
+    /// Whether this token was ever committed for this file. Only in a copy of a file it was, and is not the last.
+    pub(crate) fn was_committed(&self, token: &[u8]) -> Result<bool, Error> {
+        let is_it = |operator: &Operator| matches!(operator, Operator::Set { value: Value::Bytes(said), .. } if said == token);
+        let files = self.space.collection(FILES)?;
+        Ok(self.is_committed_last(token)?
+            || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
     }
 
     fn own_id(&self) -> Result<DocumentId, Error> {
@@ -251,7 +293,12 @@ impl File {
         let made = |change: RowChange<'_>, known: Option<Known>| {
             let created = change.deed == Deed::Create;
             let operators = self.reconciler.operators(&change);
-            Change { at, table: noted.table, id: id.clone(), operators, known, created, divided: false }
+            let op = match (noted.deleted, noted.found) {
+                (true, _) => DELETED,
+                (_, true) => FOUND,
+                _ => UPDATED,
+            };
+            Change { at, table: noted.table, id: id.clone(), operators, known, created, divided: false, op }
         };
         let Some(row) = row else {
             return Ok(Ok(known.map(|_| made(change(Deed::Delete, Vec::new()), None))));
@@ -346,7 +393,7 @@ impl File {
             let Some(table) = self.tables.get(change.table) else { continue };
             if change.created && self.space.collection(&table.collection)?.get(&change.id)?.is_some() {
                 let why = "another device has created a row under this key";
-                let key = table.key_of(&change.id).map_or_else(|| change.id.text(), |key| shown(&key));
+                let key = key_text(table, &change.id);
                 taken.refused.push((table.collection.clone(), key, why.into()));
             } else {
                 kept.push(change);
@@ -371,7 +418,7 @@ impl File {
             for (table, id) in seen.iter().filter(|_| refuses) {
                 let Some(table) = file.tables.get(*table) else { continue };
                 // It may have waited as a document, or been refused; what holds now is said again below.
-                let key = table.key_of(id).map_or_else(|| id.text(), |key| shown(&key));
+                let key = key_text(table, id);
                 ledger::forget_refused(connection, &table.collection, &key)?;
             }
             for change in &edits {
@@ -385,17 +432,7 @@ impl File {
                     ledger::forget_waiting(connection, &table.collection, &id)?;
                 }
             }
-            for Adopted { table, id, known, differs } in &adopted {
-                let Some(table) = file.tables.get(*table) else { continue };
-                let bytes = id.to_cbor();
-                ledger::put_known(connection, table.number, &bytes, known)?;
-                if let Some(differs) = differs {
-                    let why = format!("the space has other values; here it had {differs}");
-                    let key = table.key_of(id).map_or_else(|| id.text(), |key| shown(&key));
-                    ledger::put_refused(connection, &table.collection, &key, &why, now_ms())?;
-                    ledger::put_waiting(connection, &table.collection, id, "other_values", &why, now_ms())?;
-                }
-            }
+            file.put_adopted(&adopted)?;
             for (collection, key, why) in &refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
             }
@@ -415,9 +452,14 @@ impl File {
                 None
             }
         };
+        // What comes of a column that is merged may be something else than what the row says.
+        let merged =
+            edits.iter().any(|change| self.tables.get(change.table).is_some_and(|table| table.based));
         self.write(|file| {
             file.connection.execute("DELETE FROM driftless_outbox", [])?;
+            ledger::put_sent(&file.connection, &token, now_ms())?;
             match next {
+                Some(_) if merged => {}
                 Some(next) => ledger::put_place(&file.connection, &next)?,
                 // Others wrote meanwhile: a value of ours may have lost.
                 None if place.is_some() && edits.len() <= CONTESTED_AT_ONCE => {
@@ -430,6 +472,70 @@ impl File {
             }
             Ok(())
         })
+    }
+
+    fn put_adopted(&self, adopted: &[Adopted]) -> Result<(), Error> {
+        for Adopted { table, id, known, differs } in adopted {
+            let Some(table) = self.tables.get(*table) else { continue };
+            let bytes = id.to_cbor();
+            ledger::put_known(&self.connection, table.number, &bytes, known)?;
+            if let Some(differs) = differs {
+                let why = format!("the space has other values; here it had {differs}");
+                let key = key_text(table, id);
+                ledger::put_refused(&self.connection, &table.collection, &key, &why, now_ms())?;
+                ledger::put_waiting(&self.connection, &table.collection, id, "other_values", &why, now_ms())?;
+            }
+        }
+        Ok(())
+    }
+
+    // What was changed by somebody who may not write: the notes of it stay, one for each row, and the rows are listed.
+    fn keep(&mut self, why: &str) -> Result<Flushed, Error> {
+        let Some(taken) = self.take()? else { return Ok(Flushed::default()) };
+        self.keeps = !taken.edits.is_empty();
+        let mut flushed = Flushed {
+            kept: taken.edits.len() as u64,
+            refused: taken.refused.len() as u64,
+            ..Flushed::default()
+        };
+        let notes = "SELECT count(*) FROM driftless_pending";
+        let notes: i64 = self.connection.query_row(notes, [], |row| row.get(0))?;
+        let listed = |change: &Change| self.is_refused(change, why);
+        if notes == taken.edits.len() as i64
+            && taken.edits.iter().map(listed).collect::<Result<Vec<_>, _>>()?.into_iter().all(|listed| listed)
+        {
+            return Ok(flushed);
+        }
+        // Rows that are again what they were can be what the space says.
+        flushed.retry = true;
+        self.write(|file| {
+            let connection = &file.connection;
+            connection.execute("DELETE FROM driftless_pending WHERE seq <= ?1", [taken.last])?;
+            for (table, id) in &taken.seen {
+                let Some(table) = file.tables.get(*table) else { continue };
+                ledger::forget_refused(connection, &table.collection, &key_text(table, id))?;
+            }
+            file.put_adopted(&taken.adopted)?;
+            for (collection, key, why) in &taken.refused {
+                ledger::put_refused(connection, collection, key, why, now_ms())?;
+            }
+            for change in &taken.edits {
+                let Some(table) = file.tables.get(change.table) else { continue };
+                let Some(key) = table.key_of(&change.id) else { continue };
+                file.note(table, &key, change.op, change.at)?;
+                ledger::put_refused(connection, &table.collection, &shown(&key), why, now_ms())?;
+            }
+            Ok(())
+        })?;
+        Ok(flushed)
+    }
+
+    fn is_refused(&self, change: &Change, why: &str) -> Result<bool, Error> {
+        let Some(table) = self.tables.get(change.table) else { return Ok(true) };
+        let query = "SELECT EXISTS(SELECT 1 FROM driftless_refused WHERE collection = ?1 AND key = ?2 AND detail = ?3)";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let key = key_text(table, &change.id);
+        Ok(statement.query_row(params![table.collection, key, why], |row| row.get(0))?)
     }
 
     fn staged(&self, edits: &[Change], token: &[u8]) -> Result<Option<Transaction>, Error> {
@@ -470,11 +576,22 @@ impl File {
     }
 }
 
-/// Eight random bytes.
-pub(crate) fn random() -> Result<Vec<u8>, Error> {
+/// A word that only one file has.
+pub(crate) fn new_writer() -> Result<String, Error> {
+    let word: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("w{word}"))
+}
+
+// Eight random bytes.
+fn random() -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; 8];
     getrandom::fill(&mut bytes).map_err(|error| Error::Invalid(format!("no random bytes: {error}")))?;
     Ok(bytes)
+}
+
+// The key of a document's row for people.
+fn key_text(table: &Table, id: &DocumentId) -> String {
+    table.key_of(id).map_or_else(|| id.text(), |key| shown(&key))
 }
 
 /// A key for people.

@@ -21,6 +21,10 @@ pub(crate) const PLACE: &str = "place";
 pub(crate) const CLOCK: &str = "clock";
 pub(crate) const SCHEMA: &str = "schema";
 pub(crate) const OPTIONS: &str = "options";
+/// The token of the last outbox that was committed, and when: 8 bytes and 8 of milliseconds.
+pub(crate) const SENT: &str = "sent";
+/// It is there while rows have to be compared with a space that has lost something.
+pub(crate) const COMPARE: &str = "compare";
 
 /// Kinds of what is pending.
 pub(crate) const INSERTED: i64 = 0;
@@ -84,6 +88,22 @@ pub(crate) fn place(file: &Connection) -> Result<Option<Place>, Error> {
 
 pub(crate) fn put_place(file: &Connection, place: &Place) -> Result<(), Error> {
     put(file, PLACE, place.to_bytes())
+}
+
+/// What was sent last and when, if anything was.
+pub(crate) fn sent(file: &Connection) -> Result<Option<(Vec<u8>, i64)>, Error> {
+    let Some(bytes) = get::<Vec<u8>>(file, SENT)? else { return Ok(None) };
+    let Some((token, at)) = bytes.split_last_chunk() else { return Ok(None) };
+    Ok(Some((token.to_vec(), i64::from_be_bytes(*at))))
+}
+
+pub(crate) fn put_sent(file: &Connection, token: &[u8], at: i64) -> Result<(), Error> {
+    put(file, SENT, [token, &at.to_be_bytes()].concat())
+}
+
+pub(crate) fn forget(file: &Connection, name: &str) -> Result<(), Error> {
+    file.prepare_cached("DELETE FROM driftless_settings WHERE name = ?1")?.execute([name])?;
+    Ok(())
 }
 
 /// A column as it was agreed on: a number that only it ever has, its name here, and the field it is in documents.

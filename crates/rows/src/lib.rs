@@ -35,6 +35,8 @@ mod captured;
 mod waiting;
 mod flush;
 mod audit;
+mod lost;
+mod revert;
 mod apply;
 mod attach;
 mod rows;

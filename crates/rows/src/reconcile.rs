@@ -54,7 +54,8 @@ pub trait Reconciler: Send + Sync {
     /// The value that a cell gets from the field of the document.
     fn cell(&self, table: &str, column: &str, field: &Value) -> Value;
 
-    /// Whether `CellChange::before` is needed.
+    /// Whether `CellChange::before` is needed. Only of such a column can the document say something else than what was
+    /// written in the row: then the row gets what it says.
     fn needs_before(&self, table: &str, column: &str) -> bool;
 }
 
@@ -126,20 +127,30 @@ impl Reconciler for PerColumn {
                         None => more.extend(set()),
                     }
                 }
-                Policy::Max | Policy::Min => {
-                    let path = Path::new(vec![cell.field.clone(), change.writer.to_owned()]).ok();
-                    more.extend(path.map(|path| Operator::Set { path, value: cell.now.clone() }));
+                policy @ (Policy::Max | Policy::Min) => {
+                    let wanted = if policy == Policy::Max { Ordering::Greater } else { Ordering::Less };
+                    // What is no better says nothing: what was written before holds, also what was written here.
+                    if cell.before.as_ref().is_none_or(|before| is_better(&cell.now, before, wanted)) {
+                        let path = Path::new(vec![cell.field.clone(), change.writer.to_owned()]).ok();
+                        more.extend(path.map(|path| Operator::Set { path, value: cell.now.clone() }));
+                    }
                 }
-                Policy::Set => match (list(&cell.now), cell.before.as_ref().and_then(list)) {
+                Policy::Set => match (list(&cell.now), cell.before.as_ref().map(list)) {
+                    (Some(values), None) if values.is_empty() => {
+                        // So that there is one, without a member: whatever is in it already stays.
+                        let member = || vec![Value::Bytes(Vec::new())];
+                        more.extend(field().map(|path| Operator::AddToSet { path, values: member() }));
+                        more.extend(field().map(|path| Operator::Pull { path, values: member() }));
+                    }
                     (Some(values), None) => {
                         more.extend(field().map(|path| Operator::AddToSet { path, values }));
                     }
-                    (Some(now), Some(before)) => {
-                        let among = |all: &[Value], value: &Value| all.iter().any(|one| one.same(value));
-                        let added: Vec<_> =
-                            now.iter().filter(|value| !among(&before, value)).cloned().collect();
-                        let gone: Vec<_> =
-                            before.iter().filter(|value| !among(&now, value)).cloned().collect();
+                    // Nothing can be added to what is no array.
+                    (Some(now), Some(None)) => {
+                        more.extend(field().map(|path| Operator::Set { path, value: Value::List(now) }));
+                    }
+                    (Some(now), Some(Some(before))) => {
+                        let (added, gone) = (without(&now, &before), without(&before, &now));
                         if !gone.is_empty() {
                             more.extend(field().map(|path| Operator::Pull { path, values: gone }));
                         }
@@ -169,8 +180,12 @@ impl Reconciler for PerColumn {
     }
 
     fn needs_before(&self, table: &str, column: &str) -> bool {
-        matches!(self.policy(table, column), Policy::Counter | Policy::Set)
+        self.policy(table, column) != Policy::Last
     }
+}
+
+fn is_better(now: &Value, before: &Value, wanted: Ordering) -> bool {
+    *now != Value::Null && (*before == Value::Null || now.compare(before) == wanted)
 }
 
 // NULL is no number: it neither wins nor loses while there is another.
@@ -193,6 +208,14 @@ fn difference(before: &Value, now: &Value) -> Option<Number> {
         }
         _ => None,
     }
+}
+
+// What is in one list and not in the other.
+fn without(all: &[Value], other: &[Value]) -> Vec<Value> {
+    let mut sorted: Vec<&Value> = other.iter().collect();
+    sorted.sort_by(|a, b| a.compare(b));
+    let is_among = |value: &Value| sorted.binary_search_by(|one| one.compare(value)).is_ok();
+    all.iter().filter(|value| !is_among(value)).cloned().collect()
 }
 
 fn list(value: &Value) -> Option<Vec<Value>> {

@@ -134,7 +134,9 @@ impl Rows {
     /// same, but for what is listed.
     pub fn sync(&mut self) -> Result<Exchanged, Error> {
         let schema = self.file.follow_schema()?;
+        let lost = self.file.recover()?;
         let mut flushed = self.file.flush()?;
+        flushed.again = lost.min(flushed.rows);
         if (flushed.rows > 0 || schema) && self.file.audit_counts()? > 0 {
             let more = self.file.flush()?;
             flushed = flushed.and(more);
@@ -142,7 +144,7 @@ impl Rows {
         let again = schema || flushed.retry || (flushed.rows > 0 && self.has_waiting()?);
         let mut applied = self.file.apply(again)?;
         // What the application's foreign keys made of what was applied.
-        if ledger::has_pending(&self.file.connection)? {
+        if ledger::has_pending(&self.file.connection)? && !self.file.keeps {
             let more = self.file.flush()?;
             flushed = flushed.and(more);
             let last = self.file.apply(false)?;
@@ -160,12 +162,15 @@ impl Rows {
     /// Only commits what the application wrote.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
         self.file.follow_schema()?;
-        self.file.flush()
+        let lost = self.file.recover()?;
+        let flushed = self.file.flush()?;
+        Ok(Flushed { again: lost.min(flushed.rows), ..flushed })
     }
 
     /// Only writes what came from others. What the application wrote is committed first if there is any.
     pub fn apply(&mut self) -> Result<Applied, Error> {
         self.file.follow_schema()?;
+        self.file.recover()?;
         self.file.apply(false)
     }
 
@@ -174,6 +179,16 @@ impl Rows {
     pub fn audit(&mut self) -> Result<u64, Error> {
         self.file.follow_schema()?;
         self.file.audit()
+    }
+
+    /// Makes rows that were changed here, and are not in the space, what the space says of them; rows that were created
+    /// are gone. How many. For whoever may not write in the space, or does not want to after all.
+    pub fn revert(&mut self) -> Result<u64, Error> {
+        self.file.follow_schema()?;
+        self.file.recover()?;
+        let reverted = self.file.revert()?;
+        self.file.apply(true)?;
+        Ok(reverted)
     }
 
     /// Documents that are no rows here, and why.

@@ -20,7 +20,7 @@ pub(crate) struct Described {
     pub without_rowid: bool,
     pub foreign: Vec<Foreign>,
     /// Columns of each unique index over plain columns, besides the key.
-    pub unique: Vec<Vec<String>>,
+    pub unique: Vec<Vec<Compared>>,
     /// Numbers of rows are never used again.
     pub autoincrement: bool,
     /// The application has triggers of its own on it.
@@ -34,6 +34,13 @@ pub(crate) struct DescribedColumn {
     pub affinity: Affinity,
     pub default: Option<String>,
     pub not_null: bool,
+}
+
+/// A column of a unique index, and by what collation its values are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Compared {
+    pub name: String,
+    pub collation: String,
 }
 
 /// One foreign key of a table.
@@ -153,18 +160,22 @@ fn foreign(file: &Connection, table: &str) -> Result<Vec<Foreign>, Error> {
     Ok(all)
 }
 
-fn unique(file: &Connection, table: &str) -> Result<Vec<Vec<String>>, Error> {
+fn unique(file: &Connection, table: &str) -> Result<Vec<Vec<Compared>>, Error> {
     let mut statement = file.prepare(
         "SELECT name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk' AND NOT partial ORDER BY seq",
     )?;
     let names: Vec<String> = statement.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for name in names {
-        let mut statement = file.prepare("SELECT name FROM pragma_index_info(?1) ORDER BY seqno")?;
-        let columns = statement.query_map([&name], |row| row.get::<_, Option<String>>(0))?;
-        let columns: Vec<Option<String>> = columns.collect::<Result<_, _>>()?;
+        let mut statement =
+            file.prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")?;
+        let columns = statement.query_map([&name], |row| {
+            let (name, collation): (Option<String>, String) = (row.get(0)?, row.get(1)?);
+            Ok(name.map(|name| Compared { name, collation }))
+        })?;
+        let columns: Vec<Option<Compared>> = columns.collect::<Result<_, _>>()?;
         // An expression has no name.
-        if let Some(columns) = columns.into_iter().collect::<Option<Vec<String>>>() {
+        if let Some(columns) = columns.into_iter().collect::<Option<Vec<Compared>>>() {
             all.push(columns);
         }
     }

@@ -1,7 +1,7 @@
 //! The list of targets: a name, what it runs, what it may cost, and valid inputs to begin with.
 
 use crate::target::{Allowance, DECODER, Target};
-use crate::{encodings, graphs, receive, sessions, texts, wire};
+use crate::{encodings, graphs, mailbox, receive, sessions, texts, wire};
 
 const MIB: usize = 1024 * 1024;
 /// Each pattern in a filter may compile to a MiB and takes several times that meanwhile. Filters come from the user of
@@ -21,7 +21,7 @@ const fn live(name: &'static str, longest: usize, run: fn(&[u8]), seeds: fn() ->
 }
 
 /// All of them.
-pub static TARGETS: [Target; 19] = [
+pub static TARGETS: [Target; 20] = [
     decoder("header", 4200, encodings::header, encodings::header_seeds),
     decoder("body", 65_536, encodings::body, encodings::body_seeds),
     decoder("rules", 65_536, encodings::rules, encodings::rules_seeds),
@@ -41,6 +41,7 @@ pub static TARGETS: [Target; 19] = [
     live("bundle", 16_384, receive::bundle_file, receive::bundle_seeds),
     live("receive", 512, receive::receive, receive::programs),
     live("sessions", 512, sessions::sessions, receive::programs),
+    live("mailbox", 1024, mailbox::mailbox, mailbox::seeds),
 ];
 
 /// The target of a name.

@@ -15,6 +15,7 @@ mod graphs;
 mod world;
 mod receive;
 mod sessions;
+mod mailbox;
 mod hostile;
 mod live;
 mod corpus;

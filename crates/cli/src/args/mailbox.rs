@@ -1,5 +1,7 @@
 //! The words of `mailbox`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 /// Of the group as a whole.
@@ -17,13 +19,19 @@ pub(crate) enum MailboxCommand {
     #[command(after_help = "EXAMPLES
   driftless mailbox add notes file:///home/ann/Sync/notes
   driftless mailbox add s_abcd... file:///media/stick/notes
+  driftless mailbox add notes https://hub.example.org --token-file token.txt
+  driftless mailbox add notes postgres://ann@db.example.org/notes
 
 A space that is not here yet is named by its whole id: the first `mailbox sync` brings it.")]
     Add {
         /// A space: its id, a prefix of it, or its local name
         space: String,
-        /// Where it is: `file:///path/of/a/folder`
+        /// Where it is: `file:///path/of/a/folder`, the address of a hub, `https://hub.example.org`,
+        /// or a PostgreSQL database, `postgres://ann@db.example.org/notes` (its password: PGPASSWORD or ~/.pgpass)
         url: String,
+        /// What the hub wants to be shown is the first line of this file; it is kept in the database, and told to nobody else
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
     },
     /// Receive what others have put into the mailboxes, and put there what is new here
     #[command(after_help = "EXAMPLES

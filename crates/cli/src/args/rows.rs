@@ -74,6 +74,17 @@ devices. With --watch it goes on until it is stopped: also while `driftless serv
         #[arg(long)]
         audit: bool,
     },
+    /// Make rows that were changed here, and are not in the space, what the space says
+    #[command(after_help = "EXAMPLES
+  driftless rows revert shop.db
+
+For whoever may only read the space and has changed rows all the same: `rows sync` does not send them, says so, and leaves
+them as they are. Rows that were created here are gone then, rows that were deleted are there again. What the space has
+already stays: `driftless log` shows it, and another edit changes it.")]
+    Revert {
+        /// The SQLite file
+        file: PathBuf,
+    },
     /// Show how files stand: what waits, and why
     #[command(after_help = "EXAMPLES
   driftless rows status

@@ -23,7 +23,7 @@ pub(crate) struct Ui {
     /// Serve the files of this folder, too, under /pages/: pages of your own beside the inspector
     #[arg(long, value_name = "DIR")]
     pub(crate) ui_pages: Option<PathBuf>,
-    /// Let --ui listen on another address than one of this machine alone, where others may read the token
+    /// Let --ui and --mailbox listen on another address than one of this machine alone, where others may read the token
     #[arg(long)]
     pub(crate) insecure_http: bool,
 }
@@ -41,11 +41,15 @@ EXAMPLES
   driftless serve --config /etc/driftless.toml --metrics 127.0.0.1:9477
   driftless serve --ui
   driftless serve --ui --ui-pages examples/notes-web
+  driftless serve --mailbox /srv/mailbox --mailbox-token-file /srv/mailbox.token
+  driftless serve --mailbox /srv/mailbox --mailbox-http 0.0.0.0:7478 --insecure-http
   driftless serve --ui 127.0.0.1:7480 --ui-token-file ~/.driftless-token --ui-origin https://app.example.org
 
 The file of --config is TOML: `http`, `iroh`, `relay`, `lan`, `address`, `metrics`, `link_local`, `ui`, `ui_token_file`,
-`ui_origin`, `ui_host`, `ui_pages` and `insecure_http` mean what the options mean, which win over it. While it serves, spaces
-are exchanged by themselves, as `driftless prefs` says.
+`ui_origin`, `ui_host`, `ui_pages`, `insecure_http`, `mailbox`, `mailbox_http`, `mailbox_token_file`, `mailbox_bytes`,
+`mailbox_objects`, `mailbox_writer_bytes` and `mailbox_writer_objects` mean what the options mean, which win over it. While it
+serves, spaces are exchanged by themselves, as `driftless prefs` says. With --mailbox, others `driftless mailbox add SPACE URL`
+the address that the first line names: devices that are never on together exchange through it.
 
 The first line is printed when it is ready. SIGINT (Ctrl-C) and SIGTERM stop it; it then exits with 0. Other commands on
 the same folder work meanwhile, through it.";

@@ -154,11 +154,18 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
             .into_iter()
             .filter(|request| only.is_none_or(|only| request.space == only))
             .count() as u64,
+        mailboxes: database
+            .mailboxes()?
+            .into_iter()
+            .filter(|known| only.is_none_or(|only| known.space == only))
+            .map(contract::Mailbox::from)
+            .collect(),
     };
     let guarded = line.restored.as_ref().is_some_and(|restored| !restored.guarded.is_empty());
     line.ok = line.copied.is_none()
         && line.refused.is_empty()
         && line.spaces.iter().all(is_fine)
+        && line.mailboxes.iter().all(|mailbox| mailbox.alarms.is_empty())
         && !guarded
         && line.lost.is_empty();
     let output = &mut context.output;
@@ -281,6 +288,7 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         ))?;
     }
     print_guards(output, status)?;
+    super::mailbox::print_status(output, &status.mailboxes)?;
     output.text("")?;
     output.text(match (status.ok, status.spaces.is_empty()) {
         (true, true) => "There is no space yet: `driftless space create NAME` makes one.",

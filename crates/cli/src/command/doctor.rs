@@ -13,6 +13,7 @@ pub(super) fn run(context: &mut Context, fix: bool, keep_key: bool) -> Result<()
     let database = context.read()?;
     let mut checks = files(&database)?;
     checks.extend(database.doctor()?);
+    checks.extend(database.check_mailboxes()?);
     drop(database);
     let repairable = |check: &Check| !check.ok && REPAIRED.contains(&check.check);
     let mut fixed = Vec::new();
@@ -25,6 +26,7 @@ pub(super) fn run(context: &mut Context, fix: bool, keep_key: bool) -> Result<()
         // What it came to, with what had been wrong in its place.
         let mut now = files(&database)?;
         now.extend(database.doctor()?);
+        now.extend(database.check_mailboxes()?);
         checks = now;
     }
     let lines: Vec<contract::Check> = checks.into_iter().map(|check| line(check, &fixed)).collect();

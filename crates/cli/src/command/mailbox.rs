@@ -1,20 +1,26 @@
 //! `mailbox add`, `sync`, `list` and `remove`.
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
-use driftless::{Database, MailboxEvent, MailboxOptions, MailboxSummary, SpaceId};
+use driftless::{Database, MailboxEvent, MailboxNews, MailboxOptions, MailboxPlace, MailboxSummary, SpaceId};
 use tokio::runtime::{Handle, Runtime};
 
 use super::Context;
 use crate::args::MailboxCommand;
 use crate::contract;
 use crate::failure::Failure;
-use crate::output::{Table, counted, escape};
+use crate::output::{Output, Table, counted, escape, time_text};
 use crate::runtime;
+
+// Bytes of a file of which the first line is a token.
+const MAX_FILE: u64 = 64 * 1024;
 
 pub(super) fn run(context: &mut Context, command: MailboxCommand) -> Result<(), Failure> {
     match command {
-        MailboxCommand::Add { space, url } => add(context, &space, &url),
+        MailboxCommand::Add { space, url, token_file } => add(context, &space, &url, token_file.as_deref()),
         MailboxCommand::Sync { space, watch, interval } => {
             sync(context, space.as_deref(), watch.then_some(Duration::from_secs(interval)))
         }
@@ -32,12 +38,21 @@ fn id(database: &Database, text: &str) -> Result<SpaceId, Failure> {
     }
 }
 
-fn add(context: &mut Context, space: &str, url: &str) -> Result<(), Failure> {
+fn add(context: &mut Context, space: &str, url: &str, token: Option<&Path>) -> Result<(), Failure> {
+    let token = token.map(|path| first_line(context, path)).transpose()?;
     let database = context.maintain()?;
     let space = id(&database, space)?;
     // Also makes the folder, so that a wrong path is known now.
     database.open_mailbox(&space, url)?;
     let new = database.add_mailbox(&space, url)?;
+    if token.is_some() {
+        database.set_mailbox_token(&space, url, token.as_deref())?;
+    }
+    if let Ok(MailboxPlace::Hub(hub)) = url.parse()
+        && hub.is_exposed()
+    {
+        context.output.note("what goes over plain http can be read on the way; https:// hides it");
+    }
     let output = &mut context.output;
     if output.json {
         let known = database.mailboxes()?.into_iter().find(|known| known.space == space && known.url == url);
@@ -45,6 +60,13 @@ fn add(context: &mut Context, space: &str, url: &str) -> Result<(), Failure> {
     }
     let done = if new { "is a mailbox of this space now" } else { "was a mailbox of this space already" };
     output.text(format!("{} {done}; whoever runs it can read what is in it", escape(url)))
+}
+
+fn first_line(context: &mut Context, path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let file = context.input.open(path)?;
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| Failure::file(path, &error))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn remove(context: &mut Context, space: &str, url: Option<&str>) -> Result<(), Failure> {
@@ -96,19 +118,34 @@ fn list(context: &mut Context) -> Result<(), Failure> {
     }
     output.table(&table)?;
     let alarms = known.iter().flat_map(|known| &known.alarms);
-    alarms.map(told).try_for_each(|line| output.text(line))?;
-    output.note("whoever runs a mailbox can read what is in it");
+    alarms.map(|alarm| told(&alarm.into())).try_for_each(|line| output.text(line))?;
+    for known in &known {
+        output.note(format!("{}: {}", escape(&known.url), known.privacy()));
+    }
     Ok(())
 }
 
-fn told(alarm: &driftless::Alarm) -> String {
-    format!(
-        "{} of {}, since object {}: {}",
-        alarm.kind.word(),
-        alarm.peer.short(),
-        alarm.number,
-        alarm.kind.reason()
-    )
+fn told(alarm: &contract::Alarm) -> String {
+    format!("{} of {}, since object {}: {}", alarm.kind, alarm.peer.short(), alarm.number, alarm.reason)
+}
+
+/// What `status` says of mailboxes.
+pub(super) fn print_status(output: &mut Output, known: &[contract::Mailbox]) -> Result<(), Failure> {
+    for mailbox in known {
+        let last = mailbox.last.map_or_else(
+            || "not exchanged yet".to_owned(),
+            |last| format!("last exchanged {} UTC", time_text(last)),
+        );
+        let unsent = if mailbox.unsent { ", something waits to be sent" } else { "" };
+        let privacy = mailbox.privacy;
+        output.text("")?;
+        output.text(format!("mailbox {}: {last}{unsent}; {privacy}", escape(&mailbox.url)))?;
+        if let Some(error) = &mailbox.error {
+            output.text(format!("  the last exchange failed: {}", escape(error)))?;
+        }
+        mailbox.alarms.iter().map(told).try_for_each(|line| output.text(format!("  {line}")))?;
+    }
+    Ok(())
 }
 
 // The runtime of `serve`, or one for this command alone.
@@ -124,6 +161,7 @@ fn sync(context: &mut Context, space: Option<&str>, every: Option<Duration>) -> 
     let database = context.maintain()?;
     let space = space.map(|space| id(&database, space)).transpose()?;
     let (handle, _own) = handle(context)?;
+    let mut news = BTreeMap::<(SpaceId, String), MailboxNews>::new();
     loop {
         let known = database.mailboxes()?.into_iter();
         let known: Vec<_> = known.filter(|known| space.is_none_or(|space| known.space == space)).collect();
@@ -131,7 +169,14 @@ fn sync(context: &mut Context, space: Option<&str>, every: Option<Duration>) -> 
             return Err(none(""));
         }
         let mut failed = None;
+        news.retain(|(space, url), _| known.iter().any(|known| known.space == *space && known.url == *url));
         for known in known {
+            if every.is_some()
+                && let Ok(mailbox) = database.open_mailbox(&known.space, &known.url)
+            {
+                let of_it = news.entry((known.space, known.url.clone())).or_insert_with(|| mailbox.news());
+                handle.block_on(of_it.begin());
+            }
             match one(context, &database, &handle, &known) {
                 Ok(()) => {}
                 // Each is tried; with --watch it is tried again.
@@ -148,7 +193,9 @@ fn sync(context: &mut Context, space: Option<&str>, every: Option<Duration>) -> 
         {
             return Ok(());
         }
-        handle.block_on(tokio::time::sleep(every));
+        // Until then, or until one of them tells that something was put there.
+        let any = MailboxNews::of_any(news.values_mut());
+        let _ = handle.block_on(async { tokio::time::timeout(every, any).await });
     }
 }
 
@@ -194,5 +241,5 @@ fn one(
     }
     let (sent, received) = (counted(done.sent, "commit"), counted(done.received, "commit"));
     output.text(format!("{}: sent {sent}, received {received}", escape(&known.url)))?;
-    done.alarms.iter().map(told).try_for_each(|line| output.text(line))
+    done.alarms.iter().map(|alarm| told(&alarm.into())).try_for_each(|line| output.text(line))
 }

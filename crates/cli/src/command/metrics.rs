@@ -145,6 +145,10 @@ fn text(serving: &Serving, engine: Option<&EngineStatus>) -> Result<String, drif
         page.number("exchanges_total", &[("peer", id), ("outcome", "well")], peer.successes);
         page.number("exchanges_total", &[("peer", id), ("outcome", "failed")], peer.failures);
     }
+    for (name, kind, help, value) in serving.mailbox.iter().flat_map(super::hub::numbers) {
+        page.begin(name, kind, help);
+        page.number(name, &[], value);
+    }
     if let Some(engine) = engine {
         let connected = engine.peers.values().filter(|peer| peer.connected).count();
         let waiting: usize = engine.peers.values().map(|peer| peer.waiting.len()).sum();

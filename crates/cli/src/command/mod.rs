@@ -7,6 +7,7 @@ mod doctor;
 mod document;
 mod explain;
 mod history;
+mod hub;
 mod index;
 mod mailbox;
 mod member;
@@ -39,7 +40,7 @@ use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use driftless::{Access, Collection, Database, Network, OpenMode, Password, Space, SyncEngine};
+use driftless::{Access, Collection, Database, MailboxHub, Network, OpenMode, Password, Space, SyncEngine};
 use etcetera::BaseStrategy;
 use tokio::runtime::Handle;
 
@@ -76,6 +77,8 @@ struct Serving {
     engine: SyncEngine,
     runtime: Handle,
     addresses: Vec<String>,
+    /// The mailbox that others use, if it serves one.
+    mailbox: Option<MailboxHub>,
 }
 
 /// Runs the process's command line.
@@ -189,6 +192,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
             metrics,
             link_local,
             ui,
+            hub,
             config,
         } => {
             let flags = settings::Settings {
@@ -208,6 +212,13 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
                 ui_host: ui.ui_host,
                 ui_pages: ui.ui_pages,
                 insecure_http: ui.insecure_http.then_some(true),
+                mailbox: hub.mailbox,
+                mailbox_http: hub.mailbox_http,
+                mailbox_token_file: hub.mailbox_token_file,
+                mailbox_bytes: hub.mailbox_bytes,
+                mailbox_objects: hub.mailbox_objects,
+                mailbox_writer_bytes: hub.mailbox_writer_bytes,
+                mailbox_writer_objects: hub.mailbox_writer_objects,
             };
             let settings = flags.over(config.as_deref())?;
             serve::run(context, &settings)

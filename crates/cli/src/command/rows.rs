@@ -59,6 +59,7 @@ pub(super) fn run(context: &mut Context, command: RowsCommand) -> Result<(), Fai
             }
         }
         RowsCommand::Sync { file, watch, audit } => sync(context, file.as_deref(), watch, audit),
+        RowsCommand::Revert { file } => revert(context, &file),
         RowsCommand::Status { file, losers } => status(context, file.as_deref(), losers),
     }
 }
@@ -137,10 +138,12 @@ fn options(choices: AttachChoices) -> Result<Options, Failure> {
 fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) -> Result<(), Failure> {
     let database = context.write()?;
     let (mut all, mut failed) = (Vec::new(), None);
+    let mut kept = 0;
     for file in named(context, file)? {
         let exchanged = exchange(context, &database, &file, audit);
         match exchanged {
             Ok((rows, done)) => {
+                kept += done.flushed.kept;
                 if !watch || done != Exchanged::default() {
                     print(&mut context.output, rows.path(), &done)?;
                 }
@@ -156,7 +159,8 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
         None => {}
     }
     if !watch {
-        return Ok(());
+        // Everything else is done.
+        return if kept == 0 { Ok(()) } else { Err(not_sent(kept)) };
     }
     let gone = context.served.as_ref().map(|served| served.gone.clone());
     if gone.is_none() {
@@ -236,12 +240,38 @@ fn put_off(context: &mut Context, before: Option<Failure>, failure: Failure) -> 
     failure
 }
 
+fn not_sent(kept: u64) -> Failure {
+    let rows = if kept == 1 { "1 row was".to_owned() } else { format!("{} rows were", thousands(kept)) };
+    Failure::new(
+        Exit::Refused,
+        "not_permitted",
+        format!("{rows} changed by somebody who may not write in the space: not sent, and left as they are"),
+        "`driftless rows status` lists them; `driftless rows revert FILE` makes them what the space says; once you may write \
+         there, the next exchange sends them",
+    )
+}
+
+fn revert(context: &mut Context, file: &Path) -> Result<(), Failure> {
+    let file = found(context, file)?;
+    let database = context.write()?;
+    let mut rows = Rows::open(&file, &database)?;
+    let reverted = rows.revert()?;
+    let line = contract::rows::Reverted { file: file.display().to_string(), reverted };
+    let output = &mut context.output;
+    if output.json {
+        return output.record(&line);
+    }
+    output.text(format!("{}: {} rows are what the space says", escape(&line.file), thousands(reverted)))
+}
+
 fn print(output: &mut Output, path: &Path, done: &Exchanged) -> Result<(), Failure> {
     let Exchanged { flushed, applied, .. } = done;
     let line = contract::rows::Exchanged {
         file: path.display().to_string(),
         sent: flushed.rows,
         refused: flushed.refused,
+        kept: flushed.kept,
+        again: flushed.again,
         inserted: applied.inserted,
         updated: applied.updated,
         deleted: applied.deleted,
@@ -263,6 +293,16 @@ fn print(output: &mut Output, path: &Path, done: &Exchanged) -> Result<(), Failu
     }
     if line.refused > 0 {
         text += &format!("; {} refused", thousands(line.refused));
+    }
+    if line.kept > 0 {
+        text += &format!("; {} kept", thousands(line.kept));
+    }
+    if line.again > 0 {
+        let rows = if line.again == 1 { "row".to_owned() } else { format!("{} rows", thousands(line.again)) };
+        output.note(format!(
+            "the space had lost {rows} that {} has, and was told again: it was put back to an older copy",
+            escape(&line.file)
+        ));
     }
     output.text(text)
 }

@@ -10,7 +10,7 @@ use driftless::Network;
 use driftless::{Address, EngineOptions};
 
 use super::settings::Settings;
-use super::{Context, Serving, metrics, ui};
+use super::{Context, Serving, hub, metrics, ui};
 use crate::contract;
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -22,6 +22,7 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
     let at = input::address(settings.http())?;
     let metrics_at = settings.metrics.as_deref().map(metrics::place).transpose()?;
     let ui_at = ui::place(settings)?;
+    let mailbox = hub::wanted(settings)?;
     #[cfg(feature = "iroh")]
     let iroh = {
         let relay = input::relay(settings.relay.as_deref().unwrap_or("default"))?;
@@ -89,12 +90,14 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
         options.link_local = settings.link_local.unwrap_or(false);
         network.start_with(options)?
     };
+    let mailbox = mailbox.map(|wanted| runtime.block_on(hub::open(wanted))).transpose()?;
     let serving = Arc::new(Serving {
         database,
         network: network.clone(),
         engine: engine.clone(),
         runtime: runtime.handle().clone(),
         addresses: addresses.clone(),
+        mailbox,
     });
     #[cfg(unix)]
     let door =
@@ -113,6 +116,7 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
         metrics: metrics.map(|at| format!("http://{at}/metrics")),
         ui: front.as_ref().map(driftless_front::Front::url),
         pages: front.as_ref().and_then(driftless_front::Front::pages_url),
+        mailbox: serving.mailbox.as_ref().map(|hub| format!("http://{}/mailbox", hub.address())),
     };
     let output = &mut context.output;
     if output.json {
@@ -125,6 +129,9 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
         if let Some(url) = &line.pages {
             output.text(format!("pages at {url}"))?;
         }
+        if let Some(url) = &line.mailbox {
+            output.text(format!("a mailbox at {url}"))?;
+        }
         output.note("next, in another terminal: driftless ticket SPACE; Ctrl-C ends this one");
     }
     output.flush()?;
@@ -136,6 +143,9 @@ pub(super) fn run(context: &mut Context, settings: &Settings) -> Result<(), Fail
     runtime.block_on(async {
         if let Some(front) = front {
             front.close().await;
+        }
+        if let Some(mailbox) = &serving.mailbox {
+            mailbox.close().await;
         }
         engine.close(FAREWELL).await;
         network.close_and_tell().await;

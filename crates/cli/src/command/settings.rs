@@ -31,6 +31,13 @@ pub(super) struct Settings {
     pub(super) ui_host: Vec<String>,
     pub(super) ui_pages: Option<PathBuf>,
     pub(super) insecure_http: Option<bool>,
+    pub(super) mailbox: Option<String>,
+    pub(super) mailbox_http: Option<String>,
+    pub(super) mailbox_token_file: Option<PathBuf>,
+    pub(super) mailbox_bytes: Option<u64>,
+    pub(super) mailbox_objects: Option<u64>,
+    pub(super) mailbox_writer_bytes: Option<u64>,
+    pub(super) mailbox_writer_objects: Option<u64>,
 }
 
 /// `true`, or where.
@@ -80,6 +87,13 @@ impl Settings {
             ui_host: if self.ui_host.is_empty() { file.ui_host } else { self.ui_host },
             ui_pages: self.ui_pages.or(file.ui_pages),
             insecure_http: self.insecure_http.or(file.insecure_http),
+            mailbox: self.mailbox.or(file.mailbox),
+            mailbox_http: self.mailbox_http.or(file.mailbox_http),
+            mailbox_token_file: self.mailbox_token_file.or(file.mailbox_token_file),
+            mailbox_bytes: self.mailbox_bytes.or(file.mailbox_bytes),
+            mailbox_objects: self.mailbox_objects.or(file.mailbox_objects),
+            mailbox_writer_bytes: self.mailbox_writer_bytes.or(file.mailbox_writer_bytes),
+            mailbox_writer_objects: self.mailbox_writer_objects.or(file.mailbox_writer_objects),
         })
     }
 

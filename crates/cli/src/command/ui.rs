@@ -18,7 +18,7 @@ pub(super) fn place(settings: &Settings) -> Result<Option<SocketAddr>, Failure> 
             (!settings.ui_origin.is_empty(), "--ui-origin"),
             (!settings.ui_host.is_empty(), "--ui-host"),
             (settings.ui_pages.is_some(), "--ui-pages"),
-            (settings.insecure_http == Some(true), "--insecure-http"),
+            (settings.insecure_http == Some(true) && settings.mailbox.is_none(), "--insecure-http"),
         ];
         return match alone.into_iter().find(|(given, _)| *given) {
             Some((_, option)) => Err(Failure::usage(format!("{option} is about --ui"), "add `--ui`")),
@@ -75,7 +75,7 @@ pub(super) async fn open(at: SocketAddr, settings: &Settings, serving: &Serving)
     })
 }
 
-fn no_token(path: &Path, error: &TokenError) -> Failure {
+pub(super) fn no_token(path: &Path, error: &TokenError) -> Failure {
     match error {
         TokenError::Io(error) => Failure::file(path, error),
         error => {

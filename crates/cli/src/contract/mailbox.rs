@@ -15,18 +15,30 @@ pub(crate) struct Mailbox {
     pub(crate) last: Option<u64>,
     /// Why the last one failed; null if it did not.
     pub(crate) error: Option<String>,
-    /// Contents are not sealed: whoever runs the mailbox can read them.
+    /// Whoever runs the mailbox can read contents there: they were not sealed, or none is there yet.
     pub(crate) operator_can_read: bool,
+    #[serde(skip)]
+    pub(crate) privacy: &'static str,
     pub(crate) alarms: Vec<Alarm>,
 }
 
 impl From<driftless::MailboxSummary> for Mailbox {
     fn from(summary: driftless::MailboxSummary) -> Self {
-        let driftless::MailboxSummary { space, url, objects, unsent, last_ms, error, alarms } = summary;
+        let privacy = summary.privacy();
+        let driftless::MailboxSummary {
+            space,
+            url,
+            objects,
+            unsent,
+            last_ms,
+            error,
+            operator_can_read,
+            alarms,
+        } = summary;
         let last = Some(last_ms).filter(|last| *last > 0);
         let error = Some(error).filter(|error| !error.is_empty());
         let alarms = alarms.iter().map(Alarm::from).collect();
-        Self { space, url, objects, unsent, last, error, operator_can_read: true, alarms }
+        Self { space, url, objects, unsent, last, error, operator_can_read, privacy, alarms }
     }
 }
 

@@ -22,12 +22,23 @@ pub(crate) struct Detached {
     pub(crate) file: String,
 }
 
+#[derive(Serialize)]
+pub(crate) struct Reverted {
+    pub(crate) file: String,
+    /// Rows that are what the space says again.
+    pub(crate) reverted: u64,
+}
+
 /// Rows that went to the space, and that came from it.
 #[derive(Serialize)]
 pub(crate) struct Exchanged {
     pub(crate) file: String,
     pub(crate) sent: u64,
     pub(crate) refused: u64,
+    /// Changed by somebody who may not write in the space.
+    pub(crate) kept: u64,
+    /// Of those sent, what the space had and has lost.
+    pub(crate) again: u64,
     pub(crate) inserted: u64,
     pub(crate) updated: u64,
     pub(crate) deleted: u64,

@@ -40,6 +40,14 @@ fn what_is_sent_is_received_and_what_is_wrong_is_told() {
     assert_eq!((&told["alarms"][0]["kind"], &told["alarms"][0]["number"]), (&json!("gone"), &json!(1)));
     let listed = sandbox.ok(&["--dir", "other", "mailbox", "list"]);
     assert!(listed.contains("gone of p_"), "{listed}");
+    let status = other(&sandbox, &["status"]);
+    assert_eq!(
+        (&status["ok"], &status["mailboxes"][0]["alarms"][0]["kind"]),
+        (&json!(false), &json!("gone"))
+    );
+    let checks = other(&sandbox, &["doctor"]);
+    let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "mailboxes").unwrap();
+    assert_eq!(check["ok"], false);
     assert_eq!(sandbox.json(&["mailbox", "sync"])["repaired"], 1);
     assert_eq!(other(&sandbox, &["mailbox", "sync"])["alarms"], json!([]));
 
@@ -48,6 +56,37 @@ fn what_is_sent_is_received_and_what_is_wrong_is_told() {
     sandbox.fails(3, "not_found", &["mailbox", "remove", "world", "file:///nowhere"]);
     sandbox.ok(&["mailbox", "remove", "world"]);
     sandbox.fails(3, "not_found", &["mailbox", "sync"]);
+}
+
+#[test]
+fn status_says_what_came_of_each_mailbox_and_that_its_operator_can_read() {
+    let sandbox = Sandbox::new();
+    let url = format!("file://{}", sandbox.path("box"));
+    sandbox.ok(&["mailbox", "add", "world", &url]);
+    let status = &sandbox.json(&["status"])["mailboxes"][0];
+    assert_eq!(
+        (&status["url"], &status["last"], &status["unsent"]),
+        (&json!(url), &json!(null), &json!(true))
+    );
+    assert!(sandbox.ok(&["status"]).contains("not exchanged yet, something waits to be sent"));
+    sandbox.ok(&["mailbox", "sync"]);
+    let status = sandbox.json(&["status"]);
+    assert_eq!((&status["ok"], &status["mailboxes"][0]["operator_can_read"]), (&json!(true), &json!(true)));
+    assert!(status["mailboxes"][0]["last"].as_u64().unwrap() > 0);
+    let told = sandbox.ok(&["status"]);
+    assert!(told.contains("whoever runs it can read what is in it"), "{told}");
+    // One that cannot be reached any more.
+    std::fs::remove_dir_all(sandbox.path("box")).unwrap();
+    std::fs::write(sandbox.path("box"), "a file").unwrap();
+    sandbox.fails(6, "peer_unreachable", &["mailbox", "sync"]);
+    assert!(
+        sandbox.json(&["status"])["mailboxes"][0]["error"].as_str().unwrap().contains("cannot be reached")
+    );
+    // Passwords are not for what is remembered.
+    for secret in ["postgres://ann:hunter2@db/notes", "https://h/box?password=hunter2"] {
+        let told = sandbox.fails(5, "invalid", &["mailbox", "add", "world", secret]);
+        assert!(!format!("{told:?}").contains("hunter2"));
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod demo;
 mod failures;
 mod forks;
 mod guide;
+mod hubs;
 mod importing;
 mod killing;
 #[cfg(feature = "iroh")]
@@ -34,5 +35,6 @@ mod spans;
 mod terminal;
 mod ui;
 mod unattended;
+mod uploads;
 mod users;
 mod watching;

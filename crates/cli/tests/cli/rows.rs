@@ -24,7 +24,7 @@ fn each_command_prints_the_fields_of_the_contract() {
     has(&attached, &["file", "space", "tables", "left_out"]);
     assert_eq!(attached["tables"][0]["table"], "t");
     assert_eq!(attached["left_out"][0]["table"], "bare");
-    let exchanged = ["file", "sent", "refused", "inserted", "updated", "deleted", "waiting"];
+    let exchanged = ["file", "sent", "refused", "kept", "again", "inserted", "updated", "deleted", "waiting"];
     let first = sandbox.json(&["rows", "sync"]);
     has(&first, &exchanged);
     assert_eq!(first["sent"], 1);
@@ -100,4 +100,70 @@ fn a_file_that_is_gone_is_in_nobodys_way() {
     assert_eq!(sandbox.lines(&["find", "world", "t"]).len(), 1);
     assert!(sandbox.ok(&["rows", "detach", "gone.db"]).contains("gone"));
     sandbox.ok(&["rows", "sync"]);
+}
+
+#[test]
+fn what_a_reader_changes_is_not_sent_is_said_and_can_be_undone() {
+    let sandbox = Sandbox::new();
+    let app = |name: &str| {
+        let app = Connection::open(sandbox.path(name)).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a)").unwrap();
+        app
+    };
+    let (here, there) = (app("here.db"), app("there.db"));
+    here.execute_batch("INSERT INTO t VALUES('1', 'x'), ('2', 'y')").unwrap();
+    sandbox.ok(&["rows", "attach", "here.db", "world"]);
+    sandbox.ok(&["rows", "sync"]);
+    let reader = sandbox.json(&["--dir", "other", "init"])["author"].as_str().unwrap().to_owned();
+    sandbox.ok(&["grant", "world", &reader, "read"]);
+    let carry = || {
+        let _ = std::fs::remove_file(sandbox.path("bundle"));
+        sandbox.ok(&["bundle", "export", "world", "bundle"]);
+        sandbox.ok(&["--dir", "other", "bundle", "import", "bundle"]);
+    };
+    carry();
+    let space = sandbox.json(&["space", "show", "world"])["space"].as_str().unwrap().to_owned();
+    sandbox.ok(&["--dir", "other", "rows", "attach", "there.db", &space]);
+    sandbox.ok(&["--dir", "other", "rows", "sync"]);
+    there.execute_batch("UPDATE t SET a = 'mine' WHERE id = '1'; INSERT INTO t VALUES('9', 'mine')").unwrap();
+    here.execute_batch("UPDATE t SET a = 'new'").unwrap();
+    sandbox.ok(&["rows", "sync"]);
+    carry();
+    let told = sandbox.run(&["--dir", "other", "rows", "sync", "--json"]);
+    assert_eq!(told.code, Some(4), "{told:?}");
+    let failure: Value = serde_json::from_str(told.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(failure["error"]["code"], "not_permitted", "{told:?}");
+    assert!(failure["error"]["message"].as_str().unwrap().contains("2 rows"), "{told:?}");
+    assert!(failure["error"]["hint"].as_str().unwrap().contains("rows revert"), "{told:?}");
+    assert_eq!(serde_json::from_str::<Value>(&told.stdout).unwrap()["kept"], 2, "{told:?}");
+    let status = sandbox.json(&["--dir", "other", "rows", "status"]);
+    assert_eq!((&status["pending"], &status["refused"][1]["key"]), (&2.into(), &"\"9\"".into()), "{status}");
+    let all = |app: &Connection| {
+        let query = "SELECT group_concat(id || a, ' ') FROM (SELECT * FROM t ORDER BY id)";
+        app.query_row(query, [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    // The rest went on.
+    assert_eq!(all(&there), "1mine 2new 9mine");
+    assert_eq!(sandbox.json(&["--dir", "other", "rows", "revert", "there.db"])["reverted"], 2);
+    assert_eq!(all(&there), "1new 2new");
+    let exchanged = sandbox.json(&["--dir", "other", "rows", "sync"]);
+    assert_eq!((&exchanged["kept"], &exchanged["sent"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn rows_that_a_restored_database_has_lost_are_sent_again_and_said_to_be() {
+    let sandbox = Sandbox::new();
+    let app = Connection::open(sandbox.path("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a); INSERT INTO t VALUES('a', 'old')").unwrap();
+    sandbox.ok(&["rows", "attach", "app.db", "world"]);
+    sandbox.ok(&["rows", "sync"]);
+    sandbox.ok(&["backup", "saved"]);
+    app.execute_batch("UPDATE t SET a = 'new'; INSERT INTO t VALUES('b', 'new')").unwrap();
+    sandbox.ok(&["rows", "sync"]);
+    sandbox.ok(&["--dir", "restored", "init", "--from", "saved", "--original-is-gone"]);
+    let told = sandbox.run(&["--dir", "restored", "rows", "sync", "app.db"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stderr.contains("lost 2 rows"), "{told:?}");
+    assert_eq!(sandbox.json(&["--dir", "restored", "get", "world", "t", "a"])["a"], "new");
+    assert_eq!(sandbox.json(&["--dir", "restored", "rows", "sync", "app.db"])["again"], 0);
 }

@@ -58,7 +58,7 @@ impl Checker<'_> {
         });
         for (table, length) in [
             (&layout::MAILBOX, 48..=48),
-            (&layout::MAILBOX_OWN, 48..=48),
+            (&layout::MAILBOX_OWN, 48..=49),
             (&layout::MAILBOX_SENT, 56..=56),
             (&layout::MAILBOX_READ, 96..=96),
         ] {

@@ -17,6 +17,8 @@ use crate::replica::Replica;
 pub(super) struct Built {
     pub frames: Vec<Vec<u8>>,
     pub runs: Runs,
+    /// Which of them without their contents.
+    pub thin: Runs,
     /// How far the log was looked through.
     pub upto: LogSeq,
 }
@@ -44,7 +46,12 @@ pub(super) fn build(
         let room = usize::try_from(most.commits - built.runs.count()).unwrap_or(MAX_FRAME_COMMITS);
         let (frame, positions, scanned) = frame(storage, replica, (built.upto, to), skip, room, filter)?;
         built.upto = scanned;
-        positions.into_iter().for_each(|at| built.runs.insert(at));
+        for (at, whole) in positions {
+            built.runs.insert(at);
+            if !whole {
+                built.thin.insert(at);
+            }
+        }
         if let Some(frame) = frame {
             bytes += frame.len();
             built.frames.push(frame);
@@ -53,7 +60,8 @@ pub(super) fn build(
     Ok(built)
 }
 
-type Framed = (Option<Vec<u8>>, Vec<LogSeq>, LogSeq);
+// Of each position, whether its content is in the frame.
+type Framed = (Option<Vec<u8>>, Vec<(LogSeq, bool)>, LogSeq);
 
 fn frame(
     storage: &dyn Storage,
@@ -82,11 +90,11 @@ fn frame(
             let keep = |header: &driftless_core::commit::Header| {
                 filter.is_none_or(|filter| MailboxCommit::keeps(filter, header))
             };
-            if push_if(storage, replica, at, &mut builder, keep)?.is_none() {
+            let Some(pushed) = push_if(storage, replica, at, &mut builder, keep)? else {
                 full = true;
                 break;
-            }
-            positions.push(at);
+            };
+            positions.push((at, pushed.whole));
             scanned = at;
         }
         if full && builder.unvouched() && (1..builder.len()).contains(&builder.closed()) {

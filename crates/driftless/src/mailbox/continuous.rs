@@ -33,7 +33,8 @@ impl Drop for MailboxTask {
 }
 
 impl Mailbox {
-    /// Exchanges now, and `interval` after the end of each exchange, whether it went well or not. Needs a runtime.
+    /// Exchanges now, and `interval` after the end of each exchange, whether it went well or not; sooner, where the mailbox
+    /// tells that something was put there. Needs a runtime.
     pub fn continuous(
         self,
         options: MailboxOptions,
@@ -44,11 +45,12 @@ impl Mailbox {
         let (enabled, mut wanted) = watch::channel(true);
         let (tell, told) = watch::channel(Told::default());
         let task = tokio::spawn(async move {
-            let mut due = Instant::now();
+            let (mut due, mut news) = (Instant::now(), self.news());
             loop {
                 let on = *wanted.borrow_and_update();
                 tokio::select! {
                     () = tokio::time::sleep_until(due), if on => {}
+                    () = news.next(), if on => {}
                     asked = triggers.recv() => if asked.is_none() { return },
                     changed = wanted.changed() => {
                         if changed.is_err() {
@@ -57,6 +59,7 @@ impl Mailbox {
                         continue;
                     }
                 }
+                news.begin().await;
                 let done = self.sync(&options, &mut event).await.map_err(|error| error.to_string());
                 tell.send_modify(|told| {
                     told.count += 1;

@@ -1,7 +1,7 @@
 //! One exchange with a mailbox, stage after stage: look after the own objects, receive, send. It remembers nothing that
 //! is not in the database as well: whoever drops it in the middle loses only work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectName};
 
 use super::alarm::AlarmKind;
-use super::object::{self, Object, Unusable, Writer};
+use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
 use super::row::{self, Own, Reading};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
@@ -26,6 +26,12 @@ pub(super) struct Exchange<'e> {
     pub(super) done: MailboxSynced,
     /// What others say of how far others are.
     pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
+    /// Nothing seals what is put, or something was read that no seal had closed.
+    pub(super) open: bool,
+    /// Objects that stood on commits that were nowhere when this began. What still does then is told to others.
+    pub(super) lacked: BTreeSet<(Writer, u64)>,
+    /// Somebody lacks what own objects stand on: what others have put does not count any more.
+    pub(super) stands_alone: bool,
     _alone: Alone,
 }
 
@@ -48,20 +54,35 @@ impl<'e> Exchange<'e> {
             return Err(Error::Busy("this space is being exchanged with this mailbox already"));
         }
         let alone = Alone(mailbox.database.clone(), mailbox.key);
-        let (done, heard) = (MailboxSynced::default(), BTreeMap::new());
-        Ok(Self { mailbox, options, event: Mutex::new(event), done, heard, _alone: alone })
+        let (done, heard, lacked) = (MailboxSynced::default(), BTreeMap::new(), BTreeSet::new());
+        Ok(Self {
+            mailbox,
+            options,
+            event: Mutex::new(event),
+            done,
+            heard,
+            open: options.seal.is_none(),
+            lacked,
+            stands_alone: false,
+            _alone: alone,
+        })
     }
 
-    pub(super) async fn run(mut self) -> Result<MailboxSynced, Error> {
-        self.done.finished = self.stages().await?;
+    pub(super) async fn run(&mut self) -> Result<MailboxSynced, Error> {
+        self.done.finished = match self.stages().await {
+            // Whatever was waited for, nobody waits for it any more.
+            Err(_) if self.is_cancelled() => false,
+            done => done?,
+        };
         let readings = self.readings().await?;
         self.done.alarms = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading)).collect();
-        Ok(self.done)
+        Ok(std::mem::take(&mut self.done))
     }
 
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         let lost = self.look_after_own().await?;
+        self.lacked = self.early().await?;
         if self.options.receive && !self.receive().await? {
             return Ok(false);
         }
@@ -73,6 +94,10 @@ impl<'e> Exchange<'e> {
 
     pub(super) fn tell(&mut self, event: MailboxEvent) {
         (self.event.get_mut().unwrap_or_else(PoisonError::into_inner))(event);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        *self.options.control.0.borrow() == Wish::Cancel
     }
 
     /// Waits while it is paused; `false` once it is cancelled.
@@ -95,15 +120,23 @@ impl<'e> Exchange<'e> {
         work: impl Future<Output = Result<T, MailboxError>> + Send,
     ) -> Result<T, Error> {
         let mut work = std::pin::pin!(work);
+        let mut wishes = self.options.control.0.subscribe();
+        let patience = self.options.stalled_after.max(Duration::from_millis(1));
         let mut waited = Duration::ZERO;
         loop {
-            match tokio::time::timeout(self.options.stalled_after, &mut work).await {
-                Ok(done) => return Ok(done?),
-                Err(_) => {
-                    waited += self.options.stalled_after;
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done?),
+                _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
+                    return Err(Error::Unreachable("the exchange was cancelled".into()));
+                }
+                () = tokio::time::sleep(patience) => {
+                    waited += patience;
                     self.tell(MailboxEvent::Stalled { waited });
                     if waited >= self.options.given_up_after {
-                        return Err(Error::Unreachable("the mailbox does not answer".into()));
+                        return Err(Error::Unreachable(format!(
+                            "the mailbox has not answered for {} seconds", waited.as_secs()
+                        )));
                     }
                 }
             }
@@ -163,6 +196,24 @@ impl<'e> Exchange<'e> {
             database.read(|engine| row::readings(engine.storage.as_ref(), &key))
         })
         .await
+    }
+
+    // Objects of others that stand on commits that are in no object here.
+    async fn early(&self) -> Result<BTreeSet<(Writer, u64)>, Error> {
+        let early = |(writer, reading): (Writer, Reading)| {
+            let numbers = reading.alarms.into_iter().filter(|(_, kind, _)| *kind == AlarmKind::Early);
+            numbers.map(move |(number, ..)| (writer, number))
+        };
+        Ok(self.readings().await?.into_iter().flat_map(early).collect())
+    }
+
+    /// What is lacked since the exchange before this one: one object of each writer, so that nobody crowds out others.
+    pub(super) async fn lacks(&self) -> Result<Vec<(Writer, u64)>, Error> {
+        let early = self.early().await?;
+        let mut lacks: Vec<_> = early.intersection(&self.lacked).copied().collect();
+        lacks.dedup_by_key(|(writer, _)| *writer);
+        lacks.truncate(MAX_LACKS);
+        Ok(lacks)
     }
 
     pub(super) async fn keep(&self, writer: &Writer, reading: &Reading) -> Result<(), Error> {

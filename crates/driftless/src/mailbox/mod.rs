@@ -8,10 +8,13 @@ mod object;
 pub(crate) mod row;
 mod build;
 pub(crate) mod settings;
+mod check;
 mod exchange;
 mod receive;
 mod send;
+pub(crate) mod news;
 pub(crate) mod continuous;
+pub(crate) mod hub;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use std::time::Duration;
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::{Header, Kind};
 use driftless_core::id::{AuthorId, SpaceId, base32};
-use driftless_net::mailbox::{Mailbox as Place, MailboxError};
+use driftless_net::mailbox::{Access, Mailbox as Place, MailboxError};
 use tokio::sync::watch;
 
 use crate::database::Database;
@@ -44,9 +47,18 @@ impl Database {
         Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
     }
 
-    /// The same, with the place that the URL names.
+    /// The same, with the place that the URL names, and the token that was remembered for it. That it cannot be opened is
+    /// remembered like an exchange that failed.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
-        Ok(self.mailbox(space, url, driftless_net::mailbox::open(url)?))
+        let access = Access { token: self.mailbox_token(space, url)? };
+        match driftless_net::mailbox::open(url, &access) {
+            Ok(place) => Ok(self.mailbox(space, url, place)),
+            Err(error) => {
+                let error = Error::from(error);
+                self.note_mailbox(&settings::key(space, url), Some(&error), None)?;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -250,9 +262,9 @@ impl Mailbox {
         options: &MailboxOptions,
         event: &mut (dyn FnMut(MailboxEvent) + Send),
     ) -> Result<MailboxSynced, Error> {
-        let exchange = Exchange::begin(self, options, event)?;
+        let mut exchange = Exchange::begin(self, options, event)?;
         let done = exchange.run().await;
-        self.database.note_mailbox(&self.key, done.as_ref().err())?;
+        self.database.note_mailbox(&self.key, done.as_ref().err(), Some(exchange.open))?;
         done
     }
 }
@@ -283,6 +295,7 @@ impl From<MailboxError> for Error {
     fn from(error: MailboxError) -> Self {
         match error {
             MailboxError::Unusable(_) | MailboxError::TooLarge { .. } => Self::Invalid(error.to_string()),
+            MailboxError::Full(_) => Self::MailboxFull(error.to_string()),
             MailboxError::Unreachable(_) | MailboxError::Denied(_) => Self::Unreachable(error.to_string()),
         }
     }

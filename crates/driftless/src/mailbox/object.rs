@@ -20,6 +20,8 @@ const MAX_PLAIN: usize = 2 * MAX_OBJECT;
 pub(super) const MAX_INSTEAD: usize = 1024;
 /// Other writers of which one object tells how far they are.
 pub(super) const MAX_HEARD: usize = 64;
+/// Other writers of which one object says that commits are nowhere that theirs stand on: as many as are read.
+pub(super) const MAX_LACKS: usize = 1024;
 /// Bytes of the name of a seal.
 const MAX_SEAL: usize = 64;
 
@@ -87,6 +89,8 @@ pub(super) struct Head {
     pub instead: Vec<u64>,
     /// How far the writer has read others: a number, and the hash of that object.
     pub heard: Vec<(Writer, u64, [u8; 32])>,
+    /// Objects of others, one of each, that stand on commits which the writer has found nowhere.
+    pub lacks: Vec<(Writer, u64)>,
     /// Who can open it; empty if anybody can.
     pub seal: String,
 }
@@ -104,6 +108,7 @@ impl Head {
             put_number(&mut out, *number);
             out.extend_from_slice(hash);
         }
+        put_lacks(&mut out, &self.lacks);
         put_bytes(&mut out, self.seal.as_bytes());
         out
     }
@@ -116,9 +121,28 @@ impl Head {
         let count = usize::try_from(bytes.number()?).ok().filter(|count| *count <= MAX_HEARD)?;
         let heard = (0..count).map(|_| Some((Writer::take(bytes)?, bytes.number()?, bytes.array()?)));
         let heard = heard.collect::<Option<_>>()?;
+        let count = usize::try_from(bytes.number()?).ok().filter(|count| *count <= MAX_LACKS)?;
+        let lacks = (0..count).map(|_| Some((Writer::take(bytes)?, bytes.number()?)));
+        let lacks = lacks.collect::<Option<_>>()?;
         let seal = bytes.text().filter(|seal| seal.len() <= MAX_SEAL)?.to_owned();
-        Some(Self { space, writer, number, previous, instead, heard, seal })
+        Some(Self { space, writer, number, previous, instead, heard, lacks, seal })
     }
+}
+
+fn put_lacks(out: &mut Vec<u8>, lacks: &[(Writer, u64)]) {
+    put_number(out, lacks.len() as u64);
+    for (writer, number) in lacks {
+        out.extend_from_slice(&writer.bytes());
+        put_number(out, *number);
+    }
+}
+
+/// What tells one list of what is lacked from another; zeros for the empty one.
+pub(super) fn lacks_mark(lacks: &[(Writer, u64)]) -> [u8; 8] {
+    let mut bytes = Vec::new();
+    put_lacks(&mut bytes, lacks);
+    let hash = Domain::MailboxObject.hash(&[&bytes]);
+    hash.first_chunk().copied().filter(|_| !lacks.is_empty()).unwrap_or_default()
 }
 
 /// An object whose writer is proven; its commits are not looked at yet.
@@ -176,6 +200,16 @@ pub(super) fn read(
     if same { Ok(Object { head, content }) } else { Err(Unusable::Damaged) }
 }
 
+/// Whether these bytes are what the name says: an object that the writer in it has signed for that place.
+pub(super) fn belongs(at: &ObjectName, bytes: &[u8]) -> bool {
+    let mut parts = at.parts();
+    let space = parts.next().and_then(|space| space.parse().ok());
+    let writer = parts.next().and_then(Writer::of_folder);
+    let Some(((space, writer), (number, hash))) = space.zip(writer).zip(read_name(at)) else { return false };
+    name(&space, &writer, number, &hash).as_ref() == Some(at)
+        && read(bytes, &space, &writer, number, &hash).is_ok()
+}
+
 /// Frames into what an object holds.
 pub(super) fn pack(frames: &[Vec<u8>]) -> Result<Vec<u8>, Error> {
     let mut plain = Vec::new();
@@ -212,6 +246,7 @@ mod tests {
             previous: [2; 32],
             instead: vec![1, 7],
             heard: vec![(writer, 9, [4; 32])],
+            lacks: vec![(writer, 3), (writer, 4)],
             seal: "age".into(),
         }
     }
@@ -225,6 +260,11 @@ mod tests {
         assert_eq!(read_name(&at), Some((300, hash)));
         let folder = at.parts().nth(1).unwrap();
         assert_eq!(Writer::of_folder(folder), Some(head.writer));
+        assert!(belongs(&at, &bytes) && !belongs(&at, &bytes[1..]));
+        let shifted = name(&head.space, &head.writer, 301, &hash).unwrap();
+        assert!(!belongs(&shifted, &bytes));
+        let deeper = ObjectName::new(&format!("{at}/x")).unwrap();
+        assert!(!belongs(&deeper, &bytes) && !belongs(&ObjectName::new("a").unwrap(), &bytes));
         let object = read(&bytes, &head.space, &head.writer, 300, &hash).unwrap();
         assert_eq!((object.head, object.content.as_slice()), (head.clone(), &b"content"[..]));
         for at in 0..bytes.len() {

@@ -47,6 +47,15 @@ struct Taken {
     refused: u64,
     early: bool,
     newer: bool,
+    /// The filter took contents away.
+    thin: bool,
+}
+
+impl Reading {
+    // Whether an object was taken without all of its contents.
+    fn thins(&mut self, number: u64, taken: Taken) {
+        if taken.thin { self.thin.insert(number) } else { self.thin.remove(number) }
+    }
 }
 
 impl Exchange<'_> {
@@ -161,8 +170,11 @@ impl Exchange<'_> {
                 self.keep(writer, &reading).await?;
             }
         }
-        // Now these, now those.
+        // Now these, now those. What a filter left out is fetched once nothing filters any more.
         let mut owed = reading.owed();
+        if self.options.receive_filter.is_none() {
+            owed.extend(reading.thin.after(0).take(MAX_OWED));
+        }
         let turn = usize::try_from(self.done.bytes_in).unwrap_or_default() % owed.len().max(1);
         owed.rotate_left(turn);
         for number in owed.into_iter().take(MAX_OWED) {
@@ -173,8 +185,9 @@ impl Exchange<'_> {
             for listed in page.objects {
                 let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
                 let taken = self.take(writer, &object, &mut reading, bytes).await?;
-                if taken.is_some_and(|taken| !taken.early && !taken.newer) {
+                if let Some(taken) = taken.filter(|taken| !taken.early && !taken.newer) {
                     reading.settle(|at, kind| at == number && kind.is_owed());
+                    reading.thins(number, taken);
                     self.keep(writer, &reading).await?;
                 }
             }
@@ -246,6 +259,7 @@ impl Exchange<'_> {
                 if number > reading.at {
                     (reading.at, reading.hash) = (number, hash);
                 }
+                taken.into_iter().for_each(|taken| reading.thins(number, taken));
                 self.keep(writer, &reading).await?;
             }
             match page.objects.last() {
@@ -289,6 +303,10 @@ impl Exchange<'_> {
             if known.0 < *number {
                 *known = (*number, *hash);
             }
+        }
+        self.open |= object.head.seal.is_empty();
+        if !object.head.lacks.is_empty() && !self.stands_alone {
+            self.hear_of_lacks(&object.head.lacks).await?;
         }
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
@@ -364,7 +382,8 @@ fn take(
             done.early = true;
             break;
         }
-        let bodiless = without(&mut received, filter);
+        let (bodiless, thin) = without(&mut received, filter);
+        done.thin |= thin;
         let taken = ingest(engine, received)?;
         let tally = taken.tally;
         done.new += tally.applied + tally.held + tally.void + tally.wanted;
@@ -377,7 +396,7 @@ fn take(
             }
             let (storage, replica) = engine.parts(space)?;
             if let Some(facts) = replica.facts(storage, id)?.filter(|facts| facts.at > own.upto) {
-                own.there.insert(facts.at);
+                own.is_there(facts.at);
             }
         }
     }
@@ -386,9 +405,9 @@ fn take(
     Ok(done)
 }
 
-// Takes contents away that are not wanted here; which commits came without theirs.
-fn without(received: &mut [Received], filter: Option<&MailboxFilter>) -> HashSet<CommitId> {
-    let mut bodiless = HashSet::new();
+// Takes contents away that are not wanted here; which commits came without theirs, and whether something was taken.
+fn without(received: &mut [Received], filter: Option<&MailboxFilter>) -> (HashSet<CommitId>, bool) {
+    let (mut bodiless, mut thin) = (HashSet::new(), false);
     for commit in received {
         let came = commit.body.is_some();
         if let Some(filter) = filter
@@ -396,10 +415,11 @@ fn without(received: &mut [Received], filter: Option<&MailboxFilter>) -> HashSet
             && Header::decode(&commit.header).is_ok_and(|header| !MailboxCommit::keeps(filter, &header))
         {
             commit.body = None;
+            thin = true;
         }
         if !came {
             bodiless.insert(commit_id(&commit.header));
         }
     }
-    bodiless
+    (bodiless, thin)
 }

@@ -16,6 +16,8 @@ pub(super) type MailboxKey = [u8; 48];
 pub(super) const MAX_ALARMS: usize = 1024;
 /// Runs of positions that are remembered as in the mailbox already; one that is forgotten is sent once more.
 const MAX_RUNS: usize = 4096;
+/// Runs of positions that are remembered as there without their contents, or of objects as read without all of theirs.
+const MAX_THIN: usize = 65_536;
 
 /// Sorted runs of positions in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,8 +45,50 @@ impl Runs {
             }
             _ => self.0.insert(next, (at, at)),
         }
-        if self.0.len() > MAX_RUNS {
-            self.0.remove(0);
+    }
+
+    pub(super) fn remove(&mut self, at: LogSeq) {
+        let run = self.0.partition_point(|(_, last)| *last < at);
+        let Some((first, last)) = self.0.get(run).copied().filter(|(first, _)| *first <= at) else { return };
+        let before = (first < at).then(|| (first, at - 1));
+        let behind = (at < last).then(|| (at + 1, last));
+        self.0.splice(run..=run, before.into_iter().chain(behind));
+    }
+
+    /// Positions after `at`, in order.
+    pub(super) fn after(&self, at: LogSeq) -> impl Iterator<Item = LogSeq> + '_ {
+        let run = self.0.partition_point(|(_, last)| *last <= at);
+        let runs = self.0.get(run..).unwrap_or_default();
+        runs.iter().flat_map(move |(first, last)| (*first).max(at.saturating_add(1))..=*last)
+    }
+
+    /// Forgets every position up to `at`.
+    pub(super) fn forget_below(&mut self, at: LogSeq) {
+        self.forget_to(at);
+        if let Some((first, _)) = self.0.first_mut() {
+            *first = (*first).max(at.saturating_add(1));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    // Forgets the first where there are too many runs to be kept.
+    fn bound(&mut self, most: usize) {
+        self.0.drain(..self.0.len().saturating_sub(most));
+    }
+
+    /// All that are in either, however many runs that are.
+    pub(super) fn join(&mut self, other: &Self) {
+        let mut all: Vec<_> = self.0.iter().chain(&other.0).copied().collect();
+        all.sort_unstable();
+        self.0.clear();
+        for (first, last) in all {
+            match self.0.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                _ => self.0.push((first, last)),
+            }
         }
     }
 
@@ -99,11 +143,19 @@ pub(super) struct Own {
     pub upto: LogSeq,
     /// Positions after it that are there already.
     pub there: Runs,
+    /// Which list of what is lacked was told last.
+    pub told: [u8; 8],
 }
 
 impl Own {
+    /// A position is there already.
+    pub(super) fn is_there(&mut self, at: LogSeq) {
+        self.there.insert(at);
+        self.there.bound(MAX_RUNS);
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = [&self.store[..], &self.previous].concat();
+        let mut out = [&self.store[..], &self.previous, &self.told].concat();
         put_number(&mut out, self.number);
         put_number(&mut out, self.upto);
         self.there.encode(&mut out);
@@ -112,10 +164,11 @@ impl Own {
 
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
-        let (store, previous) = (row.array()?, row.array()?);
+        let (store, previous, told) = (row.array()?, row.array()?, row.array()?);
         let own = Self {
             store,
             previous,
+            told,
             number: row.number()?,
             upto: row.number()?,
             there: Runs::take(&mut row)?,
@@ -135,6 +188,8 @@ pub(super) struct Sent {
     pub head: Vec<u8>,
     /// Which commits.
     pub runs: Runs,
+    /// Which of them without their contents.
+    pub thin: Runs,
     /// Where in the log it ends.
     pub upto: LogSeq,
     /// A later object holds its commits: it is not missed.
@@ -149,6 +204,7 @@ impl Sent {
         }
         put_bytes(&mut out, &self.head);
         self.runs.encode(&mut out);
+        self.thin.encode(&mut out);
         out
     }
 
@@ -157,7 +213,8 @@ impl Sent {
         let hash = row.array()?;
         let (size, mark, upto, replaced) = (row.number()?, row.number()?, row.number()?, row.number()? != 0);
         let head = row.bytes()?.to_vec();
-        let sent = Self { hash, size, mark, head, runs: Runs::take(&mut row)?, upto, replaced };
+        let (runs, thin) = (Runs::take(&mut row)?, Runs::take(&mut row)?);
+        let sent = Self { hash, size, mark, head, runs, thin, upto, replaced };
         row.0.is_empty().then_some(sent)
     }
 }
@@ -167,6 +224,8 @@ impl Sent {
 pub(super) struct Reading {
     pub at: u64,
     pub hash: [u8; 32],
+    /// Objects of which a filter took contents away.
+    pub thin: Runs,
     /// What is wrong: a number, how, since when.
     pub alarms: Vec<(u64, AlarmKind, u64)>,
 }
@@ -196,6 +255,9 @@ impl Reading {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = self.hash.to_vec();
         put_number(&mut out, self.at);
+        let mut thin = self.thin.clone();
+        thin.bound(MAX_THIN);
+        thin.encode(&mut out);
         for (number, kind, since) in &self.alarms {
             let kind = AlarmKind::ALL.iter().position(|known| known == kind).unwrap_or_default();
             [*number, kind as u64, *since].iter().for_each(|number| put_number(&mut out, *number));
@@ -205,14 +267,45 @@ impl Reading {
 
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
-        let (hash, at) = (row.array()?, row.number()?);
+        let (hash, at, thin) = (row.array()?, row.number()?, Runs::take(&mut row)?);
         let mut alarms = Vec::new();
         while !row.0.is_empty() {
             let (number, kind) = (row.number()?, usize::try_from(row.number()?).ok()?);
             alarms.push((number, *AlarmKind::ALL.get(kind)?, row.number()?));
         }
-        Some(Self { at, hash, alarms })
+        Some(Self { at, hash, thin, alarms })
     }
+}
+
+/// Positions that are in a mailbox without their contents: they were not here, or a filter kept them back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Thin {
+    pub runs: Runs,
+    /// Up to where they were looked at again; the next exchange goes on behind it.
+    pub checked: LogSeq,
+}
+
+impl Thin {
+    pub(super) fn read(storage: &dyn Storage, key: &MailboxKey) -> Result<Self, Error> {
+        let Some(row) = storage.get(&layout::MAILBOX_OWN, thin_key(key).as_slice().into())? else {
+            return Ok(Self::default());
+        };
+        let mut row = Bytes(&row);
+        let thin = row.number().and_then(|checked| Some(Self { checked, runs: Runs::take(&mut row)? }));
+        thin.ok_or_else(|| Error::damaged("a row of a mailbox does not decode"))
+    }
+
+    pub(super) fn write(mut self, storage: &mut dyn Storage, key: &MailboxKey) -> Result<(), Error> {
+        self.runs.bound(MAX_THIN);
+        let mut row = Vec::new();
+        put_number(&mut row, self.checked);
+        self.runs.encode(&mut row);
+        Ok(storage.put(&layout::MAILBOX_OWN, thin_key(key).as_slice().into(), &row)?)
+    }
+}
+
+fn thin_key(key: &MailboxKey) -> Vec<u8> {
+    [&key[..], b"t"].concat()
 }
 
 /// The rows of a mailbox, behind its key.
@@ -291,9 +384,21 @@ mod tests {
             let at = (number >> 33) % 500 + 1;
             runs.insert(at);
             set.insert(at);
+            let gone = (number >> 13) % 500 + 1;
+            if number & 0x100 == 0 {
+                runs.remove(gone);
+                set.remove(&gone);
+            }
             assert_eq!(runs.count(), set.len() as u64);
         }
         assert!((0..600).all(|at| runs.contains(at) == set.contains(&at)));
+        assert!(runs.after(250).eq(set.range(251..).copied()) && runs.after(0).eq(set.iter().copied()));
+        let mut other = Runs::default();
+        [3, 4, 507, 508, 650].into_iter().for_each(|at| other.insert(at));
+        let mut both = runs.clone();
+        both.join(&other);
+        assert!((0..700).all(|at| both.contains(at) == (runs.contains(at) || other.contains(at))));
+        assert_eq!(both.count(), (0..700).filter(|at| both.contains(*at)).count() as u64);
         let mut bytes = Vec::new();
         runs.encode(&mut bytes);
         assert_eq!(Runs::take(&mut Bytes(&bytes)), Some(runs));

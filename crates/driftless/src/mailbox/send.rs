@@ -14,11 +14,12 @@ use super::alarm::AlarmKind;
 use super::build::{Built, Most, build};
 use super::exchange::{Exchange, store};
 use super::object::{self, Head, MAX_HEARD, Unusable, Writer};
-use super::row::{self, Own, Reading, Runs, Sent};
-use super::{MailboxEvent, blocking};
+use super::row::{self, Own, Reading, Runs, Sent, Thin};
+use super::{MailboxCommit, MailboxEvent, blocking};
 use crate::error::Error;
 use crate::guard::STORE_ID;
-use crate::layout;
+use crate::layout::{self, LogSeq};
+use crate::log;
 
 /// Own objects that are put again in one exchange; the others in the next.
 const MAX_REPAIRS: usize = 1024;
@@ -26,6 +27,8 @@ const MAX_REPAIRS: usize = 1024;
 const MAX_STRANGERS: usize = 64;
 /// Bytes at which an object ends, at most: with one more frame it still fits.
 const MAX_BATCH: usize = 4 * 1024 * 1024;
+/// Commits without contents that are looked at again in one exchange; the others in the next.
+const MAX_CHECKED: usize = 10_000;
 
 impl Exchange<'_> {
     /// Numbers of own objects that are not there as they were put.
@@ -161,7 +164,7 @@ impl Exchange<'_> {
             };
             self.put(writer, number, &sent.hash, bytes).await?;
         }
-        self.count(number, sent).await
+        self.count(number, sent, None).await
     }
 
     /// Puts again what was lost, then what is new. `false` where it was cancelled.
@@ -194,16 +197,123 @@ impl Exchange<'_> {
             self.write_sent(number, sent).await?;
             self.repaired(number);
         }
+        if !self.send_contents().await? {
+            return Ok(false);
+        }
         loop {
             if !self.goes_on().await {
                 return Ok(false);
             }
             let built = self.next().await?;
             match built {
-                None => return Ok(true),
+                None => {
+                    self.tell_lacks().await?;
+                    return Ok(true);
+                }
                 Some(built) => self.put_new(built, Vec::new()).await?,
             }
         }
+    }
+
+    // Contents of commits that went without them: they have come since, or the filter lets them through now. They are put
+    // once more, whole. `false` where it was cancelled.
+    async fn send_contents(&mut self) -> Result<bool, Error> {
+        let (mut ready, checked) = self.contents_that_came().await?;
+        while let Some((first, last)) = ready.first().zip(ready.last()) {
+            if !self.goes_on().await {
+                return Ok(false);
+            }
+            let built = self.build_only(ready.clone(), (first.saturating_sub(1), last), self.most()).await?;
+            ready.forget_below(built.upto);
+            let (_, own) = self.own().await?;
+            if built.frames.is_empty() {
+                break;
+            }
+            self.put_new(Built { upto: own.upto, ..built }, Vec::new()).await?;
+        }
+        if let Some(checked) = checked {
+            let key = self.mailbox.key;
+            let note = blocking(&self.mailbox.database, move |database| {
+                database.write(|engine| {
+                    let thin = Thin { checked, ..Thin::read(engine.storage.as_ref(), &key)? };
+                    thin.write(engine.storage.as_mut(), &key)?;
+                    engine.staged();
+                    Ok(())
+                })
+            });
+            note.await?;
+        }
+        Ok(true)
+    }
+
+    // Which commits that went without their contents can go with them now; and how far was looked, if not to the end.
+    async fn contents_that_came(&self) -> Result<(Runs, Option<LogSeq>), Error> {
+        let (space, key) = (self.mailbox.space, self.mailbox.key);
+        let filter = self.options.send_filter.clone();
+        blocking(&self.mailbox.database, move |database| {
+            database.read_durable(|engine| {
+                let thin = Thin::read(engine.storage.as_ref(), &key)?;
+                let mut ready = Runs::default();
+                if thin.runs.is_empty() || !engine.load(&space)? {
+                    return Ok((ready, None));
+                }
+                let (storage, replica) = engine.parts(&space)?;
+                let looked: Vec<LogSeq> = thin.runs.after(thin.checked).take(MAX_CHECKED).collect();
+                for at in looked.iter().copied().filter(|at| *at < replica.flushed) {
+                    let at_key = replica.key(at);
+                    let row = log::row(storage, at_key)?;
+                    let (header, body) = log::parts(storage, &replica.id, at_key, &row)?;
+                    let keeps = || filter.as_ref().is_none_or(|filter| MailboxCommit::keeps(filter, &header));
+                    if body.is_some() && keeps() {
+                        ready.insert(at);
+                    }
+                }
+                let end = if looked.len() < MAX_CHECKED { 0 } else { looked.last().copied().unwrap_or(0) };
+                Ok((ready, Some(end).filter(|end| *end != thin.checked)))
+            })
+        })
+        .await
+    }
+
+    /// Somebody has read own objects and found nowhere what they stand on: what others had put there is gone, or was
+    /// never there for all. From the beginning on, only what own objects hold counts as being there.
+    pub(super) async fn hear_of_lacks(&mut self, lacks: &[(Writer, u64)]) -> Result<(), Error> {
+        let (writer, own) = self.own().await?;
+        if !lacks.iter().any(|(of, number)| *of == writer && *number <= own.number) {
+            return Ok(());
+        }
+        self.stands_alone = true;
+        let (key, mut own) = (self.mailbox.key, own);
+        (own.upto, own.there) = (0, Runs::default());
+        blocking(&self.mailbox.database, move |database| {
+            database.write_durably(|engine| {
+                row::rows(engine.storage.as_ref(), &layout::MAILBOX_SENT, &key, &mut |_, sent| {
+                    if let Some(sent) = Sent::decode(sent) {
+                        own.there.join(&sent.runs);
+                    }
+                })?;
+                engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    fn most(&self) -> Most {
+        Most {
+            bytes: self.options.batch_bytes.clamp(1, MAX_BATCH),
+            commits: self.options.batch_commits.max(1),
+        }
+    }
+
+    // An object without commits, if nobody was told yet what is lacked here.
+    async fn tell_lacks(&mut self) -> Result<(), Error> {
+        let ((_, own), lacks) = (self.own().await?, self.lacks().await?);
+        if !lacks.is_empty() && object::lacks_mark(&lacks) != own.told {
+            self.put_new(Built { upto: own.upto, ..Built::default() }, Vec::new()).await?;
+        }
+        Ok(())
     }
 
     fn repaired(&mut self, number: u64) {
@@ -215,10 +325,7 @@ impl Exchange<'_> {
     async fn next(&mut self) -> Result<Option<Built>, Error> {
         let (space, key) = (self.mailbox.space, self.mailbox.key);
         let filter = self.options.send_filter.clone();
-        let most = Most {
-            bytes: self.options.batch_bytes.clamp(1, MAX_BATCH),
-            commits: self.options.batch_commits.max(1),
-        };
+        let most = self.most();
         let (_, own) = self.own().await?;
         blocking(&self.mailbox.database, move |database| {
             // Nothing is sent before it is durable here.
@@ -248,20 +355,23 @@ impl Exchange<'_> {
     }
 
     async fn frames_of(&self, runs: Runs) -> Result<Built, Error> {
+        let Some((first, last)) = runs.first().zip(runs.last()) else { return Ok(Built::default()) };
+        let most = Most { bytes: usize::MAX, commits: u64::MAX };
+        self.build_only(runs, (first.saturating_sub(1), last), most).await
+    }
+
+    // Frames of these positions, between these two.
+    async fn build_only(&self, runs: Runs, (from, to): (LogSeq, LogSeq), most: Most) -> Result<Built, Error> {
         let (space, filter) = (self.mailbox.space, self.options.send_filter.clone());
         blocking(&self.mailbox.database, move |database| {
             database.read_durable(|engine| {
-                let Some((first, last)) = runs.first().zip(runs.last()).filter(|_| true) else {
-                    return Ok(Built::default());
-                };
                 if !engine.load(&space)? {
                     return Ok(Built::default());
                 }
                 let (storage, replica) = engine.parts(&space)?;
-                let last = last.min(replica.flushed.saturating_sub(1));
+                let to = to.min(replica.flushed.saturating_sub(1));
                 let skip = |at| !runs.contains(at);
-                let most = Most { bytes: usize::MAX, commits: u64::MAX };
-                build(storage, replica, (first.saturating_sub(1), last), &skip, most, filter.as_ref())
+                build(storage, replica, (from, to), &skip, most, filter.as_ref())
             })
         })
         .await
@@ -288,7 +398,8 @@ impl Exchange<'_> {
     // One new object: written down, put, counted.
     async fn put_new(&mut self, built: Built, instead: Vec<u64>) -> Result<(), Error> {
         let (writer, own) = self.own().await?;
-        let readings = self.readings().await?;
+        let (readings, lacks) = (self.readings().await?, self.lacks().await?);
+        let told = object::lacks_mark(&lacks);
         let heard = readings.iter().filter(|(_, reading)| reading.at > 0).take(MAX_HEARD);
         let head = Head {
             space: self.mailbox.space,
@@ -297,17 +408,26 @@ impl Exchange<'_> {
             previous: own.previous,
             instead,
             heard: heard.map(|(writer, reading)| (*writer, reading.at, reading.hash)).collect(),
+            lacks,
             seal: self.options.seal.as_ref().map_or_else(String::new, |seal| seal.name().to_owned()),
         };
         let (number, commits) = (head.number, built.runs.count());
         let head = head.encode();
         let (bytes, hash) = self.write_object(head.clone(), built.frames).await?;
         let size = bytes.len() as u64;
-        let mut sent =
-            Sent { hash, size, mark: 0, head, runs: built.runs, upto: built.upto, replaced: false };
+        let mut sent = Sent {
+            hash,
+            size,
+            mark: 0,
+            head,
+            runs: built.runs,
+            thin: built.thin,
+            upto: built.upto,
+            replaced: false,
+        };
         self.write_sent(number, sent.clone()).await?;
         sent.mark = self.put(&writer, number, &hash, bytes).await?;
-        self.count(number, sent).await?;
+        self.count(number, sent, Some(told)).await?;
         self.done.sent += commits;
         self.tell(MailboxEvent::Sent { commits, bytes: size });
         Ok(())
@@ -346,9 +466,10 @@ impl Exchange<'_> {
     }
 
     // From now on the object is there.
-    async fn count(&self, number: u64, sent: Sent) -> Result<(), Error> {
+    async fn count(&self, number: u64, sent: Sent, told: Option<[u8; 8]>) -> Result<(), Error> {
         let (key, (writer, mut own)) = (self.mailbox.key, self.own().await?);
         own.store = writer.store;
+        own.told = told.unwrap_or(own.told);
         (own.number, own.previous) = (number, sent.hash);
         own.upto = own.upto.max(sent.upto);
         own.there.forget_to(own.upto);
@@ -357,6 +478,15 @@ impl Exchange<'_> {
                 let at = row::sent_key(&key, number);
                 engine.storage.put(&layout::MAILBOX_SENT, at.as_slice().into(), &sent.encode())?;
                 engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
+                let mut thin = Thin::read(engine.storage.as_ref(), &key)?;
+                let before = thin.clone();
+                if !thin.runs.is_empty() {
+                    sent.runs.after(0).for_each(|at| thin.runs.remove(at));
+                }
+                sent.thin.after(0).for_each(|at| thin.runs.insert(at));
+                if thin != before {
+                    thin.write(engine.storage.as_mut(), &key)?;
+                }
                 engine.staged();
                 Ok(())
             })
@@ -374,6 +504,7 @@ impl Exchange<'_> {
                 debug_assert!(store(engine)? != new.store);
                 engine.storage.put(&layout::META, STORE_ID.into(), &new.store)?;
                 row::remove(engine.storage.as_mut(), &layout::MAILBOX_SENT, &key)?;
+                row::remove(engine.storage.as_mut(), &layout::MAILBOX_OWN, &key)?;
                 engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &new.encode())?;
                 engine.staged();
                 Ok(())

@@ -11,6 +11,8 @@ use crate::layout::{self, Bytes, put_bytes, put_number};
 
 /// Bytes of a URL.
 const MAX_URL: usize = 2048;
+/// Bytes of a token.
+const MAX_TOKEN: usize = 1024;
 
 /// A mailbox of a space, as it is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +29,42 @@ pub struct MailboxSummary {
     pub last_ms: u64,
     /// Why the last one failed; empty if it did not.
     pub error: String,
+    /// Whoever runs it can read contents there: something was put or read that no seal had closed, or nothing was yet.
+    pub operator_can_read: bool,
     /// What is wrong with objects of others.
     pub alarms: Vec<Alarm>,
+}
+
+impl MailboxSummary {
+    /// Who can read what is there, in a sentence for people.
+    pub fn privacy(&self) -> &'static str {
+        if self.operator_can_read {
+            "whoever runs it can read what is in it"
+        } else {
+            "contents are sealed: whoever runs it sees only who writes, when, and how much"
+        }
+    }
+}
+
+/// What is known of the contents there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// No exchange has ended yet.
+    #[default]
+    Unknown,
+    /// Everything that was put or read so far was sealed.
+    Sealed,
+    /// Something was not.
+    Open,
+}
+
+impl Contents {
+    const ALL: [Self; 3] = [Self::Unknown, Self::Sealed, Self::Open];
+
+    // What was open once has been seen.
+    fn and(self, open: bool) -> Self {
+        if open || self == Self::Open { Self::Open } else { Self::Sealed }
+    }
 }
 
 /// The stored part.
@@ -37,6 +73,9 @@ pub(crate) struct Settings {
     pub url: String,
     pub last_ms: u64,
     pub error: String,
+    pub contents: Contents,
+    /// What the place wants to be shown; empty if nothing. It is told to nobody else.
+    pub token: String,
 }
 
 impl Settings {
@@ -45,13 +84,20 @@ impl Settings {
         put_bytes(&mut out, self.url.as_bytes());
         put_number(&mut out, self.last_ms);
         put_bytes(&mut out, self.error.as_bytes());
+        put_number(&mut out, self.contents as u64);
+        if !self.token.is_empty() {
+            put_bytes(&mut out, self.token.as_bytes());
+        }
         out
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
         let url = row.text()?.to_owned();
-        Some(Self { url, last_ms: row.number()?, error: row.text()?.to_owned() })
+        let (last_ms, error) = (row.number()?, row.text()?.to_owned());
+        let contents = *Contents::ALL.get(usize::try_from(row.number()?).ok()?)?;
+        let token = if row.0.is_empty() { String::new() } else { row.text()?.to_owned() };
+        Some(Self { url, last_ms, error, contents, token })
     }
 }
 
@@ -64,6 +110,18 @@ pub(super) fn key(space: &SpaceId, url: &str) -> MailboxKey {
     key
 }
 
+// What is remembered is shown by `mailbox list`, and lies in the file as it is.
+fn has_password(url: &str) -> bool {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    let word = |part: &str| {
+        let name = part.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        ["password", "passwd", "secret", "token"].iter().any(|word| name.contains(word))
+    };
+    user.contains(':') || url.split_once('?').is_some_and(|(_, query)| query.split('&').any(word))
+}
+
 impl Database {
     /// Remembers a mailbox of a space, which may be one that is not here yet. `false` if it is known.
     pub fn add_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
@@ -71,6 +129,11 @@ impl Database {
             return Err(Error::Invalid(format!(
                 "a URL has 1 to {MAX_URL} bytes, none of them a control character"
             )));
+        }
+        if has_password(url) {
+            return Err(Error::Invalid(
+                "a URL that is remembered has no password in it: leave it out, the place says where it is read from".into(),
+            ));
         }
         let key = key(space, url);
         self.write(|engine| {
@@ -81,6 +144,38 @@ impl Database {
             engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
             engine.staged();
             Ok(true)
+        })
+    }
+
+    /// Remembers what a mailbox that was added wants to be shown, or forgets it. `false` if the mailbox is not known. The
+    /// token lies in the database like its keys, and is shown to nobody but that mailbox.
+    pub fn set_mailbox_token(&self, space: &SpaceId, url: &str, token: Option<&str>) -> Result<bool, Error> {
+        let token = token.unwrap_or_default();
+        if token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Invalid(format!(
+                "a token has up to {MAX_TOKEN} characters of ASCII, and no space"
+            )));
+        }
+        let key = key(space, url);
+        self.write(|engine| {
+            let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
+                return Ok(false);
+            };
+            let settings =
+                Settings::decode(&row).ok_or_else(|| Error::damaged("a mailbox does not decode"))?;
+            let settings = Settings { token: token.to_owned(), ..settings };
+            engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
+            engine.staged();
+            Ok(true)
+        })
+    }
+
+    pub(super) fn mailbox_token(&self, space: &SpaceId, url: &str) -> Result<Option<String>, Error> {
+        let key = key(space, url);
+        self.read(|engine| {
+            let row = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?;
+            let settings = row.and_then(|row| Settings::decode(&row));
+            Ok(settings.map(|settings| settings.token).filter(|token| !token.is_empty()))
         })
     }
 
@@ -117,7 +212,7 @@ impl Database {
                     alarms.extend(super::alarms(&writer, &reading));
                 }
                 let unsent = engine.load(&space)? && engine.parts(&space)?.1.next - 1 > own.upto;
-                let Settings { url, last_ms, error } = settings;
+                let Settings { url, last_ms, error, contents, token: _ } = settings;
                 found.push(MailboxSummary {
                     space,
                     url,
@@ -125,6 +220,7 @@ impl Database {
                     unsent,
                     last_ms,
                     error,
+                    operator_can_read: contents != Contents::Sealed,
                     alarms,
                 });
             }
@@ -132,8 +228,13 @@ impl Database {
         })
     }
 
-    /// What the last exchange with a mailbox came to, if it is one that was added.
-    pub(super) fn note_mailbox(&self, key: &MailboxKey, error: Option<&Error>) -> Result<(), Error> {
+    /// What the last exchange with a mailbox came to, and whether contents were open, as far as it came; if it is one that was added.
+    pub(super) fn note_mailbox(
+        &self,
+        key: &MailboxKey,
+        error: Option<&Error>,
+        open: Option<bool>,
+    ) -> Result<(), Error> {
         self.write(|engine| {
             let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
                 return Ok(());
@@ -143,6 +244,7 @@ impl Database {
             if error.is_none() {
                 settings.last_ms = engine.now();
             }
+            settings.contents = open.map_or(settings.contents, |open| settings.contents.and(open));
             settings.error = error.map(ToString::to_string).unwrap_or_default();
             engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
             engine.staged();

@@ -196,3 +196,36 @@ async fn two_exchanges_at_once_do_not_mix() {
     assert!(task.await.unwrap().unwrap().finished);
     sync(&two).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_took_its_objects_away_for_ever_keeps_nobody_from_what_it_had_put_for_others() {
+    let place = MemoryMailbox::new();
+    let [ann, relay, bob, carol] = std::array::from_fn(|_| Database::memory().unwrap());
+    let here = shared(&ann, &[&bob]);
+    fill(&here, 0, 10);
+    let mut all = Vec::new();
+    here.export(&mut all, &mut |_| {}).unwrap();
+    for device in [&relay, &bob] {
+        device.import(&mut &*all, &mut |_| {}).unwrap();
+    }
+    // What Ann wrote is put by the relay, so Bob puts only what he wrote on top of it.
+    sync(&on(&relay, here.id(), &place)).await;
+    fill(&space_of(&bob, here.id()), 10, 1);
+    assert_eq!(sync(&on(&bob, here.id(), &place)).await.sent, 1);
+    objects_of(&place, &relay).iter().for_each(|name| place.replace(name, None));
+
+    let at_carol = on(&carol, here.id(), &place);
+    let synced = sync(&at_carol).await;
+    let mut alarms = kinds(&synced);
+    alarms.sort();
+    assert_eq!((synced.received, alarms), (0, vec![(1, AlarmKind::Withheld), (1, AlarmKind::Early)]));
+    // Carol says so once. Then Bob puts everything, once.
+    let said = sync(&at_carol).await;
+    assert_eq!((said.objects_out, said.sent), (1, 0));
+    assert_eq!(sync(&at_carol).await.objects_out, 0);
+    assert_eq!(sync(&on(&bob, here.id(), &place)).await.sent, here.digest().unwrap().commits);
+    let synced = sync(&at_carol).await;
+    assert_eq!(kinds(&synced), [(1, AlarmKind::Withheld)]);
+    same(&[&space_of(&bob, here.id()), &space_of(&carol, here.id())]);
+    assert_eq!(sync(&on(&bob, here.id(), &place)).await.sent, 0);
+}

@@ -1,9 +1,18 @@
 //! Devices that meet only in a mailbox: what they have afterwards, what a hostile operator can do, and what is said.
 
+mod contents;
 mod hostile;
+mod hub;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../../../net/tests/net/postgres_server.rs"]
+mod postgres_server;
+mod stalled;
+#[cfg(all(feature = "postgres", unix))]
+mod table;
 mod together;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftless::{
     AlarmKind, Database, Error, Insert, Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Map,

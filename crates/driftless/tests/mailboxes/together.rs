@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use driftless::{Filter, MailboxSeal};
 
@@ -171,7 +170,12 @@ async fn what_cannot_be_opened_yet_is_kept_and_asked_again() {
     let sealed = MailboxOptions { seal: Some(seal.clone()), ..small() };
     let (at_ann, at_bob) = (on(&ann, here.id(), &place), on(&bob, here.id(), &place));
     assert!(!at_ann.operator_can_read(&sealed) && at_ann.operator_can_read(&small()));
+    for db in [&ann, &bob] {
+        db.add_mailbox(&here.id(), URL).unwrap();
+        assert!(db.mailboxes().unwrap()[0].operator_can_read);
+    }
     sync_with(&at_ann, &sealed).await;
+    assert!(!ann.mailboxes().unwrap()[0].operator_can_read);
     // Neither without the seal, nor with one that has no key.
     for options in [small(), sealed.clone()] {
         let synced = sync_with(&at_bob, &options).await;
@@ -181,6 +185,11 @@ async fn what_cannot_be_opened_yet_is_kept_and_asked_again() {
     let synced = sync_with(&at_bob, &sealed).await;
     assert_eq!((synced.received, synced.alarms), (13, Vec::new()));
     same(&[&here, &space_of(&bob, here.id())]);
+    // What was put once without the seal stays readable.
+    fill(&here, 20, 1);
+    sync(&at_ann).await;
+    sync_with(&at_ann, &sealed).await;
+    assert!(ann.mailboxes().unwrap()[0].operator_can_read);
 }
 
 #[tokio::test(flavor = "multi_thread")]

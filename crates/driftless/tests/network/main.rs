@@ -2,6 +2,7 @@
 
 mod counted;
 mod delegation;
+mod first_copy;
 mod hostile;
 #[cfg(feature = "iroh")]
 mod iroh;

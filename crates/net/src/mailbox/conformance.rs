@@ -87,6 +87,8 @@ pub async fn a_listing_goes_on_after_any_name(mailbox: &dyn Mailbox, at: &str) {
     // After what is not there itself: the way to pass over a whole folder.
     let (page, _) = names(mailbox, &prefix, &format!("{at}/a0"), 1).await;
     assert_eq!(page, [format!("{at}/a0/1")]);
+    let (page, _) = names(mailbox, &prefix, &format!("{at}/a."), 1).await;
+    assert_eq!(page, [format!("{at}/a/1")]);
     let (page, _) = names(mailbox, &prefix, &format!("{at}/b/x0"), 9).await;
     assert_eq!(page, [format!("{at}/b/y/1"), format!("{at}/c")]);
 }

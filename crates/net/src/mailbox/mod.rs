@@ -6,11 +6,21 @@
 //! names of its own, and never waits for ever on what it finds. It knows nothing of commits.
 
 mod folder;
+#[cfg(feature = "http")]
+mod http;
 mod memory;
+mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod conformance;
 
 pub use folder::FolderMailbox;
+#[cfg(feature = "http")]
+pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubError, HubLimits, HubNumbers, HubOptions};
 pub use memory::MemoryMailbox;
+pub use place::{Access, MailboxPlace};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresMailbox;
 
 use std::fmt;
 use std::ops::Range;
@@ -56,19 +66,22 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
 
     /// Removes an object; it is no error if it is gone already.
     fn delete<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<(), MailboxError>>;
+
+    /// A number that is another one whenever something was put under the first part of `prefix`; with `seen`, it waits
+    /// until it is another than that. `None` from a place that cannot tell. A hint: whoever never hears one lists the same,
+    /// only later.
+    fn watch<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _seen: Option<u64>,
+    ) -> BoxFuture<'a, Result<Option<u64>, MailboxError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
-/// The mailbox behind a URL: `file:///path/of/a/folder`, which is made if it is not there.
-pub fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
-    match url.split_once("://") {
-        Some(("file", path)) if path.starts_with('/') && !path.contains('%') => {
-            Ok(Arc::new(FolderMailbox::open(path)?))
-        }
-        Some(("file", _)) => Err(MailboxError::Unusable(
-            "a folder is named like `file:///home/ann/Sync`, with its whole path and nothing escaped".into(),
-        )),
-        _ => Err(MailboxError::Unusable("a mailbox is a folder here: `file:///home/ann/Sync`".into())),
-    }
+/// The mailbox behind a URL: a [`MailboxPlace`] as text.
+pub fn open(url: &str, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
+    url.parse::<MailboxPlace>()?.open(access)
 }
 
 /// What `put_if_absent` found.
@@ -114,6 +127,9 @@ pub enum MailboxError {
     /// It is no place for a mailbox, or the address makes no sense.
     #[error("this is no mailbox: {0}")]
     Unusable(String),
+    /// It holds as much as it may: of this writer, or in all.
+    #[error("the mailbox is full: {0}")]
+    Full(String),
     /// An object above the limit.
     #[error("an object of {size} bytes is above the limit of {limit}")]
     TooLarge {

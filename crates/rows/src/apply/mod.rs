@@ -6,6 +6,7 @@
 //! parent is not there, and of two that claim one unique value the one that was created later.
 
 mod row;
+mod settle;
 mod way;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -16,7 +17,7 @@ use rusqlite::ErrorCode;
 use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, Table, bind, now_ms};
+use crate::file::{Barred, File, now_ms};
 use crate::ledger::{self, Known, UPDATED};
 
 /// What an application of documents did.
@@ -55,7 +56,9 @@ pub(crate) const COLUMN: &str = "column_missing";
 impl File {
     /// Writes what changed in the space to the tables.
     pub(crate) fn apply(&mut self, again: bool) -> Result<Applied, Error> {
-        for round in 0.. {
+        self.barred = Barred::default();
+        let mut round = 0;
+        loop {
             let place = ledger::place(&self.connection)?;
             let since = self.space.changed_since(place.as_ref())?;
             let nothing = since.documents.as_ref().is_some_and(Vec::is_empty);
@@ -65,15 +68,18 @@ impl File {
                 }
                 return Ok(Applied::default());
             }
-            let done = self.pass(&since, round + 1 >= ROUNDS);
+            let done = self.pass(&since, self.keeps || round + 1 >= ROUNDS);
             self.let_triggers_run(true)?;
+            if std::mem::take(&mut self.barred.again) {
+                continue;
+            }
             match done? {
                 Some(applied) => return Ok(applied),
                 // The application wrote meanwhile: that comes first.
                 None => _ = self.flush()?,
             }
+            round += 1;
         }
-        Ok(Applied::default())
     }
 
     fn pass(&mut self, since: &Since, anyway: bool) -> Result<Option<Applied>, Error> {
@@ -263,7 +269,7 @@ impl<'f> Pass<'f> {
     fn retry_waiting(&mut self) -> Result<(), Error> {
         let waiting = {
             let mut statement = self.file.connection.prepare_cached(
-                "SELECT collection, id FROM driftless_waiting WHERE reason <> 'column_missing' AND reason <> 'table_missing'",
+                "SELECT collection, id FROM driftless_waiting WHERE reason NOT IN ('column_missing', 'key')",
             )?;
             let rows =
                 statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
@@ -282,57 +288,6 @@ impl<'f> Pass<'f> {
             self.one(table, &id, document.as_ref())?;
         }
         self.drain()
-    }
-
-    // What waits for something that may have come by now, until nothing more comes.
-    fn settle(&mut self) -> Result<(), Error> {
-        loop {
-            let later = std::mem::take(&mut self.later);
-            let before = later.len();
-            for (table, id, _) in &later {
-                let document = self.document(*table, id)?;
-                self.one(*table, id, document.as_ref())?;
-            }
-            self.drain()?;
-            if self.later.len() >= before {
-                break;
-            }
-        }
-        // Rows that refer to each other in a circle come together, if every other parent is there.
-        let mut circle: Vec<(usize, DocumentId, String)> = std::mem::take(&mut self.later);
-        loop {
-            let among: HashSet<(usize, DocumentId)> =
-                circle.iter().map(|(table, id, _)| (*table, id.clone())).collect();
-            let mut stays = Vec::new();
-            let mut out = Vec::new();
-            for (table, id, why) in circle {
-                let document = self.document(table, &id)?;
-                let missing = match &document {
-                    Some(document) => self.missing_parent(table, document, Some(&among))?,
-                    None => None,
-                };
-                if missing.is_some() { out.push((table, id, why)) } else { stays.push((table, id, why)) }
-            }
-            let done = out.is_empty();
-            for (table, id, why) in out {
-                self.wait(table, &id, PARENT, &why, true)?;
-            }
-            circle = stays;
-            if done {
-                break;
-            }
-        }
-        for (table, id, _) in circle {
-            if let Some(document) = self.document(table, &id)? {
-                let outcome = self.write(table, &id, &document)?;
-                self.conclude(table, &id, outcome)?;
-            }
-        }
-        self.drain()?;
-        for (table, id, why) in std::mem::take(&mut self.later) {
-            self.wait(table, &id, PARENT, &why, true)?;
-        }
-        Ok(())
     }
 
     // What the application's triggers did to rows under sync is taken back: it came with the documents. What its foreign
@@ -382,7 +337,7 @@ impl<'f> Pass<'f> {
         for (table, id) in cascaded {
             let Some(table) = self.file.tables.get(table) else { continue };
             let Some(key) = table.key_of(&id) else { continue };
-            note(self.file, table, &key)?;
+            self.file.note(table, &key, UPDATED, now_ms())?;
         }
         Ok(())
     }
@@ -395,7 +350,8 @@ impl<'f> Pass<'f> {
         let known = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
         match (row, known) {
             (Some(_), None) => {
-                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.into_error(()))
+                // One that others hold stays, as a row that was made here.
+                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.reason().map(drop))
             }
             (row, Some(known)) => {
                 let same = row.as_ref().is_some_and(|row| {
@@ -424,7 +380,14 @@ impl<'f> Pass<'f> {
         document: Option<&Document>,
     ) -> Result<(), Error> {
         if !self.busy.is_empty() && self.busy.contains(&(table, id.to_cbor())) {
-            return self.wait(table, id, OTHER, "the application is changing the row", false);
+            let why = match self.file.keeps {
+                true => "the row was changed here, and what it was changed to may not be sent",
+                false => "the application is changing the row",
+            };
+            return self.wait(table, id, OTHER, why, false);
+        }
+        if let Some(why) = self.file.barred.why(table, id).cloned() {
+            return self.wait(table, id, OTHER, &why, false);
         }
         // One that its parent's deletion has changed is sent first.
         if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
@@ -432,8 +395,8 @@ impl<'f> Pass<'f> {
         }
         let Some(document) = document else { return self.remove(table, id) };
         self.latest = self.latest.max(document.updated.ms());
-        let outcome = match self.missing_parent(table, document, None)? {
-            Some(why) => Outcome::Later(why),
+        let outcome = match self.missing_parents(table, document, false)?.pop() {
+            Some(missing) => Outcome::Later(missing.why),
             None => self.write(table, id, document)?,
         };
         self.conclude(table, id, outcome)
@@ -483,10 +446,11 @@ impl<'f> Pass<'f> {
                     return Ok(self.applied);
                 }
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    self.bar_what_others_hold()?;
                     for (table, id) in self.touched.clone() {
                         let Some(document) = self.document(table, &id)? else { continue };
-                        if let Some(why) = self.missing_parent(table, &document, None)? {
-                            self.wait(table, &id, PARENT, &why, true)?;
+                        if let Some(missing) = self.missing_parents(table, &document, false)?.pop() {
+                            self.wait(table, &id, PARENT, &missing.why, true)?;
                         }
                     }
                     self.drain()?;
@@ -495,25 +459,11 @@ impl<'f> Pass<'f> {
                 Err(error) => return Err(error.into()),
             }
         }
+        for (table, _) in &self.touched {
+            self.file.barred.bar_table(*table, "foreign keys of this file do not let all of it be");
+        }
         Err(Error::Invalid(
             "foreign keys of this file are broken: `PRAGMA foreign_key_check` shows where".into(),
         ))
     }
-}
-
-// Notes a row as the triggers would have.
-fn note(file: &File, table: &Table, key: &[Value]) -> Result<(), Error> {
-    let places: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
-    let parameters: Vec<String> = (1..=key.len()).map(|n| format!("?{n}")).collect();
-    let sql = format!(
-        "INSERT INTO driftless_pending(tbl, op, at, {}) VALUES({}, {UPDATED}, {}, {})",
-        places.join(", "),
-        table.number,
-        now_ms(),
-        parameters.join(", ")
-    );
-    let mut statement = file.connection.prepare_cached(&sql)?;
-    bind(&mut statement, key)?;
-    statement.raw_execute()?;
-    Ok(())
 }

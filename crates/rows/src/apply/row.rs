@@ -70,7 +70,7 @@ impl Pass<'_> {
             let unknown: Vec<&str> = unknown
                 .filter(|field| !of.columns.iter().any(|(column, _)| column.field == *field))
                 .collect();
-            let why = format!("there is no column for {} here", unknown.join(", "));
+            let why = format!("there is no column for {} here", some_of(&unknown));
             self.waits = true;
             ledger::put_waiting(&self.file.connection, &of.collection, id, COLUMN, &why, now_ms())?;
         } else if self.waits {
@@ -88,7 +88,7 @@ impl Pass<'_> {
                     .filter_map(|at| of.columns.get(*at))
                     .map(|(column, _)| column.name.clone())
                     .collect();
-                self.make_way(table, &key, Some(&names), false)?;
+                self.make_way(table, &key, Some(&names))?;
             }
             self.file.let_triggers_run(self.has_triggers(table))?;
             let all: Vec<Value> = if there {
@@ -96,9 +96,12 @@ impl Pass<'_> {
             } else {
                 key.iter().chain(&values).cloned().collect()
             };
-            match self.execute(&sql, &all) {
+            match self.execute_guarded(self.has_triggers(table) || (there && self.refers), &sql, &all) {
+                Ok(0) if !there || self.file.row(&of, &key)?.is_some() => {
+                    return Ok(Outcome::Waits(OTHER, IGNORED.into()));
+                }
                 // The row went without a trace, by a REPLACE: it comes again.
-                Ok(0) if there => {
+                Ok(0) => {
                     there = false;
                     next = Known::default();
                     (columns, values) = self.whole(&of, document, &mut next, &mut again);
@@ -118,6 +121,10 @@ impl Pass<'_> {
                         self.touched.insert((table, id.clone()));
                     }
                     return Ok(Outcome::Done);
+                }
+                Err(refusal) if self.file.connection.is_autocommit() => {
+                    self.file.barred.bar(table, id, &refusal.text());
+                    return Err(refusal.0.into());
                 }
                 Err(refusal) if !refusal.is_unique() => {
                     let (reason, why) = refusal.reason()?;
@@ -221,6 +228,29 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// As `execute`; of what triggers of the application or chains of foreign keys make fail nothing is left behind.
+    pub(super) fn execute_guarded(
+        &self,
+        guarded: bool,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<usize, Refusal> {
+        if !guarded {
+            return self.execute(sql, values);
+        }
+        let run = |sql: &str| self.file.connection.prepare_cached(sql).and_then(|mut run| run.raw_execute());
+        run("SAVEPOINT driftless_row")?;
+        let done = self.execute(sql, values);
+        // A trigger can have rolled everything back.
+        if !self.file.connection.is_autocommit() {
+            if done.is_err() {
+                run("ROLLBACK TO driftless_row")?;
+            }
+            run("RELEASE driftless_row")?;
+        }
+        done
+    }
+
     pub(super) fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Refusal> {
         let mut statement = self.file.connection.prepare_cached(sql)?;
         bind(&mut statement, values).map_err(|error| match error {
@@ -230,6 +260,19 @@ impl Pass<'_> {
         Ok(statement.raw_execute()?)
     }
 }
+
+// Some names, for people: there may be thousands, and each may be long.
+fn some_of(names: &[&str]) -> String {
+    let short = |name: &&str| name.chars().take(64).collect::<String>();
+    let shown: Vec<String> = names.iter().take(8).map(short).collect();
+    match names.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} others", shown.join(", ")),
+    }
+}
+
+/// Why a row is as it was though nothing failed.
+pub(super) const IGNORED: &str = "a trigger of the application ignores it";
 
 /// A statement that SQLite did not carry out.
 pub(super) struct Refusal(pub(super) rusqlite::Error);
@@ -272,15 +315,5 @@ impl Refusal {
                 _ => return Err(self.0.into()),
             },
         })
-    }
-
-    pub(super) fn into_error<T>(self, done: T) -> Result<T, Error> {
-        match self.reason() {
-            Ok((_, why)) => Err(Error::Invalid(why)),
-            Err(error) => {
-                drop(done);
-                Err(error)
-            }
-        }
     }
 }

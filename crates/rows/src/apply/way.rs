@@ -1,15 +1,14 @@
 //! Who has to make way: rows that refer to one that goes, and rows that hold a unique value which another claims.
 
-use std::collections::HashSet;
-
 use driftless::{Document, DocumentId, Value};
 
-use super::Pass;
+use super::row::IGNORED;
+use super::{OTHER, Pass};
 use crate::cell;
 use crate::error::Error;
 use crate::file::{Table, bind};
-use crate::ledger;
-use crate::schema::quoted;
+use crate::ledger::{self, Known};
+use crate::schema::{self, Compared, DescribedColumn, quoted};
 
 impl Pass<'_> {
     pub(super) fn remove(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
@@ -21,33 +20,133 @@ impl Pass<'_> {
         if ledger::known(&self.file.connection, of.number, &id.to_cbor())?.is_none() {
             return Ok(());
         }
-        self.make_way(table, &key, None, false)?;
+        self.make_way(table, &key, None)?;
         self.file.let_triggers_run(self.has_triggers(table))?;
-        match self.execute(&of.delete, &key) {
+        match self.execute_guarded(self.has_triggers(table) || self.refers, &of.delete, &key) {
+            Ok(0) if self.file.row(&of, &key)?.is_some() => self.wait(table, id, OTHER, IGNORED, false),
             Ok(changed) => {
                 ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
                 self.applied.deleted += changed as u64;
                 Ok(())
             }
+            Err(refusal) if self.file.connection.is_autocommit() => {
+                self.file.barred.bar(table, id, &refusal.text());
+                Err(refusal.0.into())
+            }
+            // Whatever holds it: it has to go, and cannot.
             Err(refusal) => {
-                let (reason, why) = refusal.reason()?;
-                self.wait(table, id, reason, &why, false)
+                let (_, why) = refusal.reason()?;
+                self.wait(table, id, OTHER, &why, false)
             }
         }
     }
 
-    // Takes a row out of the table for as long as its document has to wait. Nothing of this is a change of the document.
-    pub(super) fn displace(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
-        let Some(of) = self.file.tables.get(table).cloned() else { return Ok(()) };
-        let Some(key) = of.key_of(id) else { return Ok(()) };
-        if ledger::known(&self.file.connection, of.number, &id.to_cbor())?.is_none() {
-            return Ok(());
+    // Takes a row out of the table for as long as its document has to wait, and before it those that refer to it. Nothing
+    // of this is a change of the document. `false` if something that is not under sync holds it.
+    pub(super) fn displace(&mut self, table: usize, id: &DocumentId) -> Result<bool, Error> {
+        let mut steps = vec![Step::Enter((table, id.clone()), None)];
+        while let Some(step) = steps.pop() {
+            let stays = match step {
+                Step::Enter(at, parent) => match self.begin_to_displace(&at)? {
+                    Begun::Gone => None,
+                    Begun::Stays => Some(parent),
+                    Begun::Goes(key, known) => {
+                        let children = self.referring(at.0, &key, None)?;
+                        steps.push(Step::Leave(at.clone(), key, known, parent));
+                        for child in children {
+                            self.queue.push_back(child.at.clone());
+                            steps.push(Step::Enter(child.at, Some(at.clone())));
+                        }
+                        None
+                    }
+                },
+                Step::Leave(at, key, known, parent) => {
+                    (!self.end_to_displace(&at, &key, &known)?).then_some(parent)
+                }
+            };
+            match stays {
+                None => {}
+                Some(None) => return Ok(false),
+                // What refers to it cannot go, so it has to stay as well.
+                Some(Some((table, id))) => return Err(self.hold(table, &id)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn hold(&mut self, table: usize, id: &DocumentId) -> Error {
+        let why = "rows that refer to it are held by others that are not under sync";
+        self.file.barred.bar(table, id, why);
+        Error::Invalid(why.into())
+    }
+
+    fn begin_to_displace(&self, (table, id): &At) -> Result<Begun, Error> {
+        let Some(of) = self.file.tables.get(*table) else { return Ok(Begun::Gone) };
+        let Some(key) = of.key_of(id) else { return Ok(Begun::Gone) };
+        let Some(known) = ledger::known(&self.file.connection, of.number, &id.to_cbor())? else {
+            return Ok(Begun::Gone);
+        };
+        if self.file.barred.why(*table, id).is_some() {
+            return Ok(Begun::Stays);
         }
         // Forgotten first: a row that refers to itself comes by here again.
         ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
-        self.make_way(table, &key, None, true)?;
+        Ok(Begun::Goes(key, known))
+    }
+
+    fn end_to_displace(&mut self, (table, id): &At, key: &[Value], known: &Known) -> Result<bool, Error> {
+        let Some(of) = self.file.tables.get(*table).cloned() else { return Ok(true) };
         self.file.let_triggers_run(false)?;
-        self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.into_error(()))
+        let Err(refusal) = self.execute(&of.delete, key) else { return Ok(true) };
+        refusal.reason()?;
+        ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), known)?;
+        Ok(false)
+    }
+
+    // Rows of tables that are not under sync, and refer to one that would be gone: it has to stay.
+    pub(super) fn bar_what_others_hold(&mut self) -> Result<(), Error> {
+        let under_sync =
+            |name: &str| self.file.tables.iter().position(|table| table.name().eq_ignore_ascii_case(name));
+        let mut held = Vec::new();
+        for name in schema::tables(&self.file.connection)? {
+            if under_sync(&name).is_some() {
+                continue;
+            }
+            let foreign = schema::describe(&self.file.connection, &name)?.map(|table| table.foreign);
+            for foreign in foreign.unwrap_or_default() {
+                let Some(parent) = under_sync(&foreign.parent) else { continue };
+                held.push((name.clone(), foreign, parent));
+            }
+        }
+        for (name, foreign, parent) in held {
+            let Some(of) = self.file.tables.get(parent).cloned() else { continue };
+            let pairs = foreign.from.iter().zip(&foreign.to);
+            let matches = pairs.map(|(from, to)| format!("p.{} = c.{}", quoted(to), quoted(from)));
+            let from: Vec<String> = foreign.from.iter().map(|from| format!("c.{}", quoted(from))).collect();
+            let query = format!(
+                "SELECT DISTINCT {} FROM {} c WHERE {} IS NOT NULL AND NOT EXISTS(SELECT 1 FROM {} p WHERE {})",
+                from.join(", "),
+                quoted(&name),
+                from.join(" IS NOT NULL AND "),
+                quoted(of.name()),
+                matches.collect::<Vec<_>>().join(" AND ")
+            );
+            let is_key = foreign.to.len() == of.described.key.len()
+                && of.described.key.iter().zip(&foreign.to).all(|(at, to)| {
+                    of.column(*at).is_some_and(|column| column.name.eq_ignore_ascii_case(to))
+                });
+            let why = format!("rows of {name}, which is not under sync, refer to it");
+            for key in self.keys(&query, &[], foreign.from.len())? {
+                match crate::key::to_id(&key) {
+                    Ok(id) if is_key => self.file.barred.bar(parent, &id, &why),
+                    _ => self.file.barred.bar_table(parent, &why),
+                }
+            }
+        }
+        match self.file.barred.again {
+            true => Err(Error::Invalid("rows that are not under sync hold others".into())),
+            false => Ok(()),
+        }
     }
 
     // Before a row goes, or columns of it that others refer to change: rows that refer to it are displaced, or are what
@@ -57,11 +156,35 @@ impl Pass<'_> {
         table: usize,
         key: &[Value],
         columns: Option<&[String]>,
-        displaced: bool,
     ) -> Result<(), Error> {
-        let Some(parent) = self.file.tables.get(table).cloned() else { return Ok(()) };
-        for child in 0..self.file.tables.len() {
-            let Some(of) = self.file.tables.get(child).cloned() else { continue };
+        let mut parents = vec![(table, key.to_vec())];
+        while let Some((table, key)) = parents.pop() {
+            for child in self.referring(table, &key, columns)? {
+                if child.acts {
+                    // Its own children go with it, if that is what they do.
+                    if self.cascaded.insert(child.at.clone()) && columns.is_none() {
+                        parents.push((child.at.0, child.key));
+                    }
+                } else if self.displace(child.at.0, &child.at.1)? {
+                    self.queue.push_back(child.at);
+                } else if let Ok(parent) = crate::key::to_id(&key) {
+                    return Err(self.hold(table, &parent));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // The rows under sync that refer to a row, or to columns of it; not itself.
+    fn referring(
+        &self,
+        table: usize,
+        key: &[Value],
+        columns: Option<&[String]>,
+    ) -> Result<Vec<Child>, Error> {
+        let mut children = Vec::new();
+        let Some(parent) = self.file.tables.get(table) else { return Ok(children) };
+        for (child, of) in self.file.tables.iter().enumerate() {
             for foreign in &of.described.foreign {
                 let same = foreign.parent.eq_ignore_ascii_case(parent.name());
                 let concerned = columns.is_none_or(|columns| {
@@ -91,24 +214,16 @@ impl Pass<'_> {
                     matches.join(" AND "),
                     key_of_parent.join(" AND ")
                 );
-                let rows = self.keys(&query, key, of.described.key.len())?;
                 let acts = if columns.is_some() { foreign.acts_on_update } else { foreign.acts_on_delete };
-                for row in rows {
+                for row in self.keys(&query, key, of.described.key.len())? {
                     let Ok(id) = crate::key::to_id(&row) else { continue };
-                    let at = (child, id.clone());
-                    if acts && !displaced {
-                        // Its own children go with it, if that is what they do.
-                        if self.cascaded.insert(at) && columns.is_none() {
-                            self.make_way(child, &row, None, false)?;
-                        }
-                    } else if !(child == table && row == key) {
-                        self.displace(child, &id)?;
-                        self.queue.push_back(at);
+                    if acts || !(child == table && row == key) {
+                        children.push(Child { at: (child, id), key: row, acts });
                     }
                 }
             }
         }
-        Ok(())
+        Ok(children)
     }
 
     pub(super) fn keys(
@@ -127,56 +242,6 @@ impl Pass<'_> {
         Ok(keys)
     }
 
-    // Why a row cannot be there: what it refers to is neither in its table nor among those that come with it.
-    pub(super) fn missing_parent(
-        &self,
-        table: usize,
-        document: &Document,
-        among: Option<&HashSet<(usize, DocumentId)>>,
-    ) -> Result<Option<String>, Error> {
-        let Some(of) = self.file.tables.get(table) else { return Ok(None) };
-        if of.described.foreign.is_empty() || !self.file.options.foreign_keys {
-            return Ok(None);
-        }
-        let Some(key) = of.key_of(&document.id) else { return Ok(None) };
-        for foreign in &of.described.foreign {
-            let values: Option<Vec<Value>> =
-                foreign.from.iter().map(|from| self.value(of, &key, document, from)).collect();
-            // What is NULL in part, or not said, refers to nothing.
-            let Some(values) = values.filter(|values| !values.contains(&Value::Null)) else { continue };
-            let to_itself =
-                foreign.parent.eq_ignore_ascii_case(of.name())
-                    && foreign.to.iter().zip(&values).all(|(to, value)| {
-                        self.value(of, &key, document, to).is_some_and(|own| own == *value)
-                    });
-            if to_itself {
-                continue;
-            }
-            let matches: Vec<String> =
-                foreign.to.iter().enumerate().map(|(n, to)| format!("{} = ?{}", quoted(to), n + 1)).collect();
-            let query = format!("SELECT 1 FROM {} WHERE {}", quoted(&foreign.parent), matches.join(" AND "));
-            let Ok(mut statement) = self.file.connection.prepare_cached(&query) else {
-                return Ok(Some(format!("there is no table {} here", foreign.parent)));
-            };
-            bind(&mut statement, &values)?;
-            if statement.raw_query().next()?.is_some() {
-                continue;
-            }
-            let comes = among.is_some_and(|among| {
-                among.iter().any(|(parent, id)| {
-                    let Some(of) = self.file.tables.get(*parent) else { return false };
-                    of.name().eq_ignore_ascii_case(&foreign.parent)
-                        && of.key_of(id).is_some_and(|key| key == values)
-                })
-            });
-            if !comes {
-                let shown = crate::flush::shown(&values);
-                return Ok(Some(format!("{} {shown} is not here", foreign.parent)));
-            }
-        }
-        Ok(None)
-    }
-
     // Rows that hold a unique value which a document claims make way if they were created later, or are about to be
     // something else.
     pub(super) fn make_room(
@@ -189,15 +254,17 @@ impl Pass<'_> {
         let mut made = false;
         let own_key = of.described.key.iter().filter_map(|at| of.column(*at));
         let mut indexes = of.described.unique.clone();
-        indexes.push(own_key.map(|column| column.name.clone()).collect());
+        let compared =
+            |column: &DescribedColumn| Compared { name: column.name.clone(), collation: "BINARY".into() };
+        indexes.push(own_key.map(compared).collect());
         for columns in &indexes {
             let claimed: Option<Vec<Value>> =
-                columns.iter().map(|column| self.value(of, key, document, column)).collect();
+                columns.iter().map(|column| self.value(of, key, document, &column.name)).collect();
             let Some(claimed) = claimed.filter(|claimed| !claimed.contains(&Value::Null)) else { continue };
             let matches: Vec<String> = columns
                 .iter()
                 .enumerate()
-                .map(|(n, column)| format!("{} = ?{}", quoted(column), n + 1))
+                .map(|(n, of)| format!("{} = ?{} COLLATE {}", quoted(&of.name), n + 1, quoted(&of.collation)))
                 .collect();
             let query = format!(
                 "SELECT {} FROM {} WHERE {}",
@@ -207,10 +274,11 @@ impl Pass<'_> {
             );
             for other in self.keys(&query, &claimed, of.described.key.len())? {
                 let known = match crate::key::to_id(&other) {
-                    Ok(id) => ledger::known(&self.file.connection, of.number, &id.to_cbor())?.map(|_| id),
+                    Ok(id) => ledger::known(&self.file.connection, of.number, &id.to_cbor())?
+                        .map(|known| (id, known)),
                     Err(_) => None,
                 };
-                let Some(id) = known else {
+                let Some((id, known)) = known else {
                     return Ok(Room::None(Some("a row that is not under sync holds its value".into())));
                 };
                 if other == key {
@@ -218,8 +286,10 @@ impl Pass<'_> {
                 }
                 let holder = self.document(table, &id)?;
                 let still = holder.as_ref().is_some_and(|holder| {
+                    // As its row is: what is the same to an index need not be the same value.
                     columns.iter().zip(&claimed).all(|(column, value)| {
-                        self.value(of, &other, holder, column).is_some_and(|own| own == *value)
+                        self.value(of, &other, holder, &column.name)
+                            .is_some_and(|own| own == *value || self.is_shown(of, &column.name, &own, &known))
                     })
                 });
                 let older = holder
@@ -229,7 +299,7 @@ impl Pass<'_> {
                     let shown = crate::flush::shown(&other);
                     return Ok(Room::None(Some(format!(
                         "row {shown}, which was created before, has the same {}",
-                        columns.join(", ")
+                        columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
                     ))));
                 }
                 self.displace(table, &id)?;
@@ -239,6 +309,40 @@ impl Pass<'_> {
         }
         Ok(if made { Room::Made } else { Room::None(None) })
     }
+}
+
+impl Pass<'_> {
+    // Whether a row has what its document says in a column, as far as is known.
+    fn is_shown(&self, of: &Table, name: &str, value: &Value, known: &Known) -> bool {
+        let found = of.columns.iter().find(|(column, _)| column.name.eq_ignore_ascii_case(name));
+        // A key is what it is.
+        found.is_none_or(|(column, place)| {
+            known.cell(column) == cell::digest(value) || !of.affinity(*place).keeps(value)
+        })
+    }
+}
+
+type At = (usize, DocumentId);
+
+// A row that refers to another.
+struct Child {
+    at: At,
+    key: Vec<Value>,
+    /// The foreign key says what becomes of it.
+    acts: bool,
+}
+
+// A row is displaced after those that refer to it: chains of them may be long, so this is no recursion. Each with the row
+// for whose sake it goes.
+enum Step {
+    Enter(At, Option<At>),
+    Leave(At, Vec<Value>, Known, Option<At>),
+}
+
+enum Begun {
+    Gone,
+    Stays,
+    Goes(Vec<Value>, Known),
 }
 
 /// Whether a value is free now.

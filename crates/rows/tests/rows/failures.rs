@@ -229,3 +229,77 @@ fn a_schema_of_the_collection_marks_rows_and_stops_none() {
     assert_eq!(all[1].quoted("SELECT count(*) v FROM t"), "2");
     assert_eq!(t.marked(10).unwrap().len(), 1);
 }
+
+/// Opens what was sealed only while it is told to.
+struct Turned(std::sync::atomic::AtomicBool);
+
+impl driftless::MailboxSeal for Turned {
+    fn name(&self) -> &str {
+        "turned"
+    }
+
+    fn seal(&self, content: Vec<u8>) -> Result<Vec<u8>, driftless::Error> {
+        Ok(content.iter().map(|byte| !byte).collect())
+    }
+
+    fn open(&self, _: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0.load(Ordering::SeqCst).then(|| sealed.iter().map(|byte| !byte).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_mailbox_a_clock_that_is_behind_skips_nobody_and_what_cannot_be_opened_is_asked_again() {
+    let place = driftless_net::mailbox::MemoryMailbox::new();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let mut all = with_clock(u64::try_from(now.as_millis()).unwrap() - 120_000);
+    let seal = Arc::new(Turned(true.into()));
+    let options = driftless::MailboxOptions { seal: Some(seal.clone()), ..Default::default() };
+    let boxes: Vec<_> = all
+        .iter()
+        .map(|shop| shop.database.mailbox(&shop.space.id(), "memory:box", Arc::new(place.clone())))
+        .collect();
+    for round in 0..3 {
+        // The one whose clock is behind is read after the other's have been.
+        for (at, name) in [(0, "ahead"), (1, "behind"), (0, "again")] {
+            all[at].sql(&format!("INSERT INTO t VALUES('{name}{round}', {round}, 0)"));
+            all[at].sync();
+            boxes[at].sync(&options, &mut |_| ()).await.unwrap();
+            boxes[1 - at].sync(&options, &mut |_| ()).await.unwrap();
+            all[1 - at].sync();
+        }
+    }
+    all[1].sync();
+    assert_eq!(all[1].dump(), all[0].dump());
+    assert_eq!(all[0].quoted("SELECT count(*) v FROM t"), "9");
+    // Without the key nothing of it comes, and what is sent meanwhile goes.
+    seal.0.store(false, Ordering::SeqCst);
+    all[0].sql("INSERT INTO t VALUES('secret', 0, 0)");
+    all[1].sql("INSERT INTO t VALUES('other', 0, 0)");
+    for at in [0, 1] {
+        all[at].sync();
+        boxes[at].sync(&options, &mut |_| ()).await.unwrap();
+    }
+    all[1].sync();
+    assert_eq!(all[1].quoted("SELECT count(*) v FROM t"), "10");
+    seal.0.store(true, Ordering::SeqCst);
+    for at in [0, 1] {
+        boxes[at].sync(&options, &mut |_| ()).await.unwrap();
+        all[at].sync();
+    }
+    assert_eq!(all[1].dump(), all[0].dump());
+    assert_eq!(all[0].quoted("SELECT count(*) v FROM t"), "11");
+}
+
+#[test]
+fn a_document_that_says_another_key_in_a_field_does_not_become_another_row() {
+    let mut all = shops(2, SCHEMA);
+    let t = all[0].space.collection("t").unwrap();
+    t.save(
+        &driftless::DocumentId::string("real").unwrap(),
+        Map::from_json(r#"{"id": "false", "a": 1}"#).unwrap(),
+    )
+    .unwrap();
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT id v FROM t"), "'real'");
+}

@@ -1,5 +1,5 @@
 //! The truth table of docs/rows.md, enumerated: every sequence of up to five operations on a row, over two and three
-//! devices, whoever does which, ends with one row; and what that row is.
+//! devices, whoever does which, ends with one row; and what that row is. Here by the fold alone, in `table` in files.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,6 @@ use driftless::{Map, Operator, Timestamp, Value};
 use driftless_core::fold::{Position, fold};
 use driftless_core::id::{AuthorId, CommitId};
 use driftless_rows::{CellChange, Deed, PerColumn, Reconciler, RowChange};
-
-use crate::shop::{assert_same, carry, settle, shops};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -118,67 +116,4 @@ fn every_sequence_of_up_to_five_operations_ends_as_the_table_says() {
         }
     }
     eprintln!("{checked} histories");
-}
-
-fn sql(step: Step, value: i64) -> String {
-    match step {
-        Step::Create => format!(
-            "INSERT INTO t VALUES('k', {value}, {value}) ON CONFLICT DO UPDATE SET a = {value}, b = {value}"
-        ),
-        Step::Recreate => format!("DELETE FROM t; INSERT INTO t VALUES('k', {value}, {value})"),
-        Step::ModifyA => format!("UPDATE t SET a = {value}"),
-        Step::ModifyB => format!("UPDATE t SET b = {value}"),
-        Step::Delete => "DELETE FROM t".into(),
-    }
-}
-
-// In files: steps happen here or there, and news is carried or not between them.
-fn in_files(count: usize, length: usize) {
-    let mut all = shops(count, "CREATE TABLE t(id TEXT PRIMARY KEY, a, b);");
-    let splits = count.pow(length as u32);
-    let mut checked = 0;
-    for steps in sequences(length) {
-        for split in 0..splits {
-            // All meet in between, or only at the end.
-            for meets in 0..1 << (length - 1) {
-                for (at, step) in steps.iter().enumerate() {
-                    let shop = &mut all[split / count.pow(at as u32) % count];
-                    shop.sql(&sql(*step, at as i64));
-                    shop.sync();
-                    if meets >> at & 1 == 1 {
-                        carry(&all.iter().collect::<Vec<_>>());
-                        for shop in &mut all {
-                            shop.sync();
-                        }
-                    }
-                }
-                for _ in 0..2 {
-                    carry(&all.iter().collect::<Vec<_>>());
-                    for shop in &mut all {
-                        shop.sync();
-                    }
-                }
-                assert_same(&all);
-                checked += 1;
-                all[0].sql("DELETE FROM t");
-                all[0].sync();
-            }
-        }
-        // A new history for each, so that it does not grow.
-        all = shops(count, "CREATE TABLE t(id TEXT PRIMARY KEY, a, b);");
-    }
-    settle(&mut all);
-    eprintln!("{checked} histories in {count} files");
-}
-
-#[test]
-fn two_files_end_the_same_whoever_does_what_and_whenever_they_meet() {
-    let length = if std::env::var_os("DRIFTLESS_ROWS").is_some() { 4 } else { 2 };
-    in_files(2, length);
-}
-
-#[test]
-fn three_files_end_the_same_whoever_does_what_and_whenever_they_meet() {
-    let length = if std::env::var_os("DRIFTLESS_ROWS").is_some() { 3 } else { 2 };
-    in_files(3, length);
 }

@@ -263,4 +263,12 @@ fn the_same_key_on_two_devices_merges_or_is_refused_as_chosen() {
     settle(&mut refused);
     assert_eq!(refused[0].quoted("SELECT a v FROM t"), "'here'");
     assert_eq!(refused[1].rows().refused().unwrap().len(), 1);
+    assert_eq!(refused[1].quoted("SELECT a v FROM t"), "'there'");
+    // Whoever gives up the own row gets the other, at once.
+    refused[1].sql("DELETE FROM t");
+    refused[1].sync();
+    assert_eq!(refused[1].quoted("SELECT a v FROM t"), "'here'");
+    settle(&mut refused);
+    assert_same(&refused);
+    assert_eq!((refused[1].waiting(), refused[1].rows().refused().unwrap()), (vec![], vec![]));
 }

@@ -1,0 +1,78 @@
+//! Somebody who may only read the space, and changes the file.
+
+use driftless::{Permission, Strength, Subject};
+
+use crate::shop::{Shop, assert_same, carry, settle, shops};
+
+const SCHEMA: &str = "CREATE TABLE t(id TEXT PRIMARY KEY, a, b); CREATE TABLE c(id TEXT PRIMARY KEY, t TEXT REFERENCES t(id) ON DELETE CASCADE);";
+
+fn both(all: &mut [Shop]) {
+    for _ in 0..3 {
+        for shop in all.iter_mut() {
+            shop.sync();
+        }
+        carry(&all.iter().collect::<Vec<_>>());
+    }
+}
+
+fn reader() -> Vec<Shop> {
+    let mut all = shops(2, SCHEMA);
+    all[0].sql(
+        "INSERT INTO t VALUES('1', 'x', 0), ('2', 'y', 0), ('3', 'z', 0); INSERT INTO c VALUES('c', '3')",
+    );
+    settle(&mut all);
+    let key = Subject::Key(all[1].database.author().unwrap());
+    all[0].space.grant(key, Permission::Read).unwrap();
+    both(&mut all);
+    all
+}
+
+#[test]
+fn what_a_reader_changes_is_listed_stays_there_and_stops_nothing() {
+    let mut all = reader();
+    all[1].sql("UPDATE t SET a = 'mine' WHERE id = '1'; INSERT INTO t VALUES('9', 'mine', 9); DELETE FROM t WHERE id = '2'");
+    all[0].sql("UPDATE t SET b = 5; INSERT INTO t VALUES('4', 'new', 0)");
+    both(&mut all);
+    let done = all[1].sync();
+    assert_eq!((done.flushed.rows, done.flushed.kept), (0, 3));
+    let refused = all[1].rows().refused().unwrap();
+    let keys: Vec<_> = refused.iter().map(|row| row.key.as_str()).collect();
+    assert_eq!(keys, ["\"1\"", "\"2\"", "\"9\""]);
+    assert!(refused[0].detail.contains("not permitted"), "{refused:?}");
+    // Nothing of it went to others, the rest came, and what was changed is as it was left.
+    assert_eq!(all[0].quoted("SELECT id || a || b v FROM t ORDER BY id"), "'1x5' '2y5' '3z5' '4new0'");
+    assert_eq!(all[1].quoted("SELECT id || a || b v FROM t ORDER BY id"), "'1mine0' '3z5' '4new0' '9mine9'");
+    assert_eq!(all[1].rows().status().unwrap().pending, 3);
+    // A row that is changed back is one like others again.
+    all[1].sql("UPDATE t SET a = 'x' WHERE id = '1'");
+    both(&mut all);
+    assert_eq!(all[1].quoted("SELECT a || b v FROM t WHERE id = '1'"), "'x5'");
+    assert_eq!(all[1].sync().flushed.kept, 2);
+}
+
+#[test]
+fn a_reader_can_take_the_versions_of_the_space() {
+    let mut all = reader();
+    all[1].sql("PRAGMA foreign_keys = ON; UPDATE t SET a = 'mine' WHERE id = '1'; INSERT INTO t VALUES('9', 'mine', 9); DELETE FROM t WHERE id IN ('2', '3'); INSERT INTO c VALUES('d', '9')");
+    both(&mut all);
+    assert_eq!(all[1].rows().revert().unwrap(), 6);
+    both(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].rows().refused().unwrap(), []);
+    assert_eq!(all[1].waiting(), []);
+    assert_eq!(all[1].rows().audit().unwrap(), 0);
+    assert_eq!(all[1].quoted("SELECT id || t v FROM c"), "'c3'");
+}
+
+#[test]
+fn what_a_reader_has_changed_is_sent_once_the_reader_may_write() {
+    let mut all = reader();
+    all[1].sql("UPDATE t SET a = 'mine' WHERE id = '1'; INSERT INTO t VALUES('9', 'mine', 9); DELETE FROM t WHERE id = '2'");
+    both(&mut all);
+    let key = Subject::Key(all[1].database.author().unwrap());
+    all[0].space.grant(key, Permission::Write(Strength(5))).unwrap();
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[0].quoted("SELECT id || a || b v FROM t ORDER BY id"), "'1mine0' '3z0' '9mine9'");
+    assert_eq!(all[1].rows().refused().unwrap(), []);
+}
