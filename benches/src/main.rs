@@ -22,7 +22,9 @@ mod peers;
 mod wire;
 mod sync;
 mod spaces;
+mod session;
 mod rows;
+mod first_copy;
 mod topology;
 mod matrix;
 mod crowd;
@@ -39,8 +41,8 @@ use table::Results;
 /// Measures driftless on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces, rows, hub. If left unset, all
-    /// but the last, which takes minutes.
+    /// Only these: machine, sequential, durable, bulk, reading, disk, find, exchange, network, shapes, sync, spaces, rows, rows-memory, hub. If left
+    /// unset, all but the last two, which take minutes.
     names: Vec<String>,
     /// Smaller databases and fewer runs: a minute instead of ten.
     #[arg(long)]
@@ -58,7 +60,7 @@ struct Arguments {
 
 type Bench = fn(&Place, &mut Results) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 14] = [
+const BENCHES: [(&str, Bench); 15] = [
     ("machine", machine::run),
     ("sequential", sequential::run),
     ("durable", durable::run),
@@ -72,9 +74,10 @@ const BENCHES: [(&str, Bench); 14] = [
     ("sync", sync::run),
     ("spaces", spaces::run),
     ("rows", rows::run),
-    (ONLY_BY_NAME, hub::run),
+    ("rows-memory", first_copy::run),
+    ("hub", hub::run),
 ];
-const ONLY_BY_NAME: &str = "hub";
+const ONLY_BY_NAME: [&str; 2] = ["rows-memory", "hub"];
 
 fn main() -> Result<(), Failure> {
     if let Some(other) = other_side() {
@@ -89,7 +92,7 @@ fn main() -> Result<(), Failure> {
     let place = Place { folder: dir, quick, fresh };
     let mut results = Results::default();
     for (name, bench) in BENCHES {
-        if names.is_empty() && name != ONLY_BY_NAME || names.iter().any(|wanted| wanted == name) {
+        if names.is_empty() && !ONLY_BY_NAME.contains(&name) || names.iter().any(|wanted| wanted == name) {
             eprintln!("{name}");
             bench(&place, &mut results)?;
         }
@@ -112,6 +115,8 @@ fn other_side() -> Option<Result<(), Failure>> {
             let folder = PathBuf::from(text());
             text().parse().map_err(Failure::from).and_then(|spaces| hub::serve(&folder, spaces))
         }
+        first_copy::HERE => first_copy::here(&PathBuf::from(text())),
+        first_copy::THERE => first_copy::there(&PathBuf::from(text())),
         crowd::CROWD => {
             let mut number = || text().parse::<usize>().map_err(Failure::from);
             number().and_then(|peers| crowd::join(peers, number()?, number()?))

@@ -8,27 +8,31 @@ use driftless_rows::{Options, Rows};
 use rusqlite::Connection;
 
 use crate::fixture::{Place, batched};
-use crate::stopwatch::{Failure, Spent, quickest, spent};
+use crate::session::{self, Recorded};
+use crate::stopwatch::{Failure, Spent, least, quickest, spent};
 use crate::table::{Goal, Results, number};
 
-const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+pub(crate) const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
     CREATE TABLE item(id TEXT PRIMARY KEY, title TEXT, body TEXT, n INTEGER, done INTEGER);";
 const LOG: &str = "CREATE TABLE log(seq INTEGER PRIMARY KEY, id TEXT);
     CREATE TRIGGER log_insert AFTER INSERT ON item BEGIN INSERT INTO log(id) VALUES(NEW.id); END;
     CREATE TRIGGER log_update AFTER UPDATE ON item BEGIN INSERT INTO log(id) VALUES(NEW.id); END;";
 
 // What the application does: one transaction each.
-fn insert(app: &mut Connection, count: usize) -> Result<(), Failure> {
+pub(crate) fn insert(app: &mut Connection, count: usize) -> Result<(), Failure> {
     let transaction = app.transaction()?;
-    {
-        let mut statement = transaction.prepare_cached("INSERT INTO item VALUES(?1, ?2, ?3, ?4, 0)")?;
-        for at in 0..count {
-            let id = blake3::hash(&at.to_le_bytes()).to_hex();
-            let body = format!("the body of item {at:09}, which has some sixty characters of text");
-            statement.execute((&id[..32], format!("item {at}"), &body[..60], at as i64))?;
-        }
-    }
+    insert_into(&transaction, count)?;
     transaction.commit()?;
+    Ok(())
+}
+
+fn insert_into(app: &Connection, count: usize) -> Result<(), Failure> {
+    let mut statement = app.prepare_cached("INSERT INTO item VALUES(?1, ?2, ?3, ?4, 0)")?;
+    for at in 0..count {
+        let id = blake3::hash(&at.to_le_bytes()).to_hex();
+        let body = format!("the body of item {at:09}, which has some sixty characters of text");
+        statement.execute((&id[..32], format!("item {at}"), &body[..60], at as i64))?;
+    }
     Ok(())
 }
 
@@ -151,5 +155,112 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
     }
     inserts.report("inserted rows", count, [&plain[0], &log[0]], 125.0, results);
     updates.report("updates of one column", count, [&plain[1], &log[1]], 55.0, results);
+    in_process(place, count, results)?;
+    match session::run(place, SCHEMA, count) {
+        Ok([insert, update]) => {
+            beside("inserted rows", &insert, count, results);
+            beside("updates of one column", &update, count, results);
+        }
+        Err(why) => eprintln!("  the session extension is not measured: {why}"),
+    }
+    add_column(place, count, results)
+}
+
+// What the session extension of SQLite takes for the same, without anybody who merges.
+fn beside(what: &str, recorded: &Recorded, count: usize, results: &mut Results) {
+    let rate = |spent: std::time::Duration| count as f64 / spent.as_secs_f64();
+    let alone = number(rate(recorded.alone));
+    results.add(
+        format!("session extension: changeset of {what}"),
+        rate(recorded.recorded),
+        "rows/s",
+        Goal::Shown,
+        format!(
+            "CPU of the `sqlite3` program; {alone} without a session; {:.1} B/row, not compressed",
+            recorded.bytes as f64 / count as f64
+        ),
+    );
+}
+
+#[cfg(feature = "preupdate")]
+fn in_process(place: &Place, count: usize, results: &mut Results) -> Result<(), Failure> {
+    use driftless_rows::{Capture, Captured};
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..place.runs() {
+        let folder = place.folder()?;
+        let path = folder.path().join("app.db");
+        drop(file(&path, "")?);
+        let mut options = Options::default();
+        options.capture = Capture::InProcess;
+        let _rows = Rows::attach(&path, &Database::memory()?.create_space("items")?, options)?;
+        let mut app = Captured::open(&path)?;
+        app.execute_batch("PRAGMA synchronous = NORMAL")?;
+        let inserting = || {
+            let transaction = app.transaction()?;
+            insert_into(&transaction, count)?;
+            Ok(transaction.commit()?)
+        };
+        runs[0].push(spent(inserting)?.1);
+        runs[1].push(spent(|| Ok(app.execute("UPDATE item SET n = n + 1", [])?))?.1);
+    }
+    for (what, runs) in ["inserted rows", "updates of one column"].iter().zip(runs) {
+        results.add(
+            format!("P13 capture of {what}, in process"),
+            quickest(runs).cpu_rate(count),
+            "rows/s",
+            Goal::AtLeast(150_000.0),
+            "CPU; by the pre-update hook, without a trigger that notes",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "preupdate"))]
+fn in_process(_: &Place, _: usize, _: &mut Results) -> Result<(), Failure> {
+    eprintln!("  capture in process is not measured: build the bench with `--features preupdate`");
+    Ok(())
+}
+
+// A column more, and a column more with a default, in both files: until each file and its space agree again.
+fn add_column(place: &Place, count: usize, results: &mut Results) -> Result<(), Failure> {
+    let folder = place.folder()?;
+    let at = |name: &str| folder.path().join(name);
+    let (here, there) = (batched(&at("here"))?, batched(&at("there"))?);
+    let space = here.create_space("items")?;
+    space.grant(Subject::Key(there.author()?), Permission::Write(Strength(5)))?;
+    let mut app = file(&at("here.db"), "")?;
+    insert(&mut app, count)?;
+    let mut rows = Rows::attach(at("here.db"), &space, Options::default())?;
+    rows.sync()?;
+    let mut bundle = Vec::new();
+    space.export(&mut bundle, &mut |_| {})?;
+    there.import(&mut &*bundle, &mut |_| {})?;
+    let app_there = file(&at("there.db"), "")?;
+    let mut rows_there = Rows::attach(at("there.db"), &there.space("items")?, Options::default())?;
+    rows_there.sync()?;
+    for (app, rows, who) in
+        [(&app, &mut rows, "that has them"), (&app_there, &mut rows_there, "that got them")]
+    {
+        let mut took = Vec::new();
+        for column in ["more TEXT", "color TEXT NOT NULL DEFAULT 'white'", "size INTEGER DEFAULT 5"] {
+            let adding = || {
+                app.execute(&format!("ALTER TABLE item ADD COLUMN {column}"), [])?;
+                let done = rows.sync()?;
+                match done.flushed.rows + done.applied.inserted + done.applied.updated {
+                    0 => Ok(()),
+                    touched => Err(format!("{touched} rows were touched").into()),
+                }
+            };
+            took.push(spent(adding)?.1.wall.as_secs_f64() * 1e3);
+        }
+        let worst = took.iter().copied().fold(0.0, f64::max);
+        results.add(
+            format!("P13 ADD COLUMN at {} rows, device {who}", number(count as f64)),
+            worst,
+            "ms",
+            Goal::AtMost(50.0),
+            format!("the slowest of three, wall; the quickest {:.1}; no row is touched", least(took)),
+        );
+    }
     Ok(())
 }

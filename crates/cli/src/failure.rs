@@ -165,12 +165,11 @@ impl From<driftless_rows::Error> for Failure {
 /// The exit code that belongs to a code word of the library.
 fn exit_of(code: &str) -> Exit {
     match code {
-        "not_found" | "not_attached" => Exit::NotFound,
+        "not_found" | "not_attached" | "file_not_found" => Exit::NotFound,
         "not_permitted" | "not_open" | "queue_full" | "mailbox_full" | "author_forked" | "login_failed"
         | "login_needed" | "too_many_attempts" => Exit::Refused,
-        "invalid" | "schema" | "invalid_filter" | "invalid_operators" | "ambiguous" | "table_refused" => {
-            Exit::Invalid
-        }
+        "invalid" | "schema" | "invalid_filter" | "invalid_operators" | "ambiguous" | "table_refused"
+        | "not_sqlite" => Exit::Invalid,
         "peer_unreachable" => Exit::Unreachable,
         "locked" | "newer_version" | "damaged" | "poisoned" | "restored" | "chain_lost" => Exit::Store,
         _ => Exit::Failed,

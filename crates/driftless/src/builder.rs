@@ -137,6 +137,13 @@ impl Builder {
         self
     }
 
+    /// How many bytes of the database's pages are kept in memory at most. If left unset, 64 MiB, and up to 256 for a file
+    /// that is that large when it is opened.
+    pub fn page_memory(mut self, bytes: u64) -> Self {
+        self.disk.cache_kib = Some(u32::try_from(bytes / 1024).unwrap_or(u32::MAX));
+        self
+    }
+
     /// As `Database::share_resolver`, from the beginning. If left unset, nothing is opened that the rules do not open.
     pub fn share_resolver(mut self, opens: impl Fn(&Reader) -> bool + Send + Sync + 'static) -> Self {
         self.callbacks.resolver = Some(Arc::new(opens));
@@ -159,7 +166,7 @@ impl Builder {
     /// What takes the place of the file system, for tests of disks that fail.
     #[doc(hidden)]
     pub fn disk(mut self, disk: Disk) -> Self {
-        self.disk = disk;
+        self.disk = Disk { cache_kib: disk.cache_kib.or(self.disk.cache_kib), ..disk };
         self
     }
 

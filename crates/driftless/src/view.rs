@@ -27,6 +27,8 @@ use crate::stored::{index_keys, read_stored};
 
 /// Decoded bodies kept while many documents of the same commits are folded.
 const DECODED: usize = 32;
+/// Edits in them: a decoded edit of a row takes some 4 KiB.
+const DECODED_EDITS: usize = 2048;
 /// Documents kept in memory after a flush.
 const CACHED: usize = 4096;
 /// Edits of one commit from which on their documents are looked up together.
@@ -350,10 +352,13 @@ impl View {
 
     /// Remembers the body of a commit that is just arriving.
     pub(crate) fn remember(&mut self, at: LogKey, body: Arc<DocumentBody>) {
-        if self.decoded.len() == DECODED {
-            self.decoded.pop_front();
-        }
         self.decoded.push_back((at, body));
+        let mut edits: usize = self.decoded.iter().map(|(_, body)| body.edits.len()).sum();
+        // The newest stays, however large it is.
+        while self.decoded.len() > DECODED || (edits > DECODED_EDITS && self.decoded.len() > 1) {
+            let Some((_, oldest)) = self.decoded.pop_front() else { break };
+            edits -= oldest.edits.len();
+        }
     }
 
     /// The edits of a commit that gains its effect. Those of a large one are not remembered any longer: each is needed

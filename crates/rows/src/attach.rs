@@ -35,13 +35,7 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
         put_options(file, options)?;
         let mut left_out = Vec::new();
         let all = schema::tables(file)?;
-        if let Tables::Named(named) = &options.tables {
-            let missing = named.iter().find(|name| !all.iter().any(|table| table.eq_ignore_ascii_case(name)));
-            if let Some(missing) = missing {
-                let why = "there is no table of that name in the file".to_owned();
-                return Err(Error::Table { table: missing.clone(), why });
-            }
-        }
+        check(file, &all, options)?;
         for name in all {
             if !is_wanted(options, &name) {
                 continue;
@@ -62,7 +56,68 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
     done
 }
 
-pub(crate) fn put_options(file: &Connection, options: &Options) -> Result<(), Error> {
+// A name that is nowhere in the file is a slip: what it was to say would never hold.
+fn check(file: &Connection, all: &[String], options: &Options) -> Result<(), Error> {
+    let is_there = |name: &str| all.iter().any(|table| table.eq_ignore_ascii_case(name));
+    let missing = |table: &str| {
+        let why = "there is no table of that name in the file".to_owned();
+        Err(Error::Table { table: table.to_owned(), why })
+    };
+    if let Tables::Named(named) = &options.tables
+        && let Some(name) = named.iter().find(|name| !is_there(name))
+    {
+        return missing(name);
+    }
+    for (wish, _) in options.columns.iter() {
+        let mut described = None;
+        for table in all {
+            // Names may have dots.
+            if let Some(column) = wish.strip_prefix(table.as_str()).and_then(|rest| rest.strip_prefix('.')) {
+                let of = schema::describe(file, table)?;
+                let has = of.iter().flat_map(|of| &of.columns).any(|known| known.name == column);
+                described = Some((table, column, has));
+                if has {
+                    break;
+                }
+            }
+        }
+        match described {
+            None => return missing(wish.split('.').next().unwrap_or_default()),
+            Some((table, column, false)) => {
+                let why = format!("it has no column {column}, which was given a policy");
+                return Err(Error::Table { table: table.clone(), why });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives a file that is attached other options; its triggers follow them.
+pub(crate) fn take_options(file: &Connection, options: &Options) -> Result<(), Error> {
+    file.execute_batch("BEGIN IMMEDIATE")?;
+    let done = (|| {
+        check(file, &schema::tables(file)?, options)?;
+        put_options(file, options)?;
+        for (number, ..) in listed(file)? {
+            // Where they are missing, somebody made the table anew; that is followed later.
+            let on = capture::installed_on(file, number)?;
+            let on = on.map(|name| schema::describe(file, &name)).transpose()?.flatten();
+            if let Some(described) = on {
+                capture::install(file, number, &described, options)?;
+            }
+        }
+        // Other tables may be wanted now.
+        ledger::put(file, ledger::SCHEMA, -1)?;
+        Ok(file.execute_batch("COMMIT")?)
+    })();
+    if done.is_err() && !file.is_autocommit() {
+        file.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+fn put_options(file: &Connection, options: &Options) -> Result<(), Error> {
     let text = serde_json::to_string(options).map_err(|error| Error::Invalid(error.to_string()))?;
     ledger::put(file, ledger::OPTIONS, text)
 }
@@ -97,7 +152,7 @@ fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Resul
         "INSERT INTO driftless_tables VALUES(?1, ?2, ?3, ?4)",
         params![number, described.name, collection, json(&columns)?],
     )?;
-    capture::install(file, number, &described, options.part.map(|part| i64::from(part) % capture::PARTS))?;
+    capture::install(file, number, &described, options)?;
     let keys: Vec<String> = described
         .key
         .iter()
@@ -250,7 +305,7 @@ impl File {
             )?;
             if on.is_none() {
                 // It was dropped and made anew, as many a migration does.
-                capture::install(&self.connection, number, &described, self.part())?;
+                capture::install(&self.connection, number, &described, &self.options)?;
                 self.load()?;
                 let table = self.tables.iter().find(|table| table.number == number).cloned();
                 if let Some(table) = table {

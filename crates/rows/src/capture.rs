@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use crate::cell::Affinity;
 use crate::error::Error;
 use crate::ledger::{DELETED, INSERTED, UPDATED};
+use crate::options::{Capture, Options};
 use crate::schema::{Described, quoted};
 
 // Unix milliseconds; the same within one statement. `unixepoch('subsec')` is younger than many a `sqlite3`.
@@ -19,19 +20,19 @@ pub(crate) const APPLYING: &str = "applying";
 /// How a device numbers new rows of tables with integer keys, so that no other gives the same number.
 const PART: u32 = 40;
 /// Parts that devices can have.
-pub(crate) const PARTS: i64 = 1 << 22;
+const PARTS: i64 = 1 << 22;
 
 /// The names of our triggers on a table.
 pub(crate) fn names(number: i64) -> [String; 6] {
     ["insert", "update", "key", "delete", "fill", "part"].map(|kind| format!("driftless_{number}_{kind}"))
 }
 
-/// Makes the triggers of a table; `part` is this device's part of the numbers, if it takes its new integer keys from one.
+/// Makes the triggers of a table, as the options say.
 pub(crate) fn install(
     file: &Connection,
     number: i64,
     table: &Described,
-    part: Option<i64>,
+    options: &Options,
 ) -> Result<(), Error> {
     remove(file, number)?;
     let [insert, update, key, delete, fill, take] = names(number).map(|name| quoted(&name));
@@ -53,10 +54,16 @@ pub(crate) fn install(
     };
     let moved: Vec<String> =
         columns.iter().map(|column| format!("NEW.{column} IS NOT OLD.{column}")).collect();
+    // Where the application notes its changes by itself, these are for what its triggers do while documents are applied.
+    let applying = format!("EXISTS(SELECT 1 FROM driftless_settings WHERE name = '{APPLYING}')");
+    let (when, and) = match options.capture {
+        Capture::Triggers => (String::new(), String::new()),
+        Capture::InProcess => (format!(" WHEN {applying}"), format!(" AND {applying}")),
+    };
     file.execute_batch(&format!(
-        "CREATE TRIGGER {insert} AFTER INSERT ON {on} BEGIN {} END;
-         CREATE TRIGGER {update} AFTER UPDATE ON {on} BEGIN {} END;
-         CREATE TRIGGER {key} AFTER UPDATE ON {on} WHEN {} BEGIN {} END;
+        "CREATE TRIGGER {insert} AFTER INSERT ON {on}{when} BEGIN {} END;
+         CREATE TRIGGER {update} AFTER UPDATE ON {on}{when} BEGIN {} END;
+         CREATE TRIGGER {key} AFTER UPDATE ON {on} WHEN ({}){and} BEGIN {} END;
          CREATE TRIGGER {delete} AFTER DELETE ON {on} BEGIN {} END;",
         note(INSERTED, "NEW"),
         note(UPDATED, "NEW"),
@@ -83,6 +90,7 @@ pub(crate) fn install(
                UPDATE {on} SET {name} = {filled} WHERE {row} = NEW.{row} AND {name} IS NULL; END;"
         ))?;
     }
+    let part = options.part.map(|part| i64::from(part) % PARTS);
     if let Some(part) = part.filter(|_| table.has_rowid_key()) {
         let (first, last) = (part << PART, ((part + 1) << PART) - 1);
         // SQLite numbers a row one above the highest, or above the highest that there ever was; of several rows of one
@@ -99,7 +107,7 @@ pub(crate) fn install(
         };
         file.execute_batch(&format!(
             "CREATE TRIGGER {take} AFTER INSERT ON {on} WHEN NEW.{name} NOT BETWEEN {first} AND {last} AND {numbered}
-               AND NOT EXISTS(SELECT 1 FROM driftless_settings WHERE name = '{APPLYING}') BEGIN
+               AND NOT {applying} BEGIN
                UPDATE {on} SET {name} = coalesce((SELECT max({name}) FROM {on} WHERE {name} BETWEEN {first} AND {last}), {first}) + 1
                WHERE {name} = NEW.{name}; END;"
         ))?;

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use driftless::{DocumentId, Space, Value};
+use driftless::{DocumentId, Progress, Space, Value};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Statement};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 
-use crate::capture;
 use crate::cell::{self, Affinity, Bound};
 use crate::error::Error;
 use crate::key;
@@ -37,6 +36,8 @@ pub(crate) struct File {
     /// A word that only this file has.
     pub writer: String,
     pub triggers_on: bool,
+    /// Whoever wants to know how far long work is.
+    pub tell: Option<Tell>,
     /// Rows were changed here that may not be sent; their notes stay.
     pub keeps: bool,
     pub barred: Barred,
@@ -73,6 +74,8 @@ impl Barred {
         self.again |= self.tables.insert(table, why.to_owned()).is_none();
     }
 }
+
+pub(crate) type Tell = Box<dyn FnMut(&Progress) + Send>;
 
 /// A table under sync.
 #[derive(Debug, Clone)]
@@ -157,8 +160,22 @@ pub(crate) fn now_ms() -> i64 {
 
 pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let unusable = |why| Error::Unusable { path: path.display().to_string(), why };
+    let opened = Connection::open_with_flags(path, flags);
+    let connection = opened.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) if !path.exists() => Error::Missing(path.display().to_string()),
+        Some(ErrorCode::CannotOpen) => unusable("is no file that can be opened"),
+        _ => error.into(),
+    })?;
     connection.busy_timeout(PATIENCE)?;
+    // SQLite looks at a file when it first reads it.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(
+        |error| match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => unusable("is not a SQLite file"),
+            Some(ErrorCode::CannotOpen) => unusable("is no file that can be opened"),
+            _ => error.into(),
+        },
+    )?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cache_size", CACHE)?;
     // The file may have been made by somebody who wants us to run code; views and triggers of it run none of ours.
@@ -185,6 +202,7 @@ impl File {
             tables: Vec::new(),
             writer: writer.unwrap_or_default(),
             triggers_on: true,
+            tell: None,
             keeps: false,
             barred: Barred::default(),
         };
@@ -255,6 +273,13 @@ impl File {
         Ok(Some(cells.collect::<Result<_, Error>>()?))
     }
 
+    /// Tells how far a stage of work is; `total` is 0 where that is not known.
+    pub(crate) fn tell(&mut self, stage: &'static str, done: u64, total: u64) {
+        if let Some(tell) = &mut self.tell {
+            tell(&Progress { stage, done, total });
+        }
+    }
+
     /// Lets triggers run for what this connection writes, or not.
     pub(crate) fn let_triggers_run(&mut self, on: bool) -> Result<(), Error> {
         if self.triggers_on != on {
@@ -295,10 +320,6 @@ impl File {
         statement.raw_execute()?;
         Ok(())
     }
-
-    pub(crate) fn part(&self) -> Option<i64> {
-        self.options.part.map(|part| i64::from(part) % capture::PARTS)
-    }
 }
 
 /// Binds values to parameters from 1 on; text that is no UTF-8 is bound as its bytes.
@@ -322,6 +343,14 @@ pub(crate) fn bind_from<'v>(
         }
     }
     Ok(())
+}
+
+/// The parameter of this number, made text by SQL where the value is bound as the bytes of one.
+pub(crate) fn parameter(number: usize, value: &Value) -> String {
+    match cell::bound(value) {
+        Bound::Text(_) => format!("CAST(?{number} AS TEXT)"),
+        Bound::As(_) => format!("?{number}"),
+    }
 }
 
 type Listed = (i64, String, String, Vec<KnownColumn>);

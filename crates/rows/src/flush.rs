@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
 use rusqlite::params;
 
-use crate::cell::{self, Bound, digest};
+use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, Table, now_ms};
+use crate::file::{File, Table, now_ms, parameter};
 use crate::key;
 use crate::ledger::{self, DELETED, FOUND, Known, UPDATED};
 use crate::options::DoubleCreate;
@@ -27,8 +27,11 @@ const TIMES: usize = 256;
 // Bytes of values of one edit, which has to fit into a commit with its names.
 const EDIT_BYTES: usize = 900 * 1024;
 const VALUE_BYTES: usize = 1000 * 1024;
-// Notes of an audit that become one run.
-const FOUND_AT_ONCE: usize = 20_000;
+// Notes of an audit, or of attaching, that become one run. Whoever receives a run holds all of it in memory, decoded some
+// 4 KiB for each row.
+const FOUND_AT_ONCE: usize = 2_000;
+// Rows of one run that may be listed as contested.
+const CONTESTED_AT_ONCE: usize = 20_000;
 
 /// What a flush did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -105,6 +108,12 @@ impl File {
     pub(crate) fn flush(&mut self) -> Result<Flushed, Error> {
         self.finish_outbox()?;
         let mut flushed = Flushed::default();
+        let count = "SELECT count(*) FROM driftless_pending";
+        let total = match &self.tell {
+            Some(_) => self.connection.query_row(count, [], |row| row.get::<_, i64>(0))?.unsigned_abs(),
+            None => 0,
+        };
+        let mut done = 0;
         self.keeps = false;
         loop {
             if ledger::has_pending(&self.connection)?
@@ -113,6 +122,8 @@ impl File {
                 return Ok(flushed.and(self.keep(&error.to_string())?));
             }
             let Some(taken) = self.take()? else { return Ok(flushed) };
+            done += taken.seen.len() as u64;
+            self.tell("rows sent", done.min(total), total);
             flushed.rows += taken.edits.len() as u64;
             flushed.refused += taken.refused.len() as u64;
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
@@ -254,10 +265,6 @@ impl File {
     }
 
     fn row_is_there(&self, table: &Table, key: &[Value]) -> Result<bool, Error> {
-        let parameter = |n: usize, cell: &Value| match cell::bound(cell) {
-            Bound::Text(_) => format!("CAST(?{n} AS TEXT)"),
-            Bound::As(_) => format!("?{n}"),
-        };
         let columns: Vec<String> = table
             .key_columns()
             .iter()
@@ -455,7 +462,7 @@ impl File {
                 Some(_) if merged => {}
                 Some(next) => ledger::put_place(&file.connection, &next)?,
                 // Others wrote meanwhile: a value of ours may have lost.
-                None if place.is_some() && edits.len() <= FOUND_AT_ONCE => {
+                None if place.is_some() && edits.len() <= CONTESTED_AT_ONCE => {
                     for change in edits.iter().filter(|change| !change.created) {
                         let Some(table) = file.tables.get(change.table) else { continue };
                         ledger::put_contested(&file.connection, &table.collection, &change.id.to_cbor())?;

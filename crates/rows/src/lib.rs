@@ -26,10 +26,12 @@ mod cell;
 mod key;
 mod schema;
 mod ledger;
-mod capture;
 mod reconcile;
 mod options;
+mod capture;
 mod file;
+#[cfg(feature = "preupdate")]
+mod captured;
 mod waiting;
 mod flush;
 mod audit;
@@ -42,9 +44,11 @@ mod watch;
 
 pub use apply::Applied;
 pub use attach::LeftOut;
+#[cfg(feature = "preupdate")]
+pub use captured::{Captured, CapturedTransaction};
 pub use error::Error;
 pub use flush::Flushed;
-pub use options::{DoubleCreate, Options, Tables};
+pub use options::{Capture, DoubleCreate, Options, Tables};
 pub use reconcile::{CellChange, Deed, PerColumn, Policy, Reconciler, RowChange};
 pub use rows::{Exchanged, Rows, Status, TableStatus, detach};
 pub use waiting::{LostValue, RefusedRow, WaitingRow};

@@ -26,6 +26,18 @@ pub enum DoubleCreate {
     Refuse,
 }
 
+/// Who notes which rows the application changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capture {
+    /// Triggers in the file: whatever program writes. A `Captured` connection adds what triggers cannot see.
+    #[default]
+    Triggers,
+    /// Only connections of `Captured` (feature `preupdate`), for a file that nobody else writes to. Triggers are there, but
+    /// note nothing besides deletions; what another program writes is found by `Rows::audit`.
+    InProcess,
+}
+
 /// Choices; `Options::default()` is what each says it is if left unset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -45,6 +57,8 @@ pub struct Options {
     /// This device's part of the integer keys: new rows of tables whose key is the rowid, and that SQLite numbers, are
     /// numbered within it. If left unset, SQLite's numbers stay, and two devices may give the same one.
     pub part: Option<u32>,
+    /// Who notes changes. If left unset, triggers.
+    pub capture: Capture,
 }
 
 impl Default for Options {
@@ -56,6 +70,7 @@ impl Default for Options {
             foreign_keys: true,
             triggers: true,
             part: None,
+            capture: Capture::default(),
         }
     }
 }

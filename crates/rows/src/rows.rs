@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use driftless::{Database, Space, SpaceId};
+use driftless::{Database, Progress, Space, SpaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::apply::Applied;
@@ -81,9 +81,7 @@ impl Rows {
                 path.display()
             )));
         } else {
-            attach::put_options(&connection, &options)?;
-            // Other tables may be wanted now.
-            ledger::put(&connection, ledger::SCHEMA, -1)?;
+            attach::take_options(&connection, &options)?;
         }
         let mut rows = Self { file: File::new(path, connection, space.clone())?, left_out };
         rows.file.follow_schema()?;
@@ -110,6 +108,11 @@ impl Rows {
         self.file.reconciler = reconciler;
         self.file.load()?;
         Ok(self)
+    }
+
+    /// Tells how far `sync` is: rows sent, then rows written. `total` is 0 where it is not known. If left unset, nobody is told.
+    pub fn on_progress(&mut self, tell: impl FnMut(&Progress) + Send + 'static) {
+        self.file.tell = Some(Box::new(tell));
     }
 
     /// The tables that `attach` left out, and why.

@@ -49,7 +49,7 @@ pub enum Access {
     Read,
 }
 
-/// What SQLite takes for the file system, and how early its log is copied into the file: for tests of disks that fail.
+/// What SQLite takes for the file system, how early its log is copied into the file, and how much of it is kept in memory.
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
@@ -57,6 +57,8 @@ pub struct Disk {
     pub vfs: Option<String>,
     /// Pages of the write-ahead log after which it is copied. If left unset, what users have.
     pub checkpoint_pages: Option<u32>,
+    /// The most memory that pages may take, in KiB. If left unset, 64 MiB, and up to 256 for a large file.
+    pub cache_kib: Option<u32>,
 }
 
 /// A database in an SQLite file.

@@ -58,6 +58,8 @@ struct Context {
     secrets: Box<dyn Secrets>,
     /// Of a command that `serve` runs for a client; else it opens the database itself.
     served: Option<Served>,
+    /// Bytes of pages that the command keeps in memory, if it needs less than others.
+    page_memory: Option<u64>,
 }
 
 /// What a command gets from the `serve` that runs it.
@@ -105,7 +107,7 @@ fn execute(arguments: Arguments, terminal: Terminal, served: Option<Served>) -> 
     let Arguments { global, command } = arguments;
     let Terminal { stdout, stderr, input, secrets, looks } = terminal;
     let output = Output::new(&global, stdout, stderr, looks);
-    let mut context = Context { global, output, input, secrets, served };
+    let mut context = Context { global, output, input, secrets, served, page_memory: None };
     let outcome = run(&mut context, command).and_then(|()| context.output.flush());
     let Err(failure) = outcome else { return Exit::Done };
     // What was printed before the failure stays valid; if it cannot be handed over, the failure says more.
@@ -364,7 +366,11 @@ impl Context {
         }
         let dir = self.dir()?;
         let start = Instant::now();
-        let database = Database::builder().open_mode(OpenMode::Open).access(access).open(&dir)?;
+        let mut builder = Database::builder().open_mode(OpenMode::Open).access(access);
+        if let Some(bytes) = self.page_memory {
+            builder = builder.page_memory(bytes);
+        }
+        let database = builder.open(&dir)?;
         let dir = dir.display().to_string();
         let milliseconds = start.elapsed().as_millis();
         self.output.detail(format!("opened {} in {milliseconds} ms", escape(&dir)));

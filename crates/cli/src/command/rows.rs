@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use driftless::Database;
-use driftless_rows::{DoubleCreate, Exchanged, Options, Policy, Rows, Tables, detach};
+use driftless_rows::{DoubleCreate, Error, Exchanged, Options, Policy, Rows, Tables, detach};
 
 use super::Context;
 use crate::args::{AttachChoices, RowsCommand};
@@ -14,20 +15,48 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, Table, escape, thousands};
 
 const LIST: &str = "rows.json";
+// Bytes of the database's pages that are kept in memory: files are written through from one end to the other, so that more
+// would be of little use, and a first copy of many rows stays small.
+const PAGES: u64 = 32 * 1024 * 1024;
+// How often what shows that work goes on is drawn.
+const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(context: &mut Context, command: RowsCommand) -> Result<(), Failure> {
+    context.page_memory = Some(PAGES);
     match command {
         RowsCommand::Attach { file, space, choices } => attach(context, &file, &space, choices),
         RowsCommand::Detach { file } => {
-            let file = found(context, &file)?;
-            detach(&file)?;
+            let file = match found(context, &file) {
+                // A file that is gone is only taken off the list.
+                Err(failure) if failure.exit == Exit::NotFound => {
+                    let path = listed_as(&context.input.path(&file));
+                    if !list(context)?.contains(&path) {
+                        return Err(failure);
+                    }
+                    path
+                }
+                found => {
+                    let file = found?;
+                    match detach(&file) {
+                        // The application has made it anew.
+                        Err(Error::NotAttached(_)) if list(context)?.contains(&file) => {}
+                        done => done?,
+                    }
+                    file
+                }
+            };
             change_list(context, |files| files.retain(|known| *known != file))?;
             let line = contract::rows::Detached { file: file.display().to_string() };
             let output = &mut context.output;
             if output.json {
                 return output.record(&line);
             }
-            output.text(format!("{} is as it was", escape(&line.file)))
+            match file.exists() {
+                true => output.text(format!("{} is as it was", escape(&line.file))),
+                false => {
+                    output.text(format!("{} is gone, and is not under sync any more", escape(&line.file)))
+                }
+            }
         }
         RowsCommand::Sync { file, watch, audit } => sync(context, file.as_deref(), watch, audit),
         RowsCommand::Revert { file } => revert(context, &file),
@@ -39,7 +68,13 @@ fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoice
     let file = found(context, file)?;
     let options = options(choices)?;
     let database = context.write()?;
-    let rows = Rows::attach(&file, &database.space(space)?, options)?;
+    let space = database.space(space)?;
+    let bar = super::network::progress(context);
+    bar.set_message("noting the rows that are there");
+    bar.enable_steady_tick(TICK);
+    let rows = Rows::attach(&file, &space, options);
+    bar.finish_and_clear();
+    let rows = rows?;
     change_list(context, |files| {
         if !files.contains(&file) {
             files.push(file.clone());
@@ -63,7 +98,8 @@ fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoice
         output.note(format!("{} is left out: {}", escape(&table.table), escape(&table.why)));
     }
     let names: Vec<&str> = line.tables.iter().map(|table| table.table.as_str()).collect();
-    output.text(format!("{}: {} under sync", escape(&line.file), escape(&names.join(", "))))?;
+    let names = if names.is_empty() { "no table yet".to_owned() } else { names.join(", ") };
+    output.text(format!("{}: {} under sync", escape(&line.file), escape(&names)))?;
     output.note("next: driftless rows sync");
     Ok(())
 }
@@ -101,18 +137,26 @@ fn options(choices: AttachChoices) -> Result<Options, Failure> {
 
 fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) -> Result<(), Failure> {
     let database = context.write()?;
-    let mut all = open(context, &database, file)?;
+    let (mut all, mut failed) = (Vec::new(), None);
     let mut kept = 0;
-    for rows in &mut all {
-        if audit {
-            let found = rows.audit()?;
-            context.output.detail(format!("{found} rows are not what is known of them"));
+    for file in named(context, file)? {
+        let exchanged = exchange(context, &database, &file, audit);
+        match exchanged {
+            Ok((rows, done)) => {
+                kept += done.flushed.kept;
+                if !watch || done != Exchanged::default() {
+                    print(&mut context.output, rows.path(), &done)?;
+                }
+                all.push(rows);
+            }
+            // The other files have nothing to do with it.
+            Err(failure) => failed = Some(put_off(context, failed, failure)),
         }
-        let done = rows.sync()?;
-        kept += done.flushed.kept;
-        if !watch || done != Exchanged::default() {
-            print(&mut context.output, rows.path(), &done)?;
-        }
+    }
+    match failed {
+        Some(failure) if !watch || all.is_empty() => return Err(failure),
+        Some(failure) => context.output.note(failure.message),
+        None => {}
     }
     if !watch {
         // Everything else is done.
@@ -157,6 +201,43 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
         let _ = thread.join();
     }
     Ok(())
+}
+
+fn exchange(
+    context: &mut Context,
+    database: &Database,
+    file: &Path,
+    audit: bool,
+) -> Result<(Rows, Exchanged), Failure> {
+    let mut rows = Rows::open(file, database)?;
+    let bar = super::network::progress(context);
+    bar.enable_steady_tick(TICK);
+    let shown = bar.clone();
+    rows.on_progress(move |progress| {
+        let (done, total) = (thousands(progress.done), thousands(progress.total));
+        shown.set_message(match progress.total {
+            0 => format!("{}: {done}", progress.stage),
+            _ => format!("{}: {done} of {total}", progress.stage),
+        });
+    });
+    let done = (|| {
+        let found = if audit { Some(rows.audit()?) } else { None };
+        Ok::<_, Failure>((found, rows.sync()?))
+    })();
+    bar.finish_and_clear();
+    let (found, done) = done?;
+    if let Some(found) = found {
+        context.output.detail(format!("{found} rows are not what is known of them"));
+    }
+    Ok((rows, done))
+}
+
+// Of several failures the last is the command's; those before it are told.
+fn put_off(context: &mut Context, before: Option<Failure>, failure: Failure) -> Failure {
+    if let Some(before) = before {
+        context.output.note(before.message);
+    }
+    failure
 }
 
 fn not_sent(kept: u64) -> Failure {
@@ -228,7 +309,15 @@ fn print(output: &mut Output, path: &Path, done: &Exchanged) -> Result<(), Failu
 
 fn status(context: &mut Context, file: Option<&Path>, losers: bool) -> Result<(), Failure> {
     let database = context.read()?;
-    for mut rows in open(context, &database, file)? {
+    let mut failed = None;
+    for file in named(context, file)? {
+        let mut rows = match Rows::open(&file, &database) {
+            Ok(rows) => rows,
+            Err(error) => {
+                failed = Some(put_off(context, failed, error.into()));
+                continue;
+            }
+        };
         let status = rows.status()?;
         let line = contract::rows::Status {
             file: status.file.display().to_string(),
@@ -245,7 +334,7 @@ fn status(context: &mut Context, file: Option<&Path>, losers: bool) -> Result<()
         };
         show(&mut context.output, &line)?;
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 fn waiting(row: driftless_rows::WaitingRow) -> contract::rows::Waiting {
@@ -294,7 +383,7 @@ fn show(output: &mut Output, line: &contract::rows::Status) -> Result<(), Failur
     if table.is_empty() { Ok(()) } else { output.table(&table) }
 }
 
-fn open(context: &Context, database: &Database, file: Option<&Path>) -> Result<Vec<Rows>, Failure> {
+fn named(context: &Context, file: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
     let files = match file {
         Some(file) => vec![found(context, file)?],
         None => list(context)?,
@@ -307,7 +396,16 @@ fn open(context: &Context, database: &Database, file: Option<&Path>) -> Result<V
             "`driftless rows attach FILE SPACE` puts one under sync",
         ));
     }
-    files.iter().map(|file| Ok(Rows::open(file, database)?)).collect()
+    Ok(files)
+}
+
+// How a file that is gone is listed: its folder may still be there.
+fn listed_as(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 // A file where it really lies, so that it is one whatever it was called.

@@ -52,6 +52,11 @@ fn what_cannot_be_says_why_and_what_to_do() {
     let sandbox = Sandbox::new();
     let app = Connection::open(sandbox.path("app.db")).unwrap();
     app.execute_batch("CREATE TABLE bare(v)").unwrap();
+    std::fs::write(
+        sandbox.path("text.txt"),
+        "no file of SQLite, but long enough to be taken for one".repeat(9),
+    )
+    .unwrap();
     for (words, exit, code) in [
         (&["rows", "sync"][..], 3, "not_attached"),
         (&["rows", "sync", "app.db"], 3, "not_attached"),
@@ -59,6 +64,9 @@ fn what_cannot_be_says_why_and_what_to_do() {
         (&["rows", "attach", "app.db", "nowhere"], 3, "not_found"),
         (&["rows", "attach", "app.db", "world", "--table", "bare"], 5, "table_refused"),
         (&["rows", "attach", "app.db", "world", "--merge", "t.n=best"], 5, "invalid_policy"),
+        (&["rows", "attach", "app.db", "world", "--merge", "t.n=counter"], 5, "table_refused"),
+        (&["rows", "attach", "text.txt", "world"], 5, "not_sqlite"),
+        (&["rows", "attach", ".", "world"], 5, "not_sqlite"),
         (&["rows", "detach", "app.db"], 3, "not_attached"),
     ] {
         let ran = sandbox.run(&[words, &["--json"]].concat());
@@ -72,6 +80,26 @@ fn what_cannot_be_says_why_and_what_to_do() {
     sandbox.ok(&["space", "create", "other"]);
     let ran = sandbox.run(&["rows", "attach", "app.db", "other", "--json"]);
     assert!(ran.stderr.contains("\"attached\""), "{ran:?}");
+}
+
+#[test]
+fn a_file_that_is_gone_is_in_nobodys_way() {
+    let sandbox = Sandbox::new();
+    for name in ["here.db", "gone.db"] {
+        let app = Connection::open(sandbox.path(name)).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY)").unwrap();
+        sandbox.ok(&["rows", "attach", name, "world"]);
+    }
+    std::fs::remove_file(sandbox.path("gone.db")).unwrap();
+    Connection::open(sandbox.path("here.db")).unwrap().execute_batch("INSERT INTO t VALUES('a')").unwrap();
+    for words in [["rows", "sync"], ["rows", "status"]] {
+        let ran = sandbox.run(&words);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.stdout.contains("here.db") && ran.stderr.contains("gone.db"), "{ran:?}");
+    }
+    assert_eq!(sandbox.lines(&["find", "world", "t"]).len(), 1);
+    assert!(sandbox.ok(&["rows", "detach", "gone.db"]).contains("gone"));
+    sandbox.ok(&["rows", "sync"]);
 }
 
 #[test]

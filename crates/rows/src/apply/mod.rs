@@ -41,6 +41,9 @@ const TRIES: u32 = 16;
 // How often what is applied waits for what the application writes meanwhile.
 const ROUNDS: usize = 5;
 
+// The stage of work that is told.
+const WRITTEN: &str = "rows written";
+
 /// Why a document is not a row.
 pub(crate) const PARENT: &str = "parent_missing";
 pub(crate) const UNIQUE: &str = "not_unique";
@@ -195,8 +198,10 @@ impl<'f> Pass<'f> {
         // Tables on which the application has triggers last: for the others none has to run.
         let mut order: Vec<usize> = (0..self.file.tables.len()).collect();
         order.sort_by_key(|table| self.has_triggers(*table));
+        let mut done = 0;
         match &since.documents {
             Some(documents) => {
+                let documents_there = documents.len() as u64;
                 let mut by_table: Vec<Vec<DocumentId>> = vec![Vec::new(); self.file.tables.len()];
                 for (collection, id) in documents {
                     if let Some(ids) =
@@ -214,6 +219,8 @@ impl<'f> Pass<'f> {
                             ids.iter().zip(documents.iter().map(Option::as_ref)).collect();
                         self.together(table, &came)?;
                         self.drain()?;
+                        done += ids.len() as u64;
+                        self.file.tell(WRITTEN, done, documents_there);
                     }
                 }
             }
@@ -232,6 +239,8 @@ impl<'f> Pass<'f> {
                         came.sort_unstable_by_key(|(id, _)| *id);
                         self.together(table, &came)?;
                         self.drain()?;
+                        done += documents.len() as u64;
+                        self.file.tell(WRITTEN, done, 0);
                         let Some(next) = next else { break };
                         after = next;
                     }

@@ -3,11 +3,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use crate::App as Connection;
+use crate::shop::dump;
 use driftless::{Database, Permission, Space, Strength, Subject};
 use driftless_rows::{Options, PerColumn, Policy, Rows, Tables};
-use rusqlite::Connection;
-
-use crate::shop::dump;
 
 const FOLDER: &str = "DRIFTLESS_ROWS_CRASH";
 
@@ -49,6 +48,7 @@ fn make(folder: &std::path::Path) {
         let mut options = Options::default();
         options.tables = Tables::Named(vec!["t".into()]);
         options.columns = PerColumn::default().with("t", "n", Policy::Counter);
+        options.capture = crate::CAPTURE;
         Rows::attach(&path, space, options).unwrap().sync().unwrap();
         if at == 0 {
             carry(space, &second);

@@ -6,6 +6,7 @@ mod constraints;
 mod copies;
 mod crash;
 mod failures;
+mod memory;
 mod merging;
 mod readers;
 mod schemas;
@@ -13,3 +14,7 @@ mod shop;
 mod table;
 mod together;
 mod values;
+
+/// How the application opens its file, and who notes what it does: `tests/in_process` runs all of this with others.
+type App = rusqlite::Connection;
+const CAPTURE: driftless_rows::Capture = driftless_rows::Capture::Triggers;

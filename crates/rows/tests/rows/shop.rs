@@ -8,6 +8,8 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::TempDir;
 
+use crate::App;
+
 /// One device.
 pub(crate) struct Shop {
     pub(crate) _folder: TempDir,
@@ -15,7 +17,7 @@ pub(crate) struct Shop {
     pub(crate) database: Database,
     pub(crate) space: Space,
     pub(crate) rows: Option<Rows>,
-    pub(crate) app: Connection,
+    pub(crate) app: App,
 }
 
 /// Devices whose files have the same schema, in one space.
@@ -24,6 +26,8 @@ pub(crate) fn shops(count: usize, schema: &str) -> Vec<Shop> {
 }
 
 pub(crate) fn shops_with(count: usize, schema: &str, options: &Options) -> Vec<Shop> {
+    let mut options = options.clone();
+    options.capture = crate::CAPTURE;
     let mut shops: Vec<Shop> = Vec::new();
     for at in 0..count {
         let database = Database::memory().unwrap();
@@ -38,7 +42,7 @@ pub(crate) fn shops_with(count: usize, schema: &str, options: &Options) -> Vec<S
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("shop{at}.db"));
-        let app = Connection::open(&path).unwrap();
+        let app = App::open(&path).unwrap();
         app.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;").unwrap();
         app.execute_batch(schema).unwrap();
         let rows = Rows::attach(&path, &space, options.clone()).unwrap();

@@ -97,7 +97,8 @@ pub(super) fn open(
     connection.execute_batch(sql::BEGIN_READ).map_err(failure)?;
     check(&connection, schema)?;
     let bytes: i64 = connection.query_row(sql::SIZE, [], |row| row.get(0)).map_err(failure)?;
-    set(&connection, "cache_size", cache_of(bytes))?;
+    let chosen = disk.cache_kib.map(|kib| i32::try_from(kib).map_or(i32::MIN, i32::wrapping_neg));
+    set(&connection, "cache_size", chosen.unwrap_or_else(|| cache_of(bytes)))?;
     if access == Access::Read {
         set(&connection, "query_only", 1)?;
         return Ok(connection);
