@@ -9,10 +9,12 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn two_devices_end_with_the_same_whatever_is_done_to_the_table() {
     let Some(server) = Server::start(&[]) else { return };
-    let place = || Arc::new(PostgresMailbox::with_password(&server.url("ann", ""), PASSWORD).unwrap());
+    let place = |url: &str| Arc::new(PostgresMailbox::with_password(url, PASSWORD).unwrap());
+    let (tcp, socket) = (server.url("ann", ""), server.socket_url("ann"));
     let (ann, bob) = (Database::memory().unwrap(), Database::memory().unwrap());
     let here = shared(&ann, &[&bob]);
-    let (at_ann, at_bob) = (ann.mailbox(&here.id(), URL, place()), bob.mailbox(&here.id(), URL, place()));
+    let (at_ann, at_bob) =
+        (ann.mailbox(&here.id(), URL, place(&tcp)), bob.mailbox(&here.id(), URL, place(&socket)));
     fill(&here, 0, 100);
     let sent = sync_with(&at_ann, &small()).await;
     assert_eq!((sent.sent, sent.objects_out), (102, 21));
