@@ -1,5 +1,6 @@
 //! Arrows point down: between crates (read from each Cargo.toml) and between the modules of a crate (`lib.rs` lists
-//! them low to high; a module uses only those above it in the list). Only a crate's top level is ordered.
+//! them low to high; a module uses only those above it in the list). So it is inside a folder whose `mod.rs` says that
+//! it lists its modules low to high.
 
 use std::collections::BTreeMap;
 
@@ -117,7 +118,11 @@ fn dependencies(manifest: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Every module uses only modules listed above it in its crate's `lib.rs` (or `main.rs`).
+// What the `mod.rs` of a folder says whose modules have an order.
+const ORDERED: &str = "low to high";
+
+/// Every module uses only modules listed above it in its crate's `lib.rs` (or `main.rs`), or in the `mod.rs` of its
+/// folder.
 pub fn modules(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, _, _) in manifests(tree) {
@@ -126,8 +131,47 @@ pub fn modules(tree: &Tree) -> Vec<Finding> {
         if let Some(root) = root.iter().find(|root| tree.text(root).is_some()) {
             modules_of(tree, folder, root, &mut findings);
         }
+        let rooms = tree.with_extension("rs").filter_map(|(path, text)| {
+            let room = path.strip_prefix(folder)?.strip_prefix("src/")?.strip_suffix("/mod.rs")?;
+            let opening: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+            (!room.contains('/') && opening.contains(ORDERED)).then_some((path, room, text))
+        });
+        for (root, room, text) in rooms {
+            inside(tree, (folder, root, room), text, &mut findings);
+        }
     }
     findings
+}
+
+// Modules of one folder of a crate.
+fn inside(
+    tree: &Tree,
+    (folder, root, room): (&str, &str, &str),
+    root_text: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let root_text = source::without_tests(root_text);
+    let listed = listed(&source::words(&root_text));
+    for (own, module) in listed.iter().enumerate() {
+        let file = format!("{folder}src/{room}/{module}.rs");
+        let below = format!("{folder}src/{room}/{module}/");
+        for (path, text) in tree.with_extension("rs") {
+            if (path != file && !path.starts_with(&below)) || source::is_test_file(path) {
+                continue;
+            }
+            let text = source::without_tests(text);
+            for used in source::used(&source::words(&text), "crate") {
+                let [first, name, ..] = used.names[..] else { continue };
+                if first == room && listed.iter().position(|listed| *listed == name) > Some(own) {
+                    let advice = format!(
+                        "`{room}::{module}` uses `{name}`, which {root} lists below it; move what both need up that \
+                         list, or correct its order"
+                    );
+                    findings.push(Finding::new(path, used.line, advice));
+                }
+            }
+        }
+    }
 }
 
 fn modules_of(tree: &Tree, folder: &str, root: &str, findings: &mut Vec<Finding>) {
@@ -299,6 +343,20 @@ mod tests {
                 ("crates/core/src/middle.rs", middle),
             ]);
             assert_eq!(modules(&tree).len(), found, "{middle}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_says_so_has_an_order_too() {
+        for (says, found) in [("//! Modules are listed low to high.\n", 1), ("//! In no order.\n", 0)] {
+            let tree = Tree::of(&[
+                ("crates/core/Cargo.toml", &manifest("driftless-core", "")),
+                ("crates/core/src/lib.rs", "mod room;\n"),
+                ("crates/core/src/room/mod.rs", &format!("{says}mod low;\nmod high;\n")),
+                ("crates/core/src/room/low.rs", "use crate::room::high::A;\n"),
+                ("crates/core/src/room/high.rs", "use crate::room::low::B;\nuse crate::room::high::C;\n"),
+            ]);
+            assert_eq!(modules(&tree).len(), found, "{says}");
         }
     }
 

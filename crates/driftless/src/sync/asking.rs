@@ -8,7 +8,7 @@ use driftless_net::Address;
 
 use crate::error::Error;
 use crate::space::Space;
-use crate::sync::connection::{Command, News};
+use crate::sync::command::{Command, News};
 use crate::sync::network::{Exchange, Network, Synced};
 
 /// Spaces that a peer may tell of: what a hostile one can make us hold, 20 MiB.

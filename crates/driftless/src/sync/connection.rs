@@ -6,11 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use driftless_core::id::{CommitId, SpaceId};
+use driftless_core::id::SpaceId;
 use driftless_core::limits::SESSION_WINDOW;
-use driftless_core::session::{
-    AccessRequest, Answer, Ask, Cursor, Discovered, Event, Located, Lookup, Output, Pass, PullEnd, Session,
-};
+use driftless_core::session::{Ask, Event, Output, Session};
 use driftless_net::{Connection, MAX_FRAME, NetError, Receiver, Sender, Traffic};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -20,6 +18,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::met::{Agreed, Met};
 
+use crate::sync::command::{Command, News};
 use crate::sync::follow::Ears;
 use crate::sync::host::Host;
 use crate::sync::routes::{Changed, Ear};
@@ -37,58 +36,6 @@ const ANSWERS: usize = 16;
 const WAITING: usize = 16 * 1024;
 /// What hides how long the work for an answer took: it depends on whether a space is here, and in memory.
 const VEIL: Duration = Duration::from_millis(5);
-
-/// What the owner of a connection may ask of it.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Begin the exchange of a space.
-    Open(SpaceId, Option<Pass>),
-    /// Pull what came after a cursor, in pages of so many bytes, and the bodies of these commits.
-    Pull(SpaceId, Option<Cursor>, u64, Vec<CommitId>),
-    /// Begin the exchange of many spaces.
-    OpenAll(Vec<SpaceId>),
-    /// End the exchange of a space.
-    Close(SpaceId),
-    /// Ask for access to a space.
-    Request(Box<AccessRequest>),
-    /// Ask which spaces may be read, beyond an id.
-    Discover(Option<SpaceId>),
-    /// Ask what the peer shares by name, beyond an id; also with the space of a pass.
-    Shared(Option<SpaceId>, Option<Pass>),
-    /// Ask for documents that somebody made.
-    Find(Lookup),
-    /// Say that something came into these spaces; without any, somewhere.
-    Tell(Vec<SpaceId>),
-    /// Say goodbye and end.
-    End,
-}
-
-/// What a connection tells its owner.
-#[derive(Debug, Clone)]
-pub(crate) enum News {
-    /// A space is the same on both sides; what moved so far.
-    Settled(SpaceId, Moved, Traffic),
-    /// Spaces are the same on both sides, as they were at the last meeting.
-    Unchanged(Vec<SpaceId>, Traffic),
-    /// A space did not fit into this session.
-    Later(SpaceId),
-    /// The peer does not open a space, or not any more.
-    Closed(SpaceId),
-    /// The peer wants no more of a space for now, and says why.
-    Declined(SpaceId, String),
-    /// Commits went over that the other side did not have.
-    Moved,
-    /// The exchange came to nothing more.
-    Stalled(SpaceId, Moved, Traffic),
-    /// A pull came to its end.
-    Pulled(SpaceId, PullEnd, Moved, Traffic),
-    /// What becomes of a request for access.
-    Answered(SpaceId, Answer),
-    /// Spaces that may be read, or are shared, and whether there are more behind them.
-    Found(Vec<Discovered>, bool),
-    /// Documents that the peer found.
-    Located(Located),
-}
 
 /// Runs a connection to its end. `ear` hears of spaces that its host follows, `idle` since when no space is open. `state` is there for the caller to end, however this ends.
 pub(crate) async fn run(

@@ -23,7 +23,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::invites::UserInvite;
 use crate::progress::{self, PullProgress};
-use crate::sync::connection::Command;
+use crate::sync::command::Command;
 use crate::sync::counted::Counted;
 use crate::sync::engine::is_link_local;
 use crate::sync::flow::{Flow, Flowed, Scope, Seen, find_over};

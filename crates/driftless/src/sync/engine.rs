@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::exchanges::sentence;
 use crate::layout::LogSeq;
 use crate::prefs;
-use crate::sync::connection::{Command, News};
+use crate::sync::command::{Command, News};
 use crate::sync::events::SyncEvent;
 use crate::sync::ledger::Ledger;
 use crate::sync::link::{EngineStatus, Flushed, Link, Order, STALLED, declined};

@@ -14,7 +14,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::progress::PullProgress;
 use crate::share::audience::is_audience;
-use crate::sync::connection::{Command, News};
+use crate::sync::command::{Command, News};
 use crate::sync::counted::Counted;
 use crate::sync::follow::Marks;
 use crate::sync::lookup::FoundBy;

@@ -13,7 +13,7 @@ use driftless_core::session::Changed;
 use tokio::sync::{Notify, mpsc};
 
 use crate::progress::PullProgress;
-use crate::sync::connection::{Command, News};
+use crate::sync::command::{Command, News};
 use crate::sync::counted::Counted;
 
 /// What became durable at once of what a peer sent of one space.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::exchanges::sentence;
-use crate::sync::connection::{Command, News};
+use crate::sync::command::{Command, News};
 use crate::sync::events::SyncEvent;
 use crate::sync::plan::Standing;
 use crate::sync::stream::Moved;

@@ -9,6 +9,7 @@ pub(crate) mod routes;
 pub(crate) mod discovery;
 pub(crate) mod lookup;
 pub(crate) mod counted;
+pub(crate) mod command;
 pub(crate) mod follow;
 pub(crate) mod host;
 pub(crate) mod driven;

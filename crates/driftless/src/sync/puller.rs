@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::log;
 use crate::replica;
-use crate::sync::connection::Command;
+use crate::sync::command::Command;
 use crate::sync::network::{Exchange, Network};
 use crate::sync::stream::Moved;
 

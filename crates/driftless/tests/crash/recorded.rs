@@ -92,7 +92,11 @@ impl Pen {
     }
 
     pub(crate) fn open(&self, opened: usize, durability: Durability) -> Result<Database, Error> {
-        let disk = DiskHook { vfs: Some(self.vfs.clone()), checkpoint_pages: Some(CHECKPOINT_PAGES) };
+        let disk = DiskHook {
+            vfs: Some(self.vfs.clone()),
+            checkpoint_pages: Some(CHECKPOINT_PAGES),
+            cache_kib: None,
+        };
         self.hand.builder(opened).durability(durability).disk(disk).open(self.path())
     }
 

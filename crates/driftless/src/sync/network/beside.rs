@@ -6,7 +6,7 @@ use driftless_core::id::PeerId;
 use tokio::sync::mpsc;
 
 use super::{Exchange, Network};
-use crate::sync::connection::{Command, News};
+use crate::sync::command::{Command, News};
 use crate::sync::follow::Follower;
 
 impl Network {
