@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use driftless_store::{Disk, Folder, MemoryStorage, SqliteStorage, Storage, StorageError, WriterLock};
 
 use crate::database::{Database, Durability};
-use crate::engine::{Engine, Now, seeded};
 use crate::error::Error;
-use crate::layout::SCHEMA;
-use crate::seal::{Password, PasswordCost, Recipe, SALT};
-use crate::serving::{Callbacks, Reader};
+use crate::keyring::seal::{Password, PasswordCost, Recipe, SALT};
+use crate::state::engine::{Engine, Now, seeded};
+use crate::state::serving::{Callbacks, Reader};
+use crate::tables::layout::SCHEMA;
 
 /// Whether opening may make a new database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

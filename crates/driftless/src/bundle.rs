@@ -14,15 +14,15 @@ use driftless_core::limits::{MAX_BODY, MAX_HEADER};
 use driftless_core::sign::{Domain, Signature};
 
 use crate::database::Database;
-use crate::engine::Engine;
+use crate::door::ingest::{Taken, Tally, ingest, proof, take_vouched};
 use crate::error::Error;
-use crate::ingest::{Taken, Tally, ingest, proof, take_vouched};
-use crate::layout::{self, LogSeq, State};
-use crate::log;
-use crate::refused::{self, Claims, Reason};
-use crate::replica;
 use crate::space::Space;
-use crate::view::Source;
+use crate::state::engine::Engine;
+use crate::state::replica;
+use crate::tables::layout::{self, LogSeq, State};
+use crate::tables::log;
+use crate::tables::refused::{self, Claims, Reason};
+use crate::tables::view::Source;
 
 const MAGIC: &[u8; 16] = b"driftless-bundle";
 const VERSION: u8 = 1;

@@ -7,10 +7,10 @@ use driftless_core::document_id::DocumentId;
 use driftless_core::filter::FieldPath;
 use driftless_core::operator::is_collection_name;
 
-use crate::collections::CollectionFacts;
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::space::Space;
+use crate::state::engine::Engine;
+use crate::tables::collections::CollectionFacts;
 
 /// A named set of documents in a space.
 #[derive(Debug, Clone)]

@@ -15,15 +15,15 @@ use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::MAX_AHEAD_MS;
 use driftless_store::WriterLock;
 
-use crate::acting::{Acting, Signer};
-use crate::changes::{Changes, Listeners};
-use crate::engine::{Engine, Random, seeded};
 use crate::error::Error;
-use crate::failures::Failures;
-use crate::inbox::Inbox;
-use crate::moved::Position;
-use crate::seal::PasswordCost;
-use crate::view::Source;
+use crate::keyring::acting::{Acting, Signer};
+use crate::keyring::seal::PasswordCost;
+use crate::state::changes::{Changes, Listeners};
+use crate::state::engine::{Engine, Random, seeded};
+use crate::state::failures::Failures;
+use crate::state::inbox::Inbox;
+use crate::tables::moved::Position;
+use crate::tables::view::Source;
 
 // Commits that one flush makes durable at most: bounds what waits for one fsync.
 const GROUP: usize = 1000;

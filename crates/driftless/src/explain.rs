@@ -14,20 +14,20 @@ use driftless_core::rules::{Level, Subject};
 use driftless_core::verdict::{Statement, Via};
 
 use crate::collection::Collection;
-use crate::decided::{decision, ruling, why_void};
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout::{LogKey, Row, State};
-use crate::log;
-use crate::past::effective;
+use crate::history::past::effective;
 use crate::peers::Peer;
-use crate::refused;
-use crate::replica;
+use crate::people::decided::{decision, ruling, why_void};
 use crate::schema::Schema;
-use crate::serving::Said;
 use crate::share::{Pointers, pointers};
 use crate::space::Space;
+use crate::state::engine::Engine;
+use crate::state::replica;
+use crate::state::serving::Said;
 use crate::status::why;
+use crate::tables::layout::{LogKey, Row, State};
+use crate::tables::log;
+use crate::tables::refused;
 
 /// Commits that are told of one by one, the newest first.
 const TOLD: usize = 50;

@@ -15,15 +15,15 @@ use driftless_core::sign::verify_commit;
 use driftless_store::Storage;
 
 use crate::database::Database;
-use crate::engine::Engine;
+use crate::door::ingest::{Tally, ingest, proof};
 use crate::error::Error;
-use crate::guard::STORE_ID;
-use crate::ingest::{Tally, ingest, proof};
-use crate::layout::{self, LogSeq};
-use crate::log;
-use crate::replica::{Replica, next_digest};
 use crate::space::Space;
-use crate::view::Source;
+use crate::state::engine::Engine;
+use crate::state::guard::STORE_ID;
+use crate::state::replica::{Replica, next_digest};
+use crate::tables::layout::{self, LogSeq};
+use crate::tables::log;
+use crate::tables::view::Source;
 
 /// What came into a space after a cursor, as much as fits.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,13 +13,13 @@ use driftless_core::fold::DocumentState;
 use driftless_core::id::{AuthorId, SpaceId};
 
 use crate::collection::Collection;
-use crate::collections::{CollectionFacts, Collections};
-use crate::engine::Engine;
 use crate::error::{Error, SchemaError};
-use crate::marks;
 use crate::schema::Schema;
 use crate::space::Space;
-use crate::stored::read_stored;
+use crate::state::engine::Engine;
+use crate::tables::collections::{CollectionFacts, Collections};
+use crate::tables::marks;
+use crate::tables::stored::read_stored;
 
 /// A document that does not fit the schema of its collection.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,7 @@ use crate::collection::Collection;
 use crate::error::Error;
 use crate::since::Place;
 use crate::space::Space;
-use crate::stored::read_stored;
+use crate::tables::stored::read_stored;
 
 /// What may have changed in a space since a place.
 #[derive(Debug, Clone, PartialEq)]

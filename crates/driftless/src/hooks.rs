@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::changes::{Change, Event, Hush};
 use crate::database::Database;
 use crate::error::Error;
-use crate::view::Source;
+use crate::state::changes::{Change, Event, Hush};
+use crate::tables::view::Source;
 
 /// A callback at work; it is not called any more once this is dropped.
 #[derive(Debug)]

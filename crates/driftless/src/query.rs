@@ -11,12 +11,12 @@ use driftless_core::query::Sort;
 use driftless_store::{Document as StoredDocument, Key, Order};
 
 use crate::collection::Collection;
-use crate::collections::{CollectionFacts, IndexFacts};
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::layout;
-use crate::marks;
-use crate::stored::{index_span, read_stored};
+use crate::state::engine::Engine;
+use crate::tables::collections::{CollectionFacts, IndexFacts};
+use crate::tables::layout;
+use crate::tables::marks;
+use crate::tables::stored::{index_span, read_stored};
 
 /// A search, not yet run.
 #[derive(Debug, Clone)]

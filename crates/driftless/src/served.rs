@@ -10,9 +10,9 @@ use driftless_core::id::{AuthorId, PeerId, SpaceId, UserId};
 use driftless_core::verdict::Via;
 
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::serving::{Callbacks, Reader, Said};
+use crate::state::engine::Engine;
+use crate::state::serving::{Callbacks, Reader, Said};
 
 /// Whether somebody is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

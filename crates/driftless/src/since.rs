@@ -10,13 +10,13 @@ use driftless_core::commit::{BodyEncoding, DocumentBody, Kind};
 use driftless_core::document_id::DocumentId;
 use driftless_core::id::SpaceId;
 
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::guard::STORE_ID;
-use crate::layout::{self, LogKey};
-use crate::log;
-use crate::moved::{Position, moved_between};
-use crate::replica::Summary;
+use crate::state::engine::Engine;
+use crate::state::guard::STORE_ID;
+use crate::state::replica::Summary;
+use crate::tables::layout::{self, LogKey};
+use crate::tables::log;
+use crate::tables::moved::{Position, moved_between};
 
 /// How far somebody has followed a space of one database: everything before it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

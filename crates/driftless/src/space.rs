@@ -4,11 +4,11 @@ use driftless_core::id::{AuthorId, CommitId, SpaceId};
 use driftless_core::limits::MAX_SPACE_NAME;
 use driftless_core::rules::{Permission, Subject};
 
-use crate::collections::Collections;
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::replica::Summary;
+use crate::state::engine::Engine;
+use crate::state::replica::Summary;
+use crate::tables::collections::Collections;
 
 /// A tree of documents under one genesis: the unit of permission and of exchange.
 #[derive(Debug, Clone)]

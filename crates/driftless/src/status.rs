@@ -4,18 +4,18 @@ use driftless_core::clock::Timestamp;
 use driftless_core::id::{AuthorId, CommitId, SpaceId};
 
 use crate::database::Database;
-use crate::decided;
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::fitting::{WithSchema, with_schema};
-use crate::fork::{self, Copied, Fork};
-use crate::guard::{Lost, Restored};
-use crate::layout::{self, State};
-use crate::log;
-use crate::prefs::{self, Wanted};
-use crate::refused::{self, RefusedLine};
-use crate::replica::{self, Counts};
+use crate::peers::prefs::{self, Wanted};
+use crate::people::decided;
 use crate::space::SpaceSummary;
+use crate::state::engine::Engine;
+use crate::state::fork::{self, Copied, Fork};
+use crate::state::guard::{Lost, Restored};
+use crate::state::replica::{self, Counts};
+use crate::tables::layout::{self, State};
+use crate::tables::log;
+use crate::tables::refused::{self, RefusedLine};
 
 // Lines shown per state and space; the counts are complete.
 const SHOWN: usize = 100;

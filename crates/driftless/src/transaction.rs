@@ -15,11 +15,11 @@ use driftless_core::value::Map;
 
 use crate::collection::Collection;
 use crate::database::Database;
+use crate::door::write::{check_run, divide};
 use crate::error::Error;
 use crate::since::Place;
 use crate::space::Space;
 use crate::walk;
-use crate::write::{check_run, divide};
 
 /// Edits that wait to be written together. Dropped without `commit`, nothing of it happened.
 #[derive(Debug)]

@@ -16,10 +16,10 @@ use driftless_core::id::SpaceId;
 use crate::collection::Collection;
 use crate::database::{Database, WeakDatabase};
 use crate::error::Error;
-use crate::inbox::{Arrived, Inbox, News};
-use crate::moved::Position;
 use crate::space::Space;
-use crate::view::Source;
+use crate::state::inbox::{Arrived, Inbox, News};
+use crate::tables::moved::Position;
+use crate::tables::view::Source;
 
 // How often a reading process asks whether the file has changed; the answer costs microseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(40);

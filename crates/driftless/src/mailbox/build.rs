@@ -9,8 +9,8 @@ use super::row::Runs;
 use super::{MailboxCommit, MailboxFilter};
 use crate::error::Error;
 use crate::feed::push_if;
-use crate::layout::LogSeq;
-use crate::replica::Replica;
+use crate::state::replica::Replica;
+use crate::tables::layout::LogSeq;
 
 /// The commits of one object.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use super::settings::MailboxSummary;
 use crate::database::Database;
-use crate::doctor::Check;
 use crate::error::Error;
+use crate::upkeep::doctor::Check;
 
 impl Database {
     /// Looks at what came of the last exchange with each mailbox; asks none of them.

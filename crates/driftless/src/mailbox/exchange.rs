@@ -13,10 +13,10 @@ use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
 use super::row::{self, Own, Reading};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::guard::STORE_ID;
-use crate::layout;
+use crate::state::engine::Engine;
+use crate::state::guard::STORE_ID;
+use crate::tables::layout;
 
 pub(super) struct Exchange<'e> {
     pub(super) mailbox: &'e Mailbox,

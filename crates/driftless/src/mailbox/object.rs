@@ -7,7 +7,7 @@ use driftless_core::sign::{Domain, NodeKey, Signature, verify_object};
 use driftless_net::mailbox::{MAX_OBJECT, ObjectName};
 
 use crate::error::Error;
-use crate::layout::{Bytes, put_bytes, put_number};
+use crate::tables::layout::{Bytes, put_bytes, put_number};
 
 const MAGIC: &[u8; 8] = b"dlobject";
 const VERSION: u8 = 1;

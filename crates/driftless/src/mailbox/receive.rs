@@ -16,11 +16,11 @@ use super::object::{self, Object, Writer};
 use super::row::{self, MAX_ALARMS, MailboxKey, Own, Reading};
 use super::send::kind;
 use super::{MailboxCommit, MailboxEvent, MailboxFilter, blocking};
-use crate::engine::Engine;
+use crate::door::ingest::ingest;
 use crate::error::Error;
-use crate::ingest::ingest;
-use crate::layout;
-use crate::view::Source;
+use crate::state::engine::Engine;
+use crate::tables::layout;
+use crate::tables::view::Source;
 
 /// Writers of one space in one mailbox that are read.
 const MAX_WRITERS: usize = 1024;

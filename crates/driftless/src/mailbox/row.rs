@@ -7,7 +7,7 @@ use driftless_store::{Key, Order, Storage, Table};
 use super::alarm::AlarmKind;
 use super::object::Writer;
 use crate::error::Error;
-use crate::layout::{self, Bytes, LogSeq, put_bytes, put_number};
+use crate::tables::layout::{self, Bytes, LogSeq, put_bytes, put_number};
 
 /// A space, and 16 bytes of the hash of a URL.
 pub(super) type MailboxKey = [u8; 48];

@@ -17,9 +17,9 @@ use super::object::{self, Head, MAX_HEARD, Unusable, Writer};
 use super::row::{self, Own, Reading, Runs, Sent, Thin};
 use super::{MailboxCommit, MailboxEvent, blocking};
 use crate::error::Error;
-use crate::guard::STORE_ID;
-use crate::layout::{self, LogSeq};
-use crate::log;
+use crate::state::guard::STORE_ID;
+use crate::tables::layout::{self, LogSeq};
+use crate::tables::log;
 
 /// Own objects that are put again in one exchange; the others in the next.
 const MAX_REPAIRS: usize = 1024;

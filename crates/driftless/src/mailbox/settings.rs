@@ -7,7 +7,7 @@ use super::alarm::Alarm;
 use super::row::{self, MailboxKey};
 use crate::database::Database;
 use crate::error::Error;
-use crate::layout::{self, Bytes, put_bytes, put_number};
+use crate::tables::layout::{self, Bytes, put_bytes, put_number};
 
 /// Bytes of a URL.
 const MAX_URL: usize = 2048;

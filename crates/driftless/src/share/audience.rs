@@ -18,10 +18,10 @@ use driftless_core::verdict::{Rules, Via};
 
 use crate::collection::Collection;
 use crate::database::Database;
-use crate::engine::Engine;
+use crate::door::write::divide;
 use crate::error::Error;
 use crate::space::Space;
-use crate::write::divide;
+use crate::state::engine::Engine;
 
 /// The setting of a space that was made for exactly some users: what is in it is shared with them by name.
 const AUDIENCE: &str = "audience";

@@ -2,6 +2,9 @@
 //!
 //! It must not know of peers: whoever may read a space gets all of it, and whoever may not gets nothing.
 
+pub(crate) mod across;
+pub(crate) mod invites;
+
 pub(crate) mod audience;
 mod moving;
 mod pointer;

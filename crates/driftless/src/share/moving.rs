@@ -19,11 +19,11 @@ use driftless_core::value::{Map, Path};
 use super::SharePolicy;
 use super::pointer::{Residence, residence};
 use crate::collection::Collection;
-use crate::collections::Collections;
-use crate::engine::Engine;
+use crate::door::write::divide;
 use crate::error::Error;
 use crate::space::Space;
-use crate::write::divide;
+use crate::state::engine::Engine;
+use crate::tables::collections::Collections;
 
 /// An insert that takes more is written field by field: a document may be larger than a commit.
 const WHOLE: usize = MAX_BODY / 2;

@@ -13,11 +13,11 @@ use driftless_core::limits::MAX_POINTERS;
 use driftless_core::operator::Operator;
 
 use crate::collection::Collection;
-use crate::commit::ancestors_among;
-use crate::engine::Engine;
+use crate::door::commit::ancestors_among;
 use crate::error::Error;
-use crate::past::effective;
+use crate::history::past::effective;
 use crate::space::Space;
+use crate::state::engine::Engine;
 
 /// A deletion that holds and says where the document went.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::met::{Agreed, Met};
+use crate::state::engine::Engine;
+use crate::state::met::{Agreed, Met};
 
 use crate::sync::command::{Command, News};
 use crate::sync::follow::Ears;

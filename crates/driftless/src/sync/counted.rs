@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::progress::{self, At, PullProgress};
+use crate::peers::progress::{self, At, PullProgress};
 
 /// Changes after which they are written down.
 const MOST: usize = 256;

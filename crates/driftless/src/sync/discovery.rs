@@ -11,7 +11,7 @@ use driftless_store::{Key, Order};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::layout;
+use crate::tables::layout;
 
 /// The next page for a peer, of what it may read now; and whether there may be more.
 pub(crate) fn page(

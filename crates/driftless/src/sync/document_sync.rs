@@ -17,12 +17,11 @@ use driftless_net::Address;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::changes::Event;
-use crate::cursor;
 use crate::database::Database;
 use crate::error::Error;
-use crate::invites::UserInvite;
-use crate::progress::{self, PullProgress};
+use crate::peers::progress::{self, PullProgress};
+use crate::share::invites::UserInvite;
+use crate::state::changes::Event;
 use crate::sync::command::Command;
 use crate::sync::counted::Counted;
 use crate::sync::engine::is_link_local;
@@ -31,7 +30,8 @@ use crate::sync::follow::{Batches, Followed, Follower, SyncBatch};
 use crate::sync::lookup::FoundBy;
 use crate::sync::network::{Exchange, Network};
 use crate::sync::roots::Roots;
-use crate::{agreed, sync::follow::Hints};
+use crate::tables::cursor;
+use crate::{sync::follow::Hints, tables::agreed};
 
 /// How long a hint waits for others, and a change for others to be told of with it.
 const GATHER: Duration = Duration::from_millis(20);

@@ -7,11 +7,11 @@ use driftless_core::limits::MAX_PAGE;
 use driftless_core::rules::Subject;
 use driftless_core::session::{Cursor, Event, Output, Pass, Role, Session};
 
-use crate::cursor;
 use crate::database::Database;
 use crate::error::Error;
+use crate::people::ticket::Ticket;
 use crate::sync::host::Host;
-use crate::ticket::Ticket;
+use crate::tables::cursor;
 
 /// A new session with `them`, whom the transport has proven, and its host.
 pub(crate) fn begin(database: &Database, role: Role, them: PeerId) -> Result<(Session, Host), Error> {

@@ -11,18 +11,18 @@ use driftless_net::{Address, Neighbours, Place as Where};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::changes::{Changes, Event};
 use crate::database::Database;
 use crate::error::Error;
-use crate::exchanges::sentence;
-use crate::layout::LogSeq;
-use crate::prefs;
+use crate::peers::exchanges::sentence;
+use crate::peers::prefs;
+use crate::state::changes::{Changes, Event};
 use crate::sync::command::{Command, News};
 use crate::sync::events::SyncEvent;
 use crate::sync::ledger::Ledger;
 use crate::sync::link::{EngineStatus, Flushed, Link, Order, STALLED, declined};
 use crate::sync::network::Network;
 use crate::sync::plan::{Action, CHECK_MS, Plan, Standing};
+use crate::tables::layout::LogSeq;
 use crate::walk;
 
 /// Exchanges that a connection interrupts when it ends, and that are noted one by one.

@@ -12,7 +12,7 @@ use driftless_net::Traffic;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::progress::PullProgress;
+use crate::peers::progress::PullProgress;
 use crate::share::audience::is_audience;
 use crate::sync::command::{Command, News};
 use crate::sync::counted::Counted;

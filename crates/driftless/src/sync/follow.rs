@@ -12,7 +12,7 @@ use driftless_core::id::{CommitId, PeerId, SpaceId};
 use driftless_core::session::Changed;
 use tokio::sync::{Notify, mpsc};
 
-use crate::progress::PullProgress;
+use crate::peers::progress::PullProgress;
 use crate::sync::command::{Command, News};
 use crate::sync::counted::Counted;
 

@@ -19,19 +19,15 @@ use driftless_core::session::{
 };
 use driftless_core::sign::Domain;
 
-use crate::bootstrap::{self, Asker};
-use crate::cursor;
 use crate::database::Database;
-use crate::engine::Engine;
+use crate::door::ingest::{Tally, ingest};
 use crate::error::Error;
-use crate::ingest::{Tally, ingest};
-use crate::layout::LogSeq;
-use crate::log;
-use crate::prefs;
-use crate::refused::{self, Claims, Reason};
-use crate::replica;
+use crate::peers::prefs;
+use crate::people::bootstrap::{self, Asker};
 use crate::served::Look;
-use crate::serving::Said;
+use crate::state::engine::Engine;
+use crate::state::replica;
+use crate::state::serving::Said;
 use crate::sync::discovery;
 use crate::sync::follow::{Batches, SyncBatch};
 use crate::sync::lookup;
@@ -39,7 +35,11 @@ use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::sync::stream::{Moved, Stream, decided, may_read, next_frame};
-use crate::view::Source;
+use crate::tables::cursor;
+use crate::tables::layout::LogSeq;
+use crate::tables::log;
+use crate::tables::refused::{self, Claims, Reason};
+use crate::tables::view::Source;
 use crate::walk;
 
 // Commits after which it is noted, in the middle of a connection, where both sides met.

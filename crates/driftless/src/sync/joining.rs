@@ -8,9 +8,9 @@ use driftless_core::session::Pass;
 use driftless_net::Address;
 
 use crate::error::Error;
+use crate::people::ticket::Ticket;
 use crate::space::Space;
 use crate::sync::network::{Exchange, Network, Synced};
-use crate::ticket::Ticket;
 
 impl Network {
     /// Joins a space by a ticket, or goes on with a join that was cut.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::exchanges::{Outcome, PastExchange, Unsent, sentence};
+use crate::peers::exchanges::{Outcome, PastExchange, Unsent, sentence};
 use crate::sync::link::Link;
 use crate::sync::stream::Moved;
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::exchanges::sentence;
+use crate::peers::exchanges::sentence;
 use crate::sync::command::{Command, News};
 use crate::sync::events::SyncEvent;
 use crate::sync::plan::Standing;

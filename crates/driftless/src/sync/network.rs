@@ -14,10 +14,10 @@ use driftless_core::session::{Pass, PullEnd, Role};
 use driftless_net::{Address, Connection, NetError, Traffic, Transport};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::changes::{Changes, Event};
 use crate::database::Database;
 use crate::error::Error;
 use crate::peers::Peer;
+use crate::state::changes::{Changes, Event};
 use crate::sync::command::{Command, News};
 use crate::sync::connection::run;
 use crate::sync::driven::begin;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use driftless_core::id::{PeerId, SpaceId};
 
-pub use crate::exchanges::Unsent;
-use crate::prefs::{DEFAULT_INTERVAL, Wanted};
+pub use crate::peers::exchanges::Unsent;
+use crate::peers::prefs::{DEFAULT_INTERVAL, Wanted};
 
 /// The longest pause between two attempts to reach a peer.
 pub const LONGEST_PAUSE_MS: u64 = 64_000;

@@ -4,12 +4,12 @@ use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::session::{Cursor, Fed};
 
-use crate::cursor;
 use crate::database::Database;
 use crate::error::Error;
 use crate::feed::{self, Page, TakenFrames, TakenPage};
-use crate::layout::LogSeq;
 use crate::served::{Look, Served};
+use crate::tables::cursor;
+use crate::tables::layout::LogSeq;
 
 /// What an honest peer does not get wrong.
 pub(super) const FORGED: [&str; 3] = ["bad_header", "bad_signature", "bad_body"];

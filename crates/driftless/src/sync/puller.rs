@@ -5,14 +5,14 @@ use driftless_core::limits::{MAX_PAGE, MAX_WANTED};
 use driftless_core::session::{Cursor, PullEnd};
 use driftless_net::{Address, Traffic};
 
-use crate::cursor;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::log;
-use crate::replica;
+use crate::state::engine::Engine;
+use crate::state::replica;
 use crate::sync::command::Command;
 use crate::sync::network::{Exchange, Network};
 use crate::sync::stream::Moved;
+use crate::tables::cursor;
+use crate::tables::log;
 
 /// Commits here that have no body.
 #[derive(Default)]

@@ -4,10 +4,10 @@ use driftless_core::hash_graph::{HashGraph, Node, NodeId, Position, Tip};
 use driftless_core::id::{CommitId, SpaceId};
 
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::log;
-use crate::replica::Replica;
+use crate::state::engine::Engine;
+use crate::state::replica::Replica;
+use crate::tables::log;
 use driftless_store::Storage;
 
 /// A space as it was when somebody looked. What arrived since may show; it can only cost bytes.

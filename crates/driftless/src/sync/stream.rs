@@ -12,15 +12,15 @@ use driftless_core::reconcile::{Agreed, Reconciler};
 use driftless_core::session::{Pass, ReadFrame};
 
 use crate::database::Database;
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::feed::{push, push_wanted};
-use crate::layout::LogSeq;
-use crate::log;
-use crate::replica::Replica;
 use crate::served::{Look, Served};
-use crate::serving::Said;
+use crate::state::engine::Engine;
+use crate::state::replica::Replica;
+use crate::state::serving::Said;
 use crate::sync::space_graph::frontier_digest;
+use crate::tables::layout::LogSeq;
+use crate::tables::log;
 
 // Bodies that a peer waits for and that are not here either.
 const MAX_UNMET: usize = 16 * MAX_WANTED;

@@ -4,7 +4,7 @@ use driftless_core::rules::{Permission, Strength};
 use driftless_net::MemoryNetwork;
 
 use super::*;
-use crate::ticket::Invite;
+use crate::people::ticket::Invite;
 
 fn peer(n: usize) -> PeerId {
     let mut id = [0; 32];

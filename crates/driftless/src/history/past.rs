@@ -1,0 +1,168 @@
+//! Documents as they were: at a time, or as of a commit; and the smallest edit from one to the other.
+//!
+//! Past is what counts now: an edit that lost its effect since is in no past either.
+
+use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
+
+use driftless_core::clock::Timestamp;
+use driftless_core::document::Document;
+use driftless_core::document_id::DocumentId;
+use driftless_core::fold::DocumentState;
+use driftless_core::id::{CommitId, ID_TEXT, MIN_PREFIX, SpaceId};
+use driftless_core::operator::{Operator, difference};
+use driftless_store::{Key, Order};
+
+use crate::collection::Collection;
+use crate::door::commit::ancestors_among;
+use crate::error::Error;
+use crate::space::Space;
+use crate::state::engine::Engine;
+use crate::tables::layout::{self, LogKey, Row, id_key, key};
+use crate::tables::log;
+
+// Times have 48 bits of milliseconds.
+const LAST_MS: u64 = (1 << 48) - 2;
+
+/// A point in the history of a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// All edits up to the end of this millisecond, by their authors' clocks.
+    Time(u64),
+    /// This commit and what its author had seen.
+    Commit(CommitId),
+    /// Everything that is here.
+    Now,
+}
+
+impl Collection {
+    /// A document as it was; `None` if it was not there then, or deleted.
+    pub fn get_at(&self, id: &DocumentId, at: At) -> Result<Option<Document>, Error> {
+        let state = self.state_at(id, at)?;
+        Ok(state.visible().then(|| Document::new(self.name(), id, &state)))
+    }
+
+    /// The operators that make the document of one moment into that of another; none if they are the same.
+    pub fn diff(&self, id: &DocumentId, from: At, to: At) -> Result<Vec<Operator>, Error> {
+        let (from, to) = (self.state_at(id, from)?, self.state_at(id, to)?);
+        let fields = || to.fields().clone();
+        Ok(match (from.visible(), to.visible()) {
+            (false, false) => Vec::new(),
+            (true, false) => vec![Operator::Delete],
+            (true, true) => difference(from.fields(), to.fields()),
+            (false, true) if from.exists() => {
+                [vec![Operator::Restore], difference(from.fields(), to.fields())].concat()
+            }
+            (false, true) => vec![Operator::Insert { fields: fields(), parent: to.parent().cloned() }],
+        })
+    }
+
+    fn state_at(&self, id: &DocumentId, at: At) -> Result<DocumentState, Error> {
+        let space = self.space().id();
+        self.space().database().read(|engine| {
+            let (until, commit) = match at {
+                At::Now => (Timestamp(u64::MAX), None),
+                At::Time(ms) => {
+                    (Timestamp(Timestamp::from_ms(ms.min(LAST_MS) + 1).0.saturating_sub(1)), None)
+                }
+                At::Commit(id) => {
+                    engine.present(&space)?;
+                    let (storage, replica) = engine.parts(&space)?;
+                    let facts = replica.facts(storage, &id)?.ok_or_else(|| Error::not_found("commit", id))?;
+                    (facts.time, Some(facts.at))
+                }
+            };
+            let mut state = DocumentState::default();
+            for (at, row) in effective(engine, self, id, until, commit)? {
+                let author = log::author(engine.storage.as_ref(), row.author)?;
+                let Some(body) = engine.view.body(engine.storage.as_ref(), at)? else { continue };
+                for edit in &body.edits {
+                    if edit.document == *id && edit.collection == self.name() {
+                        state.apply(row.time, author, &edit.operators);
+                    }
+                }
+            }
+            Ok(state)
+        })
+    }
+}
+
+/// The commits with an effect that edit a document, in the order of the fold: up to a time, and of those, if a commit is
+/// given, it and its ancestors.
+pub(crate) fn effective(
+    engine: &mut Engine,
+    collection: &Collection,
+    id: &DocumentId,
+    until: Timestamp,
+    commit: Option<u64>,
+) -> Result<Vec<(LogKey, Row)>, Error> {
+    let Some(facts) = collection.facts(engine)? else { return Ok(Vec::new()) };
+    engine.write_view()?;
+    let space = engine.present(&collection.space().id())?.number;
+    let storage = engine.storage.as_ref();
+    let mut number = None;
+    storage.document_by_id(facts.number, &id.to_string(), &mut |stored| number = Some(stored.number))?;
+    let Some(number) = number else { return Ok(Vec::new()) };
+    let (lower, upper) = (key([number, 0, 0]), key([number, until.0, u64::MAX]));
+    let mut found = Vec::new();
+    let (lower, upper) = (Bound::Included(Key::Bytes(&lower)), Bound::Included(Key::Bytes(&upper)));
+    storage.range(&layout::EDIT, lower, upper, Order::Ascending, &mut |key, _| {
+        if let Key::Bytes(bytes) = key {
+            found.extend(bytes.last_chunk().map(|at| LogKey(u64::from_be_bytes(*at))));
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(commit) = commit {
+        let targets: BTreeSet<u64> = found.iter().map(|at| at.seq()).collect();
+        let among = ancestors_among(storage, space, BTreeSet::from([commit]), &targets)?;
+        found.retain(|at| among.contains(&at.seq()));
+    }
+    let mut rows =
+        found.into_iter().map(|at| Ok((at, log::row(storage, at)?))).collect::<Result<Vec<_>, Error>>()?;
+    rows.sort_by_key(|(_, row)| (row.time, row.id));
+    Ok(rows)
+}
+
+impl Space {
+    /// A commit that is here, by its id or a prefix of at least 8 characters.
+    pub fn find_commit(&self, text: &str) -> Result<CommitId, Error> {
+        self.database().read(|engine| find_commit(engine, &self.id(), text))
+    }
+}
+
+fn find_commit(engine: &mut Engine, space: &SpaceId, text: &str) -> Result<CommitId, Error> {
+    let missing = || Error::not_found("commit", text);
+    let prefix = text.strip_prefix("c_").unwrap_or(text);
+    if prefix.len() < MIN_PREFIX || prefix.len() > ID_TEXT || !prefix.is_ascii() {
+        return Err(missing());
+    }
+    // The least and the greatest id that begin so; the last character of an id stands for one bit.
+    let filled = |with: &str, last: &str| {
+        let rest = ID_TEXT - prefix.len();
+        let text =
+            format!("c_{prefix}{}{}", with.repeat(rest.saturating_sub(1)), if rest > 0 { last } else { "" });
+        text.parse::<CommitId>().map_err(|_| missing())
+    };
+    let (least, greatest) = (filled("a", "a")?, filled("7", "q")?);
+    let number = engine.present(space)?.number;
+    let storage = engine.storage.as_ref();
+    let mut keys = Vec::new();
+    let (lower, upper) =
+        (Bound::Included(Key::U64(id_key(&least))), Bound::Included(Key::U64(id_key(&greatest))));
+    storage.range(&layout::COMMIT_ID, lower, upper, Order::Ascending, &mut |_, value| {
+        keys.extend(value.as_chunks::<8>().0.iter().map(|at| LogKey(u64::from_be_bytes(*at))));
+        ControlFlow::Continue(())
+    })?;
+    let mut found = Vec::new();
+    for at in keys.into_iter().filter(|at| at.space() == number) {
+        let id = log::row(storage, at)?.id;
+        if least <= id && id <= greatest {
+            found.push(id);
+        }
+    }
+    match found.as_slice() {
+        [] => Err(missing()),
+        [one] => Ok(*one),
+        _ => Err(Error::Ambiguous { what: "commit", name: text.to_owned() }),
+    }
+}
