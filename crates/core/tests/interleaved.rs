@@ -39,6 +39,8 @@ struct World {
     dice: Dice,
     /// What they remember of each other is wrong: that may cost bytes.
     wasteful: bool,
+    /// Two sides write under the same keys: then a few nodes may go once more, since a number of an author stands for two.
+    clones: bool,
 }
 
 // A generator of small numbers from one seed, so that a failing case is one number.
@@ -103,7 +105,7 @@ impl World {
                 messages: 0,
             }
         });
-        let mut world = Self { sides, dice: Dice(seed | 1), wasteful: false };
+        let mut world = Self { sides, dice: Dice(seed | 1), wasteful: false, clones: false };
         world.greet();
         world
     }
@@ -242,7 +244,11 @@ impl World {
             }
         }
         let again = [self.sides[0].again, self.sides[1].again];
-        prop_assert!(self.wasteful || again == [0, 0], "{again:?} sent although it was acknowledged");
+        let most = if self.clones { self.ids(0).len() / 4 } else { 0 };
+        prop_assert!(
+            self.wasteful || again.iter().all(|again| *again <= most),
+            "{again:?} sent although it was acknowledged"
+        );
         Ok(())
     }
 }
@@ -282,7 +288,7 @@ proptest! {
         write(&mut graphs[0], &mut dice, new.0, (0, authors));
         write(&mut graphs[1], &mut dice, new.1, others);
         let mut world = World::new(graphs, seed);
-        world.wasteful = wrong;
+        (world.wasteful, world.clones) = (wrong, clones);
         if wrong {
             for at in [0, 1] {
                 let rows = agreed_wrong(world.graph(at), &mut dice);

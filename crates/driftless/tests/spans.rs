@@ -131,7 +131,8 @@ async fn the_walk_of_a_commit_can_be_followed_on_both_sides() {
             && span.fields.get("commits") == one.as_ref()
     };
     let sent = places(&seen, &["walk.decide"], reads)[0];
-    assert!(written[9] < sent);
+    // A connection that was awake anyway may look before it is woken, never before the commit is durable.
+    assert!(written[7] < sent);
     let gone = places(&seen[sent..], &["walk.send"], to_bob)[0] + sent;
     // On the other side: step 12, and 3 to 8 again inside of it.
     let ann_is = ann.peer().unwrap().to_string();

@@ -235,7 +235,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         about: "What is held, void, wanted and refused, and why; how far peers are behind.",
         arguments: &[ONE_SPACE],
         answer: "{ok: flag, user: text, author: text, bytes: number, spaces: [object], refused: [object], copied: object?, \
-                 restored: object?, lost: [object], requests: number}",
+                 restored: object?, lost: [object], requests: number, mailboxes: [object]}",
         work: Work::Once(state::status),
     },
     Operation {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use driftless::{Pending, Space, SpaceId, SpaceStatus, SpaceSummary};
+use driftless::{MailboxSummary, Pending, Space, SpaceId, SpaceStatus, SpaceSummary};
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -77,10 +77,13 @@ pub(super) fn status(backend: &Backend, arguments: &Arguments) -> Answer {
     let is_fine = |space: &SpaceStatus| {
         space.counts.held + space.counts.void + space.counts.wanted == 0 && space.forked.is_empty()
     };
+    let mut mailboxes = database.mailboxes()?;
+    mailboxes.retain(|mailbox| asked(&mailbox.space));
     let guarded = status.restored.as_ref().is_some_and(|restored| !restored.guarded.is_empty());
     let ok = status.copied.is_none()
         && refused.is_empty()
         && spaces.iter().all(is_fine)
+        && mailboxes.iter().all(|mailbox| mailbox.alarms.is_empty())
         && !guarded
         && status.lost.is_empty();
     let refused = refused.into_iter().map(|line| {
@@ -117,7 +120,31 @@ pub(super) fn status(backend: &Backend, arguments: &Arguments) -> Answer {
         "restored": status.restored.map(|restored| json!({"time": restored.at_ms, "guarded": restored.guarded})),
         "lost": lost.collect::<Value>(),
         "requests": requests,
+        "mailboxes": mailboxes.into_iter().map(mailbox).collect::<Value>(),
     }))
+}
+
+fn mailbox(known: MailboxSummary) -> Value {
+    let alarms = known.alarms.into_iter().map(|alarm| {
+        json!({
+            "peer": alarm.peer,
+            "store": alarm.store,
+            "number": alarm.number,
+            "kind": alarm.kind.word(),
+            "since": alarm.since_ms,
+            "reason": alarm.kind.reason(),
+        })
+    });
+    json!({
+        "space": known.space,
+        "url": known.url,
+        "objects": known.objects,
+        "unsent": known.unsent,
+        "last": Some(known.last_ms).filter(|last| *last > 0),
+        "error": Some(known.error).filter(|error| !error.is_empty()),
+        "operator_can_read": known.operator_can_read,
+        "alarms": alarms.collect::<Value>(),
+    })
 }
 
 fn space_status(space: SpaceStatus, lag: &BTreeMap<SpaceId, u64>) -> Value {
