@@ -1,9 +1,12 @@
 //! P13: an existing file of SQLite under sync: what the application pays for being captured, what a flush and an
 //! application of documents cost, and what goes over the wire, beside SQLite alone and a trigger without sync.
+//!
+//! What the receiver does is measured apart from what the sender does: message by message, without a network between them.
 
 use std::path::Path;
 
-use driftless::{Database, Network, Permission, Strength, Subject};
+use driftless::{Database, DrivenSession, Network, Permission, SpaceId, Strength, Subject};
+use driftless_core::session::Role;
 use driftless_rows::{Options, Rows};
 use rusqlite::Connection;
 
@@ -64,8 +67,12 @@ fn alone(place: &Place, count: usize, more: &str) -> Result<[Spent; 2], Failure>
 struct Measured {
     capture: Vec<Spent>,
     flush: Vec<Spent>,
+    // The receiver's part of an exchange, and the sender's.
     receive: Vec<Spent>,
+    send: Vec<Spent>,
     apply: Vec<Spent>,
+    // Both, and HTTP.
+    exchange: Vec<Spent>,
     bytes: f64,
 }
 
@@ -74,6 +81,7 @@ impl Measured {
         let rate = |spent: &[Spent]| quickest(spent.iter().copied()).cpu_rate(count);
         let [plain, log] = alone.map(|spent| number(spent.cpu_rate(count)));
         let (flush, receive, apply) = (rate(&self.flush), rate(&self.receive), rate(&self.apply));
+        let (send, exchange) = (number(rate(&self.send)), rate(&self.exchange));
         let together = 1.0 / (1.0 / receive + 1.0 / apply);
         let rows = "rows/s";
         results.add(
@@ -89,8 +97,14 @@ impl Measured {
             together,
             rows,
             Goal::AtLeast(150_000.0),
-            format!("CPU; into the database {}, from there into the file {}", number(receive), number(apply)),
+            format!(
+                "CPU of the receiver; into the database {}, from there into the file {}; SQLite alone {plain}",
+                number(receive),
+                number(apply)
+            ),
         );
+        let both = format!("CPU of both sides; the sender alone, without a network, {send}");
+        results.add(format!("exchange over loopback HTTP, {what}"), exchange, rows, Goal::Shown, both);
         results.add(
             format!("P13 bytes on the wire, {what}"),
             self.bytes / count as f64,
@@ -99,6 +113,45 @@ impl Measured {
             "everything received by an exchange over loopback HTTP, compressed as it is there",
         );
     }
+}
+
+// What `here` has and `there` lacks, message by message: what the sender and the receiver spent.
+fn by_hand(here: &Database, there: &Database, space: &SpaceId) -> Result<[Spent; 2], Failure> {
+    let mut sides = [
+        DrivenSession::new(here, Role::Listener, there.peer()?)?,
+        DrivenSession::new(there, Role::Dialer, here.peer()?)?,
+    ];
+    sides[1].open(*space);
+    let mut spent_by = [Spent::default(); 2];
+    let mut arriving = [Vec::new(), Vec::new()];
+    loop {
+        let mut quiet = true;
+        for at in [1, 0] {
+            let messages: Vec<Vec<u8>> = std::mem::take(&mut arriving[at]);
+            let side = &mut sides[at];
+            let work = || {
+                let mut sent = side.work()?.0;
+                for message in &messages {
+                    side.receive(message)?;
+                    sent.extend(side.work()?.0);
+                }
+                Ok(sent)
+            };
+            let (sent, took) = spent(work)?;
+            spent_by[at].wall += took.wall;
+            spent_by[at].cpu += took.cpu;
+            quiet &= sent.is_empty();
+            arriving[1 - at].extend(sent);
+        }
+        if quiet {
+            break;
+        }
+    }
+    let flushed = spent(|| Ok(there.flush()?))?.1;
+    spent_by[1].wall += flushed.wall;
+    spent_by[1].cpu += flushed.cpu;
+    sides.into_iter().try_for_each(DrivenSession::end)?;
+    Ok(spent_by)
 }
 
 /// Rows of five columns; all of them are inserted, then one column of each is changed.
@@ -111,20 +164,24 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
     for _ in 0..place.runs() {
         let folder = place.folder()?;
         let at = |name: &str| folder.path().join(name);
-        let (here, there) = (batched(&at("here"))?, batched(&at("there"))?);
+        let [here, there, third] = ["here", "there", "third"].map(|name| batched(&at(name)));
+        let (here, there, third) = (here?, there?, third?);
         let space = here.create_space("items")?;
-        space.grant(Subject::Key(there.author()?), Permission::Write(Strength(5)))?;
+        for other in [&there, &third] {
+            space.grant(Subject::Key(other.author()?), Permission::Write(Strength(5)))?;
+        }
         here.flush()?;
         let mut app = file(&at("here.db"), "")?;
         let mut rows = Rows::attach(at("here.db"), &space, Options::default())?;
         rows.sync()?;
         let on = |db: &Database| Network::builder(db).http().open();
-        let (at_here, at_there) = {
+        let (at_here, at_third) = {
             let _entered = runtime.enter();
-            (on(&here)?, on(&there)?)
+            (on(&here)?, on(&third)?)
         };
         let address = runtime.block_on(at_here.serve(&"http://127.0.0.1:0".parse()?))?;
-        runtime.block_on(at_there.sync_with_peer(&address, &space.id()))?;
+        runtime.block_on(at_third.sync_with_peer(&address, &space.id()))?;
+        by_hand(&here, &there, &space.id())?;
         drop(file(&at("there.db"), "")?);
         let mut other = Rows::attach(at("there.db"), &there.space("items")?, Options::default())?;
         other.sync()?;
@@ -136,22 +193,25 @@ pub(crate) fn run(place: &Place, results: &mut Results) -> Result<(), Failure> {
                 Ok(here.flush()?)
             };
             measured.flush.push(spent(flush)?.1);
-            let receive = || {
-                let synced = runtime.block_on(at_there.sync_with_peer(&address, &space.id()))?;
-                there.flush()?;
+            let [sender, receiver] = by_hand(&here, &there, &space.id())?;
+            measured.send.push(sender);
+            measured.receive.push(receiver);
+            measured.apply.push(spent(|| Ok(other.sync()?))?.1);
+            let exchange = || {
+                let synced = runtime.block_on(at_third.sync_with_peer(&address, &space.id()))?;
+                third.flush()?;
                 Ok(synced)
             };
-            let (synced, spent_there) = spent(receive)?;
-            measured.receive.push(spent_there);
+            let (synced, both) = spent(exchange)?;
+            measured.exchange.push(both);
             measured.bytes = synced.traffic.received as f64;
-            measured.apply.push(spent(|| Ok(other.sync()?))?.1);
         }
         let rows_there = |path| -> Result<i64, Failure> {
             Ok(Connection::open(path)?.query_row("SELECT sum(n) FROM item", [], |row| row.get(0))?)
         };
         assert_eq!(rows_there(at("here.db"))?, rows_there(at("there.db"))?);
         at_here.close();
-        at_there.close();
+        at_third.close();
     }
     inserts.report("inserted rows", count, [&plain[0], &log[0]], 125.0, results);
     updates.report("updates of one column", count, [&plain[1], &log[1]], 55.0, results);
