@@ -1,5 +1,7 @@
 //! Putting a file under sync, following its schema, and leaving it as it was.
 
+use std::sync::Arc;
+
 use driftless::{DocumentId, Map, Space, Value};
 use rusqlite::{Connection, params};
 
@@ -258,9 +260,9 @@ fn keeps_its_place(described: &Described, known: &[KnownColumn], name: &str, pla
         && at.is_some_and(|at| at + 1 < now.len() && before.get(at).is_some_and(|before| *before == name))
 }
 
-// What somebody renamed, to be told to others.
+// What somebody renamed, to be told to others; and columns, whose policies go with them: table, before, now.
 #[derive(Default)]
-struct Renamed(Vec<(String, String, String)>);
+struct Renamed(Vec<(String, String, String)>, Vec<(String, String, String)>);
 
 impl File {
     /// Follows what became of the tables since the last time; `true` if something did.
@@ -293,12 +295,22 @@ impl File {
             // SQLite keeps triggers with the table that they are on, whatever it is called.
             let on = capture::installed_on(&self.connection, number)?;
             let now = on.clone().unwrap_or_else(|| name.clone());
-            let Some(described) = schema::describe(&self.connection, &now)? else { continue };
+            let Some(described) = schema::describe(&self.connection, &now)? else {
+                // That says nothing about the documents: where the table is made again, they become rows of it.
+                self.forget_table(number)?;
+                continue;
+            };
             there.push(described.name.clone());
             if described.name != name {
+                self.options.columns.rename_table(&name, &described.name);
+                self.take_policies()?;
                 renamed.0.push(("table".into(), described.name.clone(), collection.clone()));
             }
             let next = self.follow_columns(number, &collection, &described, &columns, &mut renamed)?;
+            for (table, before, now) in std::mem::take(&mut renamed.1) {
+                self.options.columns.rename(&table, &before, &now);
+                self.take_policies()?;
+            }
             self.connection.execute(
                 "UPDATE driftless_tables SET name = ?2, columns = ?3 WHERE number = ?1",
                 params![number, described.name, json(&next)?],
@@ -321,6 +333,22 @@ impl File {
             }
         }
         Ok(renamed)
+    }
+
+    fn take_policies(&mut self) -> Result<(), Error> {
+        if self.by_options {
+            self.reconciler = Arc::new(self.options.columns.clone());
+        }
+        put_options(&self.connection, &self.options)
+    }
+
+    fn forget_table(&self, number: i64) -> Result<(), Error> {
+        for of in
+            ["driftless_tables WHERE number", "driftless_known WHERE tbl", "driftless_pending WHERE tbl"]
+        {
+            self.connection.execute(&format!("DELETE FROM {of} = ?1"), [number])?;
+        }
+        Ok(())
     }
 
     fn follow_columns(
@@ -365,6 +393,7 @@ impl File {
             match same {
                 Some((place, new)) => {
                     taken.push(place);
+                    renamed.1.push((described.name.clone(), column.name.clone(), new.name.clone()));
                     column.name.clone_from(&new.name);
                     renamed.0.push((collection.to_owned(), new.name.clone(), column.field.clone()));
                 }
@@ -378,7 +407,15 @@ impl File {
                 continue;
             }
             let base = self.default_digest(column)?;
-            let number = next.len();
+            // Columns of the key have numbers as well.
+            let number = next.iter().map(|known| known.number + 1).chain([described.columns.len()]).max();
+            let number = number.unwrap_or_default();
+            // One that was dropped and is there again: what the documents say of it comes back.
+            let field = name_there(&column.name);
+            if let Some(gone) = next.iter_mut().find(|gone| gone.name.is_empty() && gone.field == field) {
+                gone.field.clear();
+                ledger::forget(&self.connection, ledger::PLACE)?;
+            }
             let column = agreed(&self.space, collection, number, column, described, &next)?;
             next.push(KnownColumn { base, ..column });
             more = true;

@@ -32,6 +32,8 @@ pub(crate) struct File {
     pub space: Space,
     pub options: Options,
     pub reconciler: Arc<dyn Reconciler>,
+    /// It is what the options say, and not one that the program brought.
+    pub by_options: bool,
     pub tables: Vec<Arc<Table>>,
     /// A word that only this file has.
     pub writer: String,
@@ -199,6 +201,7 @@ impl File {
             space,
             options,
             reconciler,
+            by_options: true,
             tables: Vec::new(),
             writer: writer.unwrap_or_default(),
             triggers_on: true,

@@ -102,6 +102,22 @@ impl PerColumn {
         self.0.get(&format!("{table}.{column}")).copied().unwrap_or_default()
     }
 
+    /// A column is called something else now.
+    pub(crate) fn rename(&mut self, table: &str, before: &str, now: &str) {
+        if let Some(policy) = self.0.remove(&format!("{table}.{before}")) {
+            self.0.insert(format!("{table}.{now}"), policy);
+        }
+    }
+
+    /// A table is.
+    pub(crate) fn rename_table(&mut self, before: &str, now: &str) {
+        let of = |name: String| match name.strip_prefix(before).and_then(|rest| rest.strip_prefix('.')) {
+            Some(column) => format!("{now}.{column}"),
+            None => name,
+        };
+        self.0 = std::mem::take(&mut self.0).into_iter().map(|(name, policy)| (of(name), policy)).collect();
+    }
+
     /// Every column that has one, as `table.column`.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Policy)> {
         self.0.iter().map(|(column, policy)| (column.as_str(), *policy))

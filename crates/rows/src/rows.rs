@@ -105,7 +105,7 @@ impl Rows {
 
     /// Merges columns by something else than the policies of the options. Every device has to use the same.
     pub fn with_reconciler(mut self, reconciler: Arc<dyn Reconciler>) -> Result<Self, Error> {
-        self.file.reconciler = reconciler;
+        (self.file.reconciler, self.file.by_options) = (reconciler, false);
         self.file.load()?;
         Ok(self)
     }
@@ -182,8 +182,13 @@ impl Rows {
     }
 
     /// Makes rows that were changed here, and are not in the space, what the space says of them; rows that were created
-    /// are gone. How many. For whoever may not write in the space, or does not want to after all.
+    /// are gone. How many. Refused to whoever may write in the space.
     pub fn revert(&mut self) -> Result<u64, Error> {
+        if self.file.space.may_write().is_ok() {
+            return Err(Error::Invalid(
+                "you may write in this space: what was changed here is sent by the next exchange, and not undone".into(),
+            ));
+        }
         self.file.follow_schema()?;
         self.file.recover()?;
         let reverted = self.file.revert()?;

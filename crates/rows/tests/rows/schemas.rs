@@ -272,3 +272,74 @@ fn the_same_key_on_two_devices_merges_or_is_refused_as_chosen() {
     assert_same(&refused);
     assert_eq!((refused[1].waiting(), refused[1].rows().refused().unwrap()), (vec![], vec![]));
 }
+
+#[test]
+fn a_column_that_is_added_is_no_other_column() {
+    let mut options = Options::default();
+    options.columns = PerColumn::default().with("art", "stock", Policy::Counter);
+    let schema = "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); CREATE TABLE art(k, l, name, stock INTEGER, PRIMARY KEY(k, l));";
+    let mut all = shops_with(2, schema, &options);
+    all[0].sql("INSERT INTO t VALUES(1, 'a', 'old'); INSERT INTO art VALUES(1, 2, 'x', 100)");
+    settle(&mut all);
+    for shop in &mut all {
+        shop.sql("ALTER TABLE t ADD COLUMN c; ALTER TABLE t ADD COLUMN d; ALTER TABLE art ADD COLUMN shelf INTEGER NOT NULL DEFAULT 0");
+        shop.sync();
+    }
+    all[0].sql("UPDATE t SET c = 'paid'; UPDATE art SET stock = stock - 30");
+    all[1].sql("UPDATE art SET shelf = 58, stock = stock - 12");
+    settle(&mut all);
+    all[0].sql("UPDATE t SET b = 'paid'");
+    settle(&mut all);
+    all[0].sql("UPDATE t SET a = 'd', b = 'mb'");
+    all[1].sql("UPDATE t SET c = 'nc', d = 'a'");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT a || b || c || d v FROM t"), "'dmbnca'");
+    assert_eq!(all[1].quoted("SELECT stock || ' ' || shelf v FROM art"), "'58 58'");
+}
+
+#[test]
+fn a_policy_goes_with_the_column_and_the_table_that_are_renamed() {
+    let mut options = Options::default();
+    options.columns = PerColumn::default().with("art", "best", Policy::Max).with("art", "n", Policy::Counter);
+    let mut all = shops_with(2, "CREATE TABLE art(id INTEGER PRIMARY KEY, best, n)", &options);
+    all[0].sql("INSERT INTO art VALUES(1, 5, 10)");
+    settle(&mut all);
+    for shop in &mut all {
+        shop.sql("ALTER TABLE art RENAME COLUMN best TO top; ALTER TABLE art RENAME TO thing");
+        shop.sync();
+    }
+    all[0].sql("UPDATE thing SET top = 9, n = n + 1");
+    all[1].sql("UPDATE thing SET top = 20, n = n + 2");
+    settle(&mut all);
+    all[0].sql("UPDATE thing SET top = 15");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[0].quoted("SELECT top || ' ' || n v FROM thing"), "'20 13'");
+}
+
+#[test]
+fn a_table_or_a_column_that_was_dropped_and_made_again_has_what_the_documents_say() {
+    let schema = "CREATE TABLE t(id INTEGER PRIMARY KEY, x, y)";
+    let mut all = shops(2, schema);
+    all[0].sql("INSERT INTO t VALUES(1, 'a', 'b'), (2, 'c', 'd')");
+    settle(&mut all);
+    all[0].sql("DROP TABLE t");
+    all[0].sync();
+    all[1].sql("UPDATE t SET x = 'e' WHERE id = 1; INSERT INTO t VALUES(3, 'f', 'g')");
+    settle(&mut all);
+    all[0].sql(schema);
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[0].quoted("SELECT group_concat(x, '') v FROM t"), "'ecf'");
+
+    all[0].sql("ALTER TABLE t DROP COLUMN x");
+    all[0].sync();
+    all[0].sql("ALTER TABLE t ADD COLUMN x");
+    settle(&mut all);
+    all[1].sql("UPDATE t SET x = 'h' WHERE id = 2");
+    settle(&mut all);
+    let all_x = "SELECT group_concat(id || x, ' ') v FROM (SELECT * FROM t ORDER BY id)";
+    assert_eq!((all[0].quoted(all_x), all[1].quoted(all_x)), ("'1e 2h 3f'".into(), "'1e 2h 3f'".into()));
+    assert!(all[0].rows().waiting().unwrap().is_empty());
+}
