@@ -81,6 +81,7 @@ impl<'e> Exchange<'e> {
 
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
+        self.forget_another().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
         if self.options.receive && !self.receive().await? {

@@ -22,6 +22,8 @@ pub(super) const MAX_INSTEAD: usize = 1024;
 pub(super) const MAX_HEARD: usize = 64;
 /// Other writers of which one object says that commits are nowhere that theirs stand on: as many as are read.
 pub(super) const MAX_LACKS: usize = 1024;
+/// Frames of one object: each has at least one commit.
+const MAX_FRAMES: usize = 65_536;
 /// Bytes of the name of a seal.
 const MAX_SEAL: usize = 64;
 
@@ -129,6 +131,11 @@ impl Head {
     }
 }
 
+/// Whether what stands before the commits of an object names this writer.
+pub(super) fn is_of(head: &[u8], writer: &Writer) -> bool {
+    head.get(MAGIC.len() + 33..).is_some_and(|rest| rest.starts_with(&writer.bytes()))
+}
+
 fn put_lacks(out: &mut Vec<u8>, lacks: &[(Writer, u64)]) {
     put_number(out, lacks.len() as u64);
     for (writer, number) in lacks {
@@ -228,7 +235,8 @@ pub(super) fn unpack(content: &[u8]) -> Option<Vec<Vec<u8>>> {
     };
     let (mut rest, mut frames) = (Bytes(&plain), Vec::new());
     while !rest.0.is_empty() {
-        frames.push(rest.bytes()?.to_vec());
+        let frame = rest.bytes().filter(|frame| !frame.is_empty() && frames.len() < MAX_FRAMES)?;
+        frames.push(frame.to_vec());
     }
     Some(frames)
 }
@@ -265,6 +273,7 @@ mod tests {
         assert!(!belongs(&shifted, &bytes));
         let deeper = ObjectName::new(&format!("{at}/x")).unwrap();
         assert!(!belongs(&deeper, &bytes) && !belongs(&ObjectName::new("a").unwrap(), &bytes));
+        assert!(is_of(&bytes, &head.writer) && !is_of(&bytes, &Writer { store: [6; 16], ..head.writer }));
         let object = read(&bytes, &head.space, &head.writer, 300, &hash).unwrap();
         assert_eq!((object.head, object.content.as_slice()), (head.clone(), &b"content"[..]));
         for at in 0..bytes.len() {
@@ -285,12 +294,17 @@ mod tests {
 
     #[test]
     fn what_unpacks_to_more_than_the_limit_is_not_unpacked() {
-        let frames = vec![vec![3; 70_000], Vec::new(), vec![1]];
+        let frames = vec![vec![3; 70_000], vec![1]];
         let packed = pack(&frames).unwrap();
         assert!(packed.len() < 1000);
         assert_eq!(unpack(&packed), Some(frames));
         let bomb = zstd::bulk::compress(&vec![0; MAX_PLAIN + 1], LEVEL).unwrap();
         assert_eq!(unpack(&[&[ZSTD][..], &bomb].concat()), None);
+        // Nor into more frames than there can be.
+        for (frame, count) in [(&[0][..], 1), (&[1, 9], MAX_FRAMES + 1)] {
+            assert_eq!(unpack(&[&[PLAIN][..], &frame.repeat(count)].concat()), None);
+        }
+        assert!(unpack(&[&[PLAIN][..], &[1, 9].repeat(MAX_FRAMES)].concat()).is_some());
         assert_eq!(unpack(&[PLAIN, 0xff, 0xff]), None);
         assert_eq!(unpack(&[]), None);
     }

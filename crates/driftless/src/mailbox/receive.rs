@@ -28,6 +28,12 @@ const MAX_WRITERS: usize = 1024;
 const MAX_BAD: u64 = 64;
 /// Owed objects of one writer that are asked for again in one exchange.
 const MAX_OWED: usize = 64;
+/// Writers of whom others are heard in one exchange, and writers who were only heard of that are remembered.
+const MAX_HEARSAY: usize = 1024;
+/// Pages of the listing of one writer that are counted for the progress of a first copy.
+const MAX_COUNTED: usize = 1000;
+/// Pages of a listing without any object in them.
+const MAX_EMPTY: u64 = 64;
 /// Objects under one number that are looked at.
 const MAX_TWINS: usize = 4;
 
@@ -101,18 +107,19 @@ impl Exchange<'_> {
     async fn writers(&mut self) -> Result<Vec<Writer>, Error> {
         let space = self.mailbox.space;
         let prefix = format!("{space}/");
-        let mut writers: Vec<Writer> = self.readings().await?.into_iter().map(|(writer, _)| writer).collect();
+        // Whoever was read is always among them; others do not crowd them out, nor does who was only heard of.
+        let read = self.readings().await?.into_iter().filter(|(_, reading)| reading.at > 0);
+        let mut writers: Vec<Writer> = read.map(|(writer, _)| writer).collect();
+        let most = writers.len() + MAX_WRITERS;
         let mut after = String::new();
         for _ in 0..2 * MAX_WRITERS {
             let page = self.list(&prefix, &after, 1).await?;
-            self.done.foreign += page.foreign;
+            self.done.foreign = self.done.foreign.saturating_add(page.foreign);
             let Some(folder) = page.objects.first().and_then(|listed| listed.name.parts().nth(1)) else {
                 break;
             };
             match Writer::of_folder(folder) {
-                Some(writer) if !writers.contains(&writer) && writers.len() < MAX_WRITERS => {
-                    writers.push(writer)
-                }
+                Some(writer) if !writers.contains(&writer) && writers.len() < most => writers.push(writer),
                 Some(_) => {}
                 None => self.done.foreign += 1,
             }
@@ -131,7 +138,10 @@ impl Exchange<'_> {
         let (mut objects, mut bytes) = (0, 0_u64);
         for writer in writers {
             let (prefix, mut after) = (writer.prefix(&self.mailbox.space), String::new());
-            loop {
+            for _ in 0..MAX_COUNTED {
+                if !self.goes_on().await {
+                    return Ok(());
+                }
                 let page = self.list(&prefix, &after, MAX_LISTING).await?;
                 objects += page.objects.len() as u64;
                 bytes = page.objects.iter().fold(bytes, |bytes, listed| bytes.saturating_add(listed.size));
@@ -200,9 +210,13 @@ impl Exchange<'_> {
         let mut reading = self.reading(writer).await?;
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
-        let mut bad = 0;
+        let (mut bad, mut empty) = (0, 0);
         loop {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
+            empty += u64::from(page.objects.iter().all(|listed| object::read_name(&listed.name).is_none()));
+            if empty > MAX_EMPTY {
+                return Ok(Stand::End);
+            }
             for listed in &page.objects {
                 if !self.goes_on().await {
                     return Ok(Stand::Cancelled);
@@ -256,6 +270,12 @@ impl Exchange<'_> {
                         });
                     }
                 }
+                let is_owed = |(at, kind, _): &(u64, AlarmKind, u64)| *at == number && kind.is_owed();
+                if taken.is_none_or(|taken| taken.early || taken.newer) && !reading.alarms.iter().any(is_owed)
+                {
+                    // No alarm fits any more: it is read again once some are settled.
+                    return Ok(Stand::End);
+                }
                 if number > reading.at {
                     (reading.at, reading.hash) = (number, hash);
                 }
@@ -299,6 +319,9 @@ impl Exchange<'_> {
         bytes: u64,
     ) -> Result<Option<Taken>, Error> {
         for (other, number, hash) in &object.head.heard {
+            if self.heard.len() >= MAX_HEARSAY && !self.heard.contains_key(other) {
+                continue;
+            }
             let known = self.heard.entry(*other).or_insert((*number, *hash));
             if known.0 < *number {
                 *known = (*number, *hash);
@@ -337,11 +360,20 @@ impl Exchange<'_> {
 
     // What others were shown of a writer, and this device was not.
     async fn compare_with_hearsay(&mut self, own: &Writer) -> Result<(), Error> {
+        let before = self.readings().await?;
+        let mut only_heard = before.iter().filter(|(_, reading)| reading.at == 0).count();
         for (writer, (number, hash)) in std::mem::take(&mut self.heard) {
             if writer == *own {
                 continue;
             }
             let mut reading = self.reading(&writer).await?;
+            if reading == Reading::default() {
+                // Never seen here. Anybody can make names up.
+                only_heard += 1;
+                if only_heard > MAX_HEARSAY {
+                    continue;
+                }
+            }
             if reading.at < number {
                 self.alarm(&writer, &mut reading, number, AlarmKind::Withheld).await?;
             } else if reading.at == number && reading.hash != hash && !reading.owed().contains(&number) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::sign::NodeKey;
-use driftless_net::mailbox::{Listed, MAX_LISTING, Put};
+use driftless_net::mailbox::{Listed, MAX_LISTING, MAX_OBJECT, Put};
 use driftless_store::{Key, Order};
 
 use super::alarm::AlarmKind;
@@ -17,6 +17,7 @@ use super::object::{self, Head, MAX_HEARD, Unusable, Writer};
 use super::row::{self, Own, Reading, Runs, Sent, Thin};
 use super::{MailboxCommit, MailboxEvent, blocking};
 use crate::error::Error;
+use crate::state::engine::Engine;
 use crate::state::guard::STORE_ID;
 use crate::tables::layout::{self, LogSeq};
 use crate::tables::log;
@@ -31,6 +32,33 @@ const MAX_BATCH: usize = 4 * 1024 * 1024;
 const MAX_CHECKED: usize = 10_000;
 
 impl Exchange<'_> {
+    /// A store that was restored has another id: what it remembers of its objects is of the one that it was.
+    pub(super) async fn forget_another(&self) -> Result<(), Error> {
+        let key = self.mailbox.key;
+        blocking(&self.mailbox.database, move |database| {
+            let another = |engine: &mut Engine| {
+                let now = Writer { peer: engine.node.id(), store: store(engine)? };
+                // The first object may have been begun and not counted.
+                let begun = row::sent(engine.storage.as_ref(), &key, 1)?;
+                Ok(match row::own(engine.storage.as_ref(), &key)? {
+                    Some(own) => own.store != now.store,
+                    None => begun.is_some_and(|sent| !object::is_of(&sent.head, &now)),
+                })
+            };
+            if !database.read(another)? {
+                return Ok(());
+            }
+            database.write_durably(|engine| {
+                for table in [&layout::MAILBOX_SENT, &layout::MAILBOX_OWN] {
+                    row::remove(engine.storage.as_mut(), table, &key)?;
+                }
+                engine.staged();
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Numbers of own objects that are not there as they were put.
     pub(super) async fn look_after_own(&mut self) -> Result<Vec<u64>, Error> {
         let (writer, own) = self.own().await?;
@@ -190,9 +218,24 @@ impl Exchange<'_> {
             }
         }
         for (number, mut sent) in again {
-            let built = self.frames_of(sent.runs.clone()).await?;
-            let (_, own) = self.own().await?;
-            self.put_new(Built { upto: own.upto, ..built }, vec![number]).await?;
+            // Contents may have come since: then they are more than one object.
+            let mut left = sent.runs.clone();
+            loop {
+                let built = match left.first().zip(left.last()) {
+                    Some((first, last)) => {
+                        self.build_only(left.clone(), (first.saturating_sub(1), last), self.most()).await?
+                    }
+                    None => Built::default(),
+                };
+                left.forget_below(built.upto);
+                let whole = left.is_empty() || built.frames.is_empty();
+                let (_, own) = self.own().await?;
+                let instead = if whole { vec![number] } else { Vec::new() };
+                self.put_new(Built { upto: own.upto, ..built }, instead).await?;
+                if whole {
+                    break;
+                }
+            }
             sent.replaced = true;
             self.write_sent(number, sent).await?;
             self.repaired(number);
@@ -356,7 +399,8 @@ impl Exchange<'_> {
 
     async fn frames_of(&self, runs: Runs) -> Result<Built, Error> {
         let Some((first, last)) = runs.first().zip(runs.last()) else { return Ok(Built::default()) };
-        let most = Most { bytes: usize::MAX, commits: u64::MAX };
+        // More never was an object; it ends somewhere, and is not the same then.
+        let most = Most { bytes: 2 * MAX_OBJECT, commits: u64::MAX };
         self.build_only(runs, (first.saturating_sub(1), last), most).await
     }
 

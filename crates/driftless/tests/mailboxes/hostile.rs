@@ -229,3 +229,60 @@ async fn a_device_that_took_its_objects_away_for_ever_keeps_nobody_from_what_it_
     same(&[&space_of(&bob, here.id()), &space_of(&carol, here.id())]);
     assert_eq!(sync(&on(&bob, here.id(), &place)).await.sent, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_restored_from_a_backup_is_another_writer_whose_objects_are_all_whole() {
+    let (home, place) = (tempfile::tempdir().unwrap(), MemoryMailbox::new());
+    let (ann, bob) = (Database::open(home.path().join("ann")).unwrap(), Database::memory().unwrap());
+    let here = shared(&ann, &[&bob]);
+    fill(&here, 0, 20);
+    sync_with(&on(&ann, here.id(), &place), &small()).await;
+    let (id, restored) = (here.id(), home.path().join("restored"));
+    std::fs::create_dir(&restored).unwrap();
+    ann.backup(restored.join("driftless.sqlite"), &mut |_, _| {}).unwrap();
+    fill(&here, 20, 10);
+    sync_with(&on(&ann, id, &place), &small()).await;
+    let before = objects_of(&place, &ann).len();
+    drop((here, ann));
+
+    let ann = Database::open(&restored).unwrap();
+    let synced = sync(&on(&ann, id, &place)).await;
+    // It has read what it had written since, and puts nothing of it again.
+    assert_eq!((synced.received, synced.sent, objects_of(&place, &ann).len()), (10, 0, before));
+    ann.accept_restored(&id).unwrap();
+    fill(&space_of(&ann, id), 40, 1);
+    sync(&on(&ann, id, &place)).await;
+    let at_bob = sync(&on(&bob, id, &place)).await;
+    assert_eq!((at_bob.alarms, at_bob.foreign), (Vec::new(), 0));
+    same(&[&space_of(&ann, id), &space_of(&bob, id)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_alarm_fits_for_is_not_passed_over() {
+    struct Closed;
+    impl driftless::MailboxSeal for Closed {
+        fn name(&self) -> &str {
+            "closed"
+        }
+        fn seal(&self, content: Vec<u8>) -> Result<Vec<u8>, Error> {
+            Ok(content)
+        }
+        fn open(&self, _: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+            Some(sealed.to_vec())
+        }
+    }
+    let (place, ann, bob) = (MemoryMailbox::new(), Database::memory().unwrap(), Database::memory().unwrap());
+    let here = shared(&ann, &[&bob]);
+    fill(&here, 0, 1100);
+    let sealed = || MailboxOptions { seal: Some(Arc::new(Closed)), ..MailboxOptions::default() };
+    sync_with(&on(&ann, here.id(), &place), &MailboxOptions { batch_commits: 1, ..sealed() }).await;
+    assert_eq!(objects_of(&place, &ann).len(), 1102);
+    let at_bob = on(&bob, here.id(), &place);
+    assert_eq!(sync(&at_bob).await.alarms.len(), 1024);
+    // Once it has the seal it gets everything, some at a time.
+    for _ in 0..40 {
+        sync_with(&at_bob, &sealed()).await;
+    }
+    assert_eq!(sync_with(&at_bob, &sealed()).await.alarms, []);
+    same(&[&here, &space_of(&bob, here.id())]);
+}

@@ -13,8 +13,13 @@ use super::super::MAX_OBJECT;
 
 /// Bytes of one message: a row with the largest object.
 const MAX_MESSAGE: u32 = MAX_OBJECT as u32 + 64 * 1024;
-/// Bytes of a message about logging in.
+/// Bytes of a message about logging in, or about what a row has.
 const MAX_LOGIN: u32 = 2048;
+/// Types of what is asked for here: flags, bytes, numbers, text. Of others the client would ask what they are made of,
+/// as deep as the server likes.
+const TYPES: [u32; 5] = [16, 17, 20, 23, 25];
+/// Columns of a row, at most.
+const COLUMNS: u16 = 8;
 /// Rounds of hashing that a server may ask for; it asks for 4,096 as a rule.
 const MAX_ROUNDS: u32 = 1_000_000;
 
@@ -45,8 +50,8 @@ struct Messages {
     head: Vec<u8>,
     // Bytes of the message that are still to come.
     rest: u32,
-    // The message itself, where it is about logging in.
-    login: Option<Vec<u8>>,
+    // The message itself and its kind, where it is looked into.
+    kept: Option<(u8, Vec<u8>)>,
 }
 
 impl Messages {
@@ -61,26 +66,27 @@ impl Messages {
                     continue;
                 };
                 let length = <[u8; 4]>::try_from(length).map_or(0, u32::from_be_bytes);
-                let most = if *kind == b'R' { MAX_LOGIN } else { MAX_MESSAGE };
+                let kept = matches!(*kind, b'R' | b'T');
+                let most = if kept { MAX_LOGIN } else { MAX_MESSAGE };
                 if !(4..=most).contains(&length) {
                     return Err("the server sends a message above the limit");
                 }
-                self.login = (*kind == b'R').then(Vec::new);
+                self.kept = kept.then(|| (*kind, Vec::new()));
                 self.rest = length - 4;
                 self.head.clear();
             } else {
                 let count = bytes.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
                 let (now, after) = bytes.split_at(count);
-                if let Some(login) = &mut self.login {
-                    login.extend_from_slice(now);
+                if let Some((_, kept)) = &mut self.kept {
+                    kept.extend_from_slice(now);
                 }
                 self.rest -= u32::try_from(count).unwrap_or(self.rest);
                 bytes = after;
             }
             if self.rest == 0
-                && let Some(login) = self.login.take()
+                && let Some((kind, message)) = self.kept.take()
             {
-                self.log_in(&login)?;
+                if kind == b'R' { self.log_in(&message)? } else { columns(&message)? }
             }
         }
         Ok(())
@@ -101,6 +107,26 @@ impl Messages {
             _ => Ok(()),
         }
     }
+}
+
+// What a row has: a count, and of each column a name that ends with a zero, and 18 bytes of which 4 are its type.
+fn columns(message: &[u8]) -> Result<(), &'static str> {
+    let refused = "the server answers with columns that nobody asked for";
+    let (count, mut rest) = message.split_first_chunk::<2>().ok_or(refused)?;
+    let count = u16::from_be_bytes(*count);
+    if count > COLUMNS {
+        return Err(refused);
+    }
+    for _ in 0..count {
+        let end = rest.iter().position(|byte| *byte == 0).ok_or(refused)?;
+        let (column, after) = rest.get(end + 1..).and_then(<[u8]>::split_first_chunk::<18>).ok_or(refused)?;
+        let [_, _, _, _, _, _, a, b, c, d, ..] = *column;
+        if !TYPES.contains(&u32::from_be_bytes([a, b, c, d])) {
+            return Err(refused);
+        }
+        rest = after;
+    }
+    Ok(())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
@@ -163,6 +189,18 @@ mod tests {
         assert!(!seen(true, &login(CONTINUED, b"r=abc,s=def,i=4000000000")));
         assert!(!seen(true, &login(CONTINUED, b"r=abc,s=def")));
         assert!(!seen(true, &message(b'R', &[0; 3000])));
+    }
+
+    #[test]
+    fn only_columns_of_types_that_were_asked_for_pass() {
+        let column = |of: u32| [&b"name\0"[..], &[0; 6], &of.to_be_bytes(), &[0; 8]].concat();
+        let row = |columns: &[u32]| {
+            let columns: Vec<Vec<u8>> = columns.iter().map(|of| column(*of)).collect();
+            message(b'T', &[&(columns.len() as u16).to_be_bytes()[..], &columns.concat()].concat())
+        };
+        assert!(seen(true, &row(&[25, 20, 20])) && seen(true, &row(&[17])) && seen(true, &row(&[])));
+        assert!(!seen(true, &row(&[25, 70_000])) && !seen(true, &row(&[25; 9])));
+        assert!(!seen(true, &message(b'T', &[0, 1, b'a'])) && !seen(true, &message(b'T', &[0; 3000])));
     }
 
     #[tokio::test]
