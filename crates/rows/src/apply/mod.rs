@@ -227,7 +227,7 @@ impl<'f> Pass<'f> {
             None => {
                 for table in order {
                     let collection = self.collection(table)?;
-                    let mut after = 0;
+                    let (mut after, mut visible) = (0, 0);
                     loop {
                         let (documents, next) = collection.page(after, TOGETHER)?;
                         let there = |document: &'_ Document| !document.deleted;
@@ -237,6 +237,7 @@ impl<'f> Pass<'f> {
                             .collect();
                         // In the order in which the file has them.
                         came.sort_unstable_by_key(|(id, _)| *id);
+                        visible += came.iter().filter(|(_, document)| document.is_some()).count();
                         self.together(table, &came)?;
                         self.drain()?;
                         done += documents.len() as u64;
@@ -244,12 +245,36 @@ impl<'f> Pass<'f> {
                         let Some(next) = next else { break };
                         after = next;
                     }
+                    self.remove_unspoken_of(table, visible)?;
                 }
             }
         }
         self.retry_waiting()?;
         self.settle()?;
         self.take_back()
+    }
+
+    // Of a document that lost every edit nothing is stored, not even that it is gone: its row is found by what is known.
+    fn remove_unspoken_of(&mut self, table: usize, visible: usize) -> Result<(), Error> {
+        let Some(number) = self.file.tables.get(table).map(|table| table.number) else { return Ok(()) };
+        // Where nothing waits each document is a row: as many rows are those.
+        if !self.waits && ledger::count_known(&self.file.connection, number)? <= visible {
+            return Ok(());
+        }
+        let collection = self.collection(table)?;
+        let mut after = Vec::new();
+        loop {
+            let known = ledger::known_after(&self.file.connection, number, &after, TOGETHER)?;
+            let Some(last) = known.last() else { return Ok(()) };
+            after.clone_from(last);
+            let ids: Vec<DocumentId> = known.iter().filter_map(|bytes| crate::waiting::id(bytes)).collect();
+            for (id, document) in ids.iter().zip(collection.get_many(&ids)?) {
+                if document.is_none() {
+                    self.one(table, id, None)?;
+                }
+            }
+            self.drain()?;
+        }
     }
 
     pub(super) fn has_triggers(&self, table: usize) -> bool {

@@ -76,3 +76,24 @@ fn what_a_reader_has_changed_is_sent_once_the_reader_may_write() {
     assert_eq!(all[0].quoted("SELECT id || a || b v FROM t ORDER BY id"), "'1mine0' '3z0' '9mine9'");
     assert_eq!(all[1].rows().refused().unwrap(), []);
 }
+
+#[test]
+fn a_row_whose_document_lost_its_effect_is_gone_when_every_document_is_looked_at() {
+    let mut all = shops(3, SCHEMA);
+    all[0].sql("INSERT INTO t VALUES('1', 'x', 0)");
+    settle(&mut all);
+    // What the second device writes without knowing that it may not any more has no effect where that is known.
+    let key = Subject::Key(all[1].database.author().unwrap());
+    all[0].space.revoke(key).unwrap();
+    all[1].sql("INSERT INTO t VALUES('2', 'y', 0); INSERT INTO c VALUES('c', '2')");
+    all[1].sync();
+    carry(&[&all[1], &all[2]]);
+    all[2].sync();
+    assert_eq!(all[2].quoted("SELECT id v FROM t ORDER BY id"), "'1' '2'");
+    carry(&[&all[0], &all[2]]);
+    all[2].rows().revert().unwrap();
+    assert_eq!(all[2].quoted("SELECT id v FROM t ORDER BY id"), "'1'");
+    assert_eq!(all[2].quoted("SELECT id v FROM c"), "");
+    assert_eq!(all[2].waiting(), []);
+    assert_eq!(all[2].rows().audit().unwrap(), 0);
+}
