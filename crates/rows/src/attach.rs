@@ -378,7 +378,8 @@ impl File {
                 continue;
             }
             let base = self.default_digest(column)?;
-            let number = next.len();
+            // Those of the key have numbers, too, and are not among these.
+            let number = next.iter().map(|column| column.number + 1).max().unwrap_or_default();
             let column = agreed(&self.space, collection, number, column, described, &next)?;
             next.push(KnownColumn { base, ..column });
             more = true;
