@@ -403,13 +403,13 @@ impl<'f> Pass<'f> {
                 if same {
                     return Ok(());
                 }
-                let forgotten = Known { cells: vec![u64::MAX; known.cells.len()], base: None };
+                let document = self.document(table, id)?;
                 if row.is_some() {
+                    let forgotten = self.file.forgotten(&of, &key, document.as_ref(), &known)?;
                     ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), &forgotten)?;
                 } else {
                     ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
                 }
-                let document = self.document(table, id)?;
                 self.one(table, id, document.as_ref())
             }
             (None, None) => Ok(()),

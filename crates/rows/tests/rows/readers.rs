@@ -97,3 +97,21 @@ fn a_row_whose_document_lost_its_effect_is_gone_when_every_document_is_looked_at
     assert_eq!(all[2].waiting(), []);
     assert_eq!(all[2].rows().audit().unwrap(), 0);
 }
+
+#[test]
+fn a_reader_who_reverts_gets_the_default_of_a_column_that_came_after_the_row() {
+    let mut all = reader();
+    for shop in &all {
+        shop.sql("ALTER TABLE t ADD COLUMN d TEXT DEFAULT 'none'; ALTER TABLE t ADD COLUMN e");
+    }
+    both(&mut all);
+    assert_eq!((all[0].rows().audit().unwrap(), all[1].rows().audit().unwrap()), (0, 0));
+    all[1].sql("UPDATE t SET d = 'mine', e = 5, a = 'mine' WHERE id = '1'");
+    both(&mut all);
+    assert_eq!(all[1].rows().revert().unwrap(), 1);
+    both(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT a || d || coalesce(e, '-') v FROM t WHERE id = '1'"), "'xnone-'");
+    assert_eq!(all[1].rows().audit().unwrap(), 0);
+    assert_eq!(all[1].sync().flushed.kept, 0);
+}
