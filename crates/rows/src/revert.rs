@@ -16,10 +16,7 @@ impl File {
     /// without a document go. How many. What is applied next has to look at every document.
     pub(crate) fn revert(&mut self) -> Result<u64, Error> {
         self.let_triggers_run(false)?;
-        // Rows that refer to one that goes wait for it then, as for every other parent that is missing.
-        self.connection.pragma_update(None, "foreign_keys", false)?;
         let done = self.write(|file| file.forget_changes());
-        self.connection.pragma_update(None, "foreign_keys", self.options.foreign_keys)?;
         self.let_triggers_run(true)?;
         self.keeps = false;
         done
@@ -62,15 +59,12 @@ impl File {
         match (row, known) {
             (None, None) => return Ok(false),
             (None, Some(_)) => ledger::forget_known(&self.connection, table.number, &bytes)?,
-            (Some(_), Some(known)) => {
+            // One that was created here is taken for one whose document is gone: it goes as such a row does.
+            (Some(_), known) => {
                 let document = self.space.collection(&table.collection)?.get(&id)?;
+                let known = known.unwrap_or_default();
                 let forgotten = self.forgotten(table, key, document.as_ref(), &known)?;
                 ledger::put_known(&self.connection, table.number, &bytes, &forgotten)?;
-            }
-            (Some(_), None) => {
-                let mut statement = self.connection.prepare_cached(&table.delete)?;
-                crate::file::bind(&mut statement, key)?;
-                statement.raw_execute()?;
             }
         }
         Ok(true)
@@ -85,7 +79,9 @@ impl File {
         document: Option<&Document>,
         known: &Known,
     ) -> Result<Known, Error> {
-        let mut forgotten = Known { cells: vec![u64::MAX; known.cells.len()], base: None };
+        let numbers = table.columns.iter().map(|(column, _)| column.number + 1).max().unwrap_or_default();
+        let cells = vec![u64::MAX; numbers.max(known.cells.len())];
+        let mut forgotten = Known { cells, base: None };
         let Some(document) = document else { return Ok(forgotten) };
         let Some(row) = self.row(table, key)? else { return Ok(forgotten) };
         let is_spoken_of = |field: &str| document.fields.get(field).is_some();

@@ -225,15 +225,16 @@ impl<'f> Pass<'f> {
                 }
             }
             None => {
+                let mut there = Vec::new();
                 for table in order {
                     let collection = self.collection(table)?;
                     let (mut after, mut visible) = (0, 0);
                     loop {
                         let (documents, next) = collection.page(after, TOGETHER)?;
-                        let there = |document: &'_ Document| !document.deleted;
+                        let is_there = |document: &'_ Document| !document.deleted;
                         let mut came: Vec<many::Came<'_>> = documents
                             .iter()
-                            .map(|one| (&one.id, Some(one).filter(|one| there(one))))
+                            .map(|one| (&one.id, Some(one).filter(|one| is_there(one))))
                             .collect();
                         // In the order in which the file has them.
                         came.sort_unstable_by_key(|(id, _)| *id);
@@ -245,6 +246,9 @@ impl<'f> Pass<'f> {
                         let Some(next) = next else { break };
                         after = next;
                     }
+                    there.push((table, visible));
+                }
+                for (table, visible) in there {
                     self.remove_unspoken_of(table, visible)?;
                 }
             }
@@ -258,7 +262,8 @@ impl<'f> Pass<'f> {
     fn remove_unspoken_of(&mut self, table: usize, visible: usize) -> Result<(), Error> {
         let Some(number) = self.file.tables.get(table).map(|table| table.number) else { return Ok(()) };
         // Where nothing waits each document is a row: as many rows are those.
-        if !self.waits && ledger::count_known(&self.file.connection, number)? <= visible {
+        let all_are_rows = !self.waits && self.later.is_empty();
+        if all_are_rows && ledger::count_known(&self.file.connection, number)? <= visible {
             return Ok(());
         }
         let collection = self.collection(table)?;
@@ -269,8 +274,13 @@ impl<'f> Pass<'f> {
             after.clone_from(last);
             let ids: Vec<DocumentId> = known.iter().filter_map(|bytes| crate::waiting::id(bytes)).collect();
             for (id, document) in ids.iter().zip(collection.get_many(&ids)?) {
-                if document.is_none() {
-                    self.one(table, id, None)?;
+                if document.is_some() || self.busy.contains(&(table, id.to_cbor())) {
+                    continue;
+                }
+                match self.file.barred.why(table, id).cloned() {
+                    Some(why) => self.wait(table, id, OTHER, &why, false)?,
+                    // Whatever its parent's deletion has made of it.
+                    None => self.remove(table, id)?,
                 }
             }
             self.drain()?;
