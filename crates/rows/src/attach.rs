@@ -407,9 +407,8 @@ impl File {
                 continue;
             }
             let base = self.default_digest(column)?;
-            // Columns of the key have numbers as well.
-            let number = next.iter().map(|known| known.number + 1).chain([described.columns.len()]).max();
-            let number = number.unwrap_or_default();
+            // Those of the key have numbers, too, and are not among these.
+            let number = next.iter().map(|column| column.number + 1).max().unwrap_or_default();
             // One that was dropped and is there again: what the documents say of it comes back.
             let field = name_there(&column.name);
             if let Some(gone) = next.iter_mut().find(|gone| gone.name.is_empty() && gone.field == field) {

@@ -179,6 +179,12 @@ impl File {
             || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
     }
 
+    /// When something of this file was committed last that the space has, in milliseconds; 0 for nothing.
+    pub(crate) fn last_there(&self) -> Result<u64, Error> {
+        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
+        Ok(last.map_or(0, |document| document.updated.ms()))
+    }
+
     fn own_id(&self) -> Result<DocumentId, Error> {
         DocumentId::string(self.writer.as_str()).map_err(|error| Error::Invalid(error.to_string()))
     }

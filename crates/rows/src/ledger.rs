@@ -179,6 +179,27 @@ pub(crate) fn known_between(
     Ok(Some(known).filter(|known| known.len() <= most))
 }
 
+/// Of how many rows of a table something is known.
+pub(crate) fn count_known(file: &Connection, table: i64) -> Result<usize, Error> {
+    let mut statement = file.prepare_cached("SELECT count(*) FROM driftless_known WHERE tbl = ?1")?;
+    let count: i64 = statement.query_row([table], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// The next ids of rows of which something is known, in their order.
+pub(crate) fn known_after(
+    file: &Connection,
+    table: i64,
+    after: &[u8],
+    most: usize,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut statement = file
+        .prepare_cached("SELECT id FROM driftless_known WHERE tbl = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let ids = statement.query_map(params![table, after, most], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
 pub(crate) fn put_known(file: &Connection, table: i64, id: &[u8], known: &Known) -> Result<(), Error> {
     let mut statement = file.prepare_cached(
         "INSERT INTO driftless_known VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET cells = ?3, base = ?4",

@@ -2,15 +2,16 @@
 //! was, or is a copy of one that goes on elsewhere.
 //!
 //! What the file has and the space has lost is sent again, with the time at which the two last said the same: so what
-//! others wrote later holds.
+//! others wrote later holds. A counter has no such time: where others wrote, its document holds.
 
-use driftless::{Document, DocumentId, Map, Value};
+use driftless::{Document, DocumentId, Map, Place, Value};
 
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, Table};
+use crate::file::{File, Table, now_ms};
 use crate::flush;
 use crate::ledger::{self, FOUND, Known};
+use crate::reconcile::Policy;
 use crate::schema::quoted;
 
 // Why rows have to be compared.
@@ -44,26 +45,37 @@ impl File {
         self.finish_outbox()?;
         let Some(why) = ledger::get::<i64>(&self.connection, ledger::COMPARE)? else { return Ok(0) };
         match self.space.may_write() {
-            Ok(()) => self.compare(),
+            Ok(()) => self.compare(why),
             // What whoever only reads has was told by others: it comes again from them.
             Err(driftless::Error::NotPermitted(_)) if why == LOST => {
                 self.write(|file| file.begin_anew())?;
                 Ok(0)
             }
-            Err(driftless::Error::NotPermitted(_)) => self.compare(),
+            Err(driftless::Error::NotPermitted(_)) => self.compare(why),
             Err(error) => Err(error.into()),
         }
     }
 
     // The space is not where this file has left it, or beyond.
     fn has_lost(&self) -> Result<bool, Error> {
-        if let Some(place) = ledger::place(&self.connection)?
-            && !self.space.reaches(&place)?
-        {
+        let place = ledger::place(&self.connection)?;
+        let is_reached = place.as_ref().map_or(Ok(true), |place| self.space.reaches(place))?;
+        let Some((token, _)) = ledger::sent(&self.connection)? else { return Ok(!is_reached) };
+        if !is_reached && !place.map_or(Ok(true), |place| self.has_only_another_name(&place))? {
             return Ok(true);
         }
-        let Some((token, _)) = ledger::sent(&self.connection)? else { return Ok(false) };
         Ok(!self.was_committed(&token)?)
+    }
+
+    // Whether the database calls itself another one since, and has at least as much: a copy of it wrote beside it.
+    fn has_only_another_name(&self, place: &Place) -> Result<bool, Error> {
+        let mut bytes = place.to_bytes();
+        let now = self.space.changed_since(None)?.place.to_bytes();
+        if let (Some(name), Some(new)) = (bytes.first_chunk_mut::<16>(), now.first_chunk::<16>()) {
+            *name = *new;
+        }
+        let renamed = Place::from_bytes(&bytes);
+        Ok(renamed.map(|place| self.space.reaches(&place)).transpose()?.unwrap_or(false))
     }
 
     // Somebody has sent under our word what this file does not know of.
@@ -80,14 +92,19 @@ impl File {
     }
 
     // What is known of each row is from now on what the space says; what rows say besides is noted.
-    fn compare(&mut self) -> Result<u64, Error> {
+    fn compare(&mut self, why: i64) -> Result<u64, Error> {
+        // The last that the space has of this file: what is later in a document others wrote.
+        let own = match why {
+            LOST => Some(self.last_there()?),
+            _ => None,
+        };
         self.write(|file| {
             let clock: i64 = ledger::get(&file.connection, ledger::CLOCK)?.unwrap_or_default();
             let sent = ledger::sent(&file.connection)?.map_or(0, |(_, at)| at);
             let at = clock.max(sent);
             let mut noted = 0;
             for table in file.tables.clone() {
-                noted += file.compare_table(&table, at)?;
+                noted += file.compare_table(&table, at, own)?;
             }
             file.begin_anew()?;
             Ok(noted)
@@ -100,7 +117,7 @@ impl File {
         ledger::forget(&self.connection, ledger::COMPARE)
     }
 
-    fn compare_table(&self, table: &Table, at: i64) -> Result<u64, Error> {
+    fn compare_table(&self, table: &Table, at: i64, own: Option<u64>) -> Result<u64, Error> {
         let keys = table.described.key.len();
         let names = table.key_columns().into_iter();
         let names = names.chain(table.columns.iter().map(|(column, _)| quoted(&column.name)));
@@ -117,10 +134,10 @@ impl File {
             let Ok(id) = crate::key::to_id(&key) else { continue };
             together.push((id, key, cells));
             if together.len() == TOGETHER {
-                noted += self.compare_rows(table, &std::mem::take(&mut together), at)?;
+                noted += self.compare_rows(table, &std::mem::take(&mut together), at, own)?;
             }
         }
-        noted += self.compare_rows(table, &together, at)?;
+        noted += self.compare_rows(table, &together, at, own)?;
         self.compare_gone(table)?;
         Ok(noted)
     }
@@ -130,6 +147,7 @@ impl File {
         table: &Table,
         rows: &[(DocumentId, Vec<Value>, Vec<Value>)],
         at: i64,
+        own: Option<u64>,
     ) -> Result<u64, Error> {
         let ids: Vec<DocumentId> = rows.iter().map(|(id, ..)| id.clone()).collect();
         let documents = self.space.collection(&table.collection)?.get_many(&ids)?;
@@ -144,8 +162,19 @@ impl File {
                     ledger::forget_known(&self.connection, table.number, &bytes)?;
                     true
                 }
-                (Some(_), Some(document)) => {
-                    let said = self.said(table, document);
+                (Some(before), Some(document)) => {
+                    let mut said = self.said(table, document);
+                    let mut held = Vec::new();
+                    if own.is_some_and(|own| document.updated.ms() > own) {
+                        held = self.hold_counters(table, before, &mut said);
+                    }
+                    if !held.is_empty() {
+                        let had = held.join(", ");
+                        let why =
+                            format!("the space has other values, which others changed; here it had {had}");
+                        let key = flush::shown(key);
+                        ledger::put_refused(&self.connection, &table.collection, &key, &why, now_ms())?;
+                    }
                     ledger::put_known(&self.connection, table.number, &bytes, &said)?;
                     let mut both = cells.iter().zip(&table.columns);
                     !both.all(|(cell, (column, _))| said.cell(column) == digest(cell))
@@ -158,6 +187,31 @@ impl File {
             }
         }
         Ok(noted)
+    }
+
+    // A difference to a document that others changed would undo what they did. So of counters that is known which was: what
+    // the application did since is sent, and the row gets what the document says. Which columns, with what they had.
+    fn hold_counters(&self, table: &Table, before: &Known, said: &mut Known) -> Vec<String> {
+        let base = |known: &Known| match known.base.as_deref().map(Value::from_json) {
+            Some(Ok(Value::Map(base))) => base,
+            _ => Map::new(),
+        };
+        let (had, mut base) = (base(before), base(said));
+        let mut held = Vec::new();
+        for (column, _) in &table.columns {
+            let is_counter = self.options.columns.policy(table.name(), &column.name) == Policy::Counter;
+            let Some(value) = had.get(&column.field).filter(|_| is_counter) else { continue };
+            if before.cell(column) == said.cell(column) {
+                continue;
+            }
+            held.push(format!("{} {}", column.name, value.to_json()));
+            base.insert(column.field.as_str(), value.clone());
+            said.set(column.number, before.cell(column));
+        }
+        if !held.is_empty() {
+            said.base = Some(Value::Map(base).to_json());
+        }
+        held
     }
 
     // Of rows that were deleted and not sent, the documents of today are known.

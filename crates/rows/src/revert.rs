@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use driftless::Value;
+use driftless::{Document, Value};
+use rusqlite::ErrorCode;
 
-use crate::cell;
+use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{File, Table};
 use crate::ledger::{self, Known};
+use crate::schema::quoted;
 
 impl File {
     /// Forgets what was noted, and what was known of these rows, so that they are written anew as their documents are; rows
     /// without a document go. How many. What is applied next has to look at every document.
     pub(crate) fn revert(&mut self) -> Result<u64, Error> {
         self.let_triggers_run(false)?;
-        // Rows that refer to one that goes wait for it then, as for every other parent that is missing.
-        self.connection.pragma_update(None, "foreign_keys", false)?;
         let done = self.write(|file| file.forget_changes());
-        self.connection.pragma_update(None, "foreign_keys", self.options.foreign_keys)?;
         self.let_triggers_run(true)?;
         self.keeps = false;
         done
@@ -60,16 +59,69 @@ impl File {
         match (row, known) {
             (None, None) => return Ok(false),
             (None, Some(_)) => ledger::forget_known(&self.connection, table.number, &bytes)?,
-            (Some(_), Some(known)) => {
-                let forgotten = Known { cells: vec![u64::MAX; known.cells.len()], base: None };
+            // One that was created here is taken for one whose document is gone: it goes as such a row does.
+            (Some(_), known) => {
+                let document = self.space.collection(&table.collection)?.get(&id)?;
+                let known = known.unwrap_or_default();
+                let forgotten = self.forgotten(table, key, document.as_ref(), &known)?;
                 ledger::put_known(&self.connection, table.number, &bytes, &forgotten)?;
-            }
-            (Some(_), None) => {
-                let mut statement = self.connection.prepare_cached(&table.delete)?;
-                crate::file::bind(&mut statement, key)?;
-                statement.raw_execute()?;
             }
         }
         Ok(true)
+    }
+
+    /// What is known of a row that is to be written anew as its document is: nothing. Columns that came after the document,
+    /// of which it does not speak, get their default here.
+    pub(crate) fn forgotten(
+        &self,
+        table: &Table,
+        key: &[Value],
+        document: Option<&Document>,
+        known: &Known,
+    ) -> Result<Known, Error> {
+        let numbers = table.columns.iter().map(|(column, _)| column.number + 1).max().unwrap_or_default();
+        let cells = vec![u64::MAX; numbers.max(known.cells.len())];
+        let mut forgotten = Known { cells, base: None };
+        let Some(document) = document else { return Ok(forgotten) };
+        let Some(row) = self.row(table, key)? else { return Ok(forgotten) };
+        let is_spoken_of = |field: &str| document.fields.get(field).is_some();
+        for ((column, place), cell) in table.columns.iter().zip(&row) {
+            if is_spoken_of(&column.field) {
+                continue;
+            }
+            forgotten.set(column.number, known.cell(column));
+            if digest(cell) == known.cell(column) {
+                continue;
+            }
+            let default = table.column(*place).and_then(|column| column.default.as_deref());
+            let sql = format!(
+                "UPDATE OR ABORT {} SET {} = ({}) WHERE {}",
+                quoted(table.name()),
+                quoted(&column.name),
+                default.unwrap_or("NULL"),
+                table.matches_key(1)
+            );
+            let done = self.connection.prepare_cached(&sql).map_err(Error::from).and_then(|mut statement| {
+                crate::file::bind(&mut statement, key)?;
+                Ok(statement.raw_execute()?)
+            });
+            match done {
+                Ok(_) => {
+                    let after = self.row(table, key)?.unwrap_or_default();
+                    let at = table.columns.iter().position(|(one, _)| one.number == column.number);
+                    if let Some(cell) = at.and_then(|at| after.get(at)) {
+                        forgotten.set(column.number, digest(cell));
+                    }
+                }
+                // What cannot be the default stays, and an audit finds it.
+                Err(Error::File(error))
+                    if matches!(
+                        error.sqlite_error_code(),
+                        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown)
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(forgotten)
     }
 }

@@ -225,18 +225,20 @@ impl<'f> Pass<'f> {
                 }
             }
             None => {
+                let mut there = Vec::new();
                 for table in order {
                     let collection = self.collection(table)?;
-                    let mut after = 0;
+                    let (mut after, mut visible) = (0, 0);
                     loop {
                         let (documents, next) = collection.page(after, TOGETHER)?;
-                        let there = |document: &'_ Document| !document.deleted;
+                        let is_there = |document: &'_ Document| !document.deleted;
                         let mut came: Vec<many::Came<'_>> = documents
                             .iter()
-                            .map(|one| (&one.id, Some(one).filter(|one| there(one))))
+                            .map(|one| (&one.id, Some(one).filter(|one| is_there(one))))
                             .collect();
                         // In the order in which the file has them.
                         came.sort_unstable_by_key(|(id, _)| *id);
+                        visible += came.iter().filter(|(_, document)| document.is_some()).count();
                         self.together(table, &came)?;
                         self.drain()?;
                         done += documents.len() as u64;
@@ -244,12 +246,45 @@ impl<'f> Pass<'f> {
                         let Some(next) = next else { break };
                         after = next;
                     }
+                    there.push((table, visible));
+                }
+                for (table, visible) in there {
+                    self.remove_unspoken_of(table, visible)?;
                 }
             }
         }
         self.retry_waiting()?;
         self.settle()?;
         self.take_back()
+    }
+
+    // Of a document that lost every edit nothing is stored, not even that it is gone: its row is found by what is known.
+    fn remove_unspoken_of(&mut self, table: usize, visible: usize) -> Result<(), Error> {
+        let Some(number) = self.file.tables.get(table).map(|table| table.number) else { return Ok(()) };
+        // Where nothing waits each document is a row: as many rows are those.
+        let all_are_rows = !self.waits && self.later.is_empty();
+        if all_are_rows && ledger::count_known(&self.file.connection, number)? <= visible {
+            return Ok(());
+        }
+        let collection = self.collection(table)?;
+        let mut after = Vec::new();
+        loop {
+            let known = ledger::known_after(&self.file.connection, number, &after, TOGETHER)?;
+            let Some(last) = known.last() else { return Ok(()) };
+            after.clone_from(last);
+            let ids: Vec<DocumentId> = known.iter().filter_map(|bytes| crate::waiting::id(bytes)).collect();
+            for (id, document) in ids.iter().zip(collection.get_many(&ids)?) {
+                if document.is_some() || self.busy.contains(&(table, id.to_cbor())) {
+                    continue;
+                }
+                match self.file.barred.why(table, id).cloned() {
+                    Some(why) => self.wait(table, id, OTHER, &why, false)?,
+                    // Whatever its parent's deletion has made of it.
+                    None => self.remove(table, id)?,
+                }
+            }
+            self.drain()?;
+        }
     }
 
     pub(super) fn has_triggers(&self, table: usize) -> bool {
@@ -378,13 +413,13 @@ impl<'f> Pass<'f> {
                 if same {
                     return Ok(());
                 }
-                let forgotten = Known { cells: vec![u64::MAX; known.cells.len()], base: None };
+                let document = self.document(table, id)?;
                 if row.is_some() {
+                    let forgotten = self.file.forgotten(&of, &key, document.as_ref(), &known)?;
                     ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), &forgotten)?;
                 } else {
                     ledger::forget_known(&self.file.connection, of.number, &id.to_cbor())?;
                 }
-                let document = self.document(table, id)?;
                 self.one(table, id, document.as_ref())
             }
             (None, None) => Ok(()),

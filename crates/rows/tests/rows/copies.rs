@@ -94,6 +94,54 @@ fn what_a_restored_database_has_lost_is_sent_again_from_the_file_and_what_others
 }
 
 #[test]
+fn a_counter_that_others_changed_since_a_restored_database_was_saved_is_what_they_made_of_it() {
+    let mut all = devices();
+    all[0].sql("INSERT INTO t VALUES('1', 'a', 10), ('2', 'a', 10), ('3', 'a', 10)");
+    settle(&mut all);
+    let backup = all[0]._folder.path().join("backup");
+    all[0].database.backup(&backup, &mut |_, _| {}).unwrap();
+    all[0].sql("UPDATE t SET n = n + 5 WHERE id = '2'; INSERT INTO t VALUES('4', 'a', 1)");
+    all[0].sync();
+    // Sold there; the database hears of it before the file does. Something was sold here meanwhile, too.
+    all[1].sql("UPDATE t SET n = n - 3 WHERE id IN ('1', '3')");
+    all[1].sync();
+    let second = all.pop().unwrap();
+    let first = restore(all.pop().unwrap(), &backup);
+    all.extend([first, second]);
+    all[0].sql("UPDATE t SET n = n - 1 WHERE id = '3'");
+    crate::shop::carry(&all.iter().collect::<Vec<_>>());
+    all[0].sync();
+    let refused = all[0].rows().refused().unwrap();
+    assert_eq!(refused.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["\"1\""]);
+    assert!(refused[0].detail.contains("n 10"), "{refused:?}");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT id || a || n v FROM t ORDER BY id"), "'1a7' '2a15' '3a6' '4a1'");
+}
+
+#[test]
+fn a_restored_database_that_has_lost_nothing_is_not_sent_anything_again() {
+    let mut all = devices();
+    all[0].sql("INSERT INTO t VALUES('1', 'a', 10)");
+    settle(&mut all);
+    // Sold there before this device writes last, heard of after.
+    all[1].sql("UPDATE t SET n = n - 3 WHERE id = '1'");
+    all[1].sync();
+    all[0].sql("INSERT INTO t VALUES('2', 'a', 0)");
+    all[0].sync();
+    let backup = all[0]._folder.path().join("backup");
+    all[0].database.backup(&backup, &mut |_, _| {}).unwrap();
+    let second = all.pop().unwrap();
+    let first = restore(all.pop().unwrap(), &backup);
+    all.extend([first, second]);
+    crate::shop::carry(&all.iter().collect::<Vec<_>>());
+    assert_eq!(all[0].sync().flushed, driftless_rows::Flushed::default());
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT id || a || n v FROM t ORDER BY id"), "'1a7' '2a0'");
+}
+
+#[test]
 fn a_file_put_back_to_an_older_copy_gets_what_the_space_has_and_undoes_nothing() {
     let mut all = devices();
     all[0].sql("INSERT INTO t VALUES('1', 'old', 10), ('2', 'old', 0)");

@@ -76,3 +76,76 @@ fn what_a_reader_has_changed_is_sent_once_the_reader_may_write() {
     assert_eq!(all[0].quoted("SELECT id || a || b v FROM t ORDER BY id"), "'1mine0' '3z0' '9mine9'");
     assert_eq!(all[1].rows().refused().unwrap(), []);
 }
+
+#[test]
+fn a_row_whose_document_lost_its_effect_is_gone_when_every_document_is_looked_at() {
+    let mut all = shops(3, SCHEMA);
+    all[0].sql("INSERT INTO t VALUES('1', 'x', 0)");
+    settle(&mut all);
+    // What the second device writes without knowing that it may not any more has no effect where that is known.
+    let key = Subject::Key(all[1].database.author().unwrap());
+    all[0].space.revoke(key).unwrap();
+    all[1].sql("INSERT INTO t VALUES('2', 'y', 0); INSERT INTO c VALUES('c', '2')");
+    all[1].sync();
+    carry(&[&all[1], &all[2]]);
+    all[2].sync();
+    assert_eq!(all[2].quoted("SELECT id v FROM t ORDER BY id"), "'1' '2'");
+    carry(&[&all[0], &all[2]]);
+    all[2].rows().revert().unwrap();
+    assert_eq!(all[2].quoted("SELECT id v FROM t ORDER BY id"), "'1'");
+    assert_eq!(all[2].quoted("SELECT id v FROM c"), "");
+    assert_eq!(all[2].waiting(), []);
+    assert_eq!(all[2].rows().audit().unwrap(), 0);
+}
+
+#[test]
+fn a_reader_who_reverts_gets_the_default_of_a_column_that_came_after_the_row() {
+    let mut all = reader();
+    for shop in &all {
+        shop.sql("ALTER TABLE t ADD COLUMN d TEXT DEFAULT 'none'; ALTER TABLE t ADD COLUMN e");
+    }
+    both(&mut all);
+    assert_eq!((all[0].rows().audit().unwrap(), all[1].rows().audit().unwrap()), (0, 0));
+    all[1].sql("UPDATE t SET d = 'mine', e = 5, a = 'mine' WHERE id = '1'");
+    both(&mut all);
+    assert_eq!(all[1].rows().revert().unwrap(), 1);
+    both(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT a || d || coalesce(e, '-') v FROM t WHERE id = '1'"), "'xnone-'");
+    assert_eq!(all[1].rows().audit().unwrap(), 0);
+    assert_eq!(all[1].sync().flushed.kept, 0);
+}
+
+#[test]
+fn what_the_application_keeps_beside_its_rows_is_right_after_a_revert() {
+    let mut all = reader();
+    all[1].sql("CREATE TABLE found(id TEXT); CREATE TRIGGER one AFTER INSERT ON t BEGIN INSERT INTO found VALUES(NEW.id); END; CREATE TRIGGER two AFTER DELETE ON t BEGIN DELETE FROM found WHERE id = OLD.id; END");
+    all[1].sync();
+    all[1].sql("INSERT INTO t VALUES('9', 'mine', 9), ('8', 'mine', 8)");
+    assert_eq!(all[1].quoted("SELECT id v FROM found"), "'9' '8'");
+    all[1].sync();
+    assert_eq!(all[1].rows().revert().unwrap(), 2);
+    assert_eq!(all[1].quoted("SELECT id v FROM t ORDER BY id"), "'1' '2' '3'");
+    assert_eq!(all[1].quoted("SELECT id v FROM found"), "");
+    assert_eq!(all[1].sync().flushed.kept, 0);
+}
+
+#[test]
+fn a_revert_leaves_no_reference_to_a_row_that_is_gone() {
+    let mut all = reader();
+    all[1].sql("PRAGMA foreign_keys = ON; CREATE TABLE seen(t TEXT REFERENCES t(id) ON DELETE CASCADE); CREATE TABLE bill(t TEXT REFERENCES t(id))");
+    all[1].sync();
+    all[1].sql("INSERT INTO t VALUES('9', 'mine', 9), ('8', 'mine', 8); INSERT INTO seen VALUES('9'), ('1'); INSERT INTO bill VALUES('8')");
+    all[1].sync();
+    all[1].rows().revert().unwrap();
+    assert_eq!(all[1].quoted("SELECT t v FROM seen"), "'1'");
+    // What tables that are not under sync hold stays until they let it go.
+    assert_eq!(all[1].quoted("SELECT id v FROM t ORDER BY id"), "'1' '2' '3' '8'");
+    assert_eq!(all[1].quoted("SELECT count(*) v FROM pragma_foreign_key_check"), "0");
+    let waiting = all[1].waiting();
+    assert_eq!(waiting.iter().map(|row| row.2.as_str()).collect::<Vec<_>>(), ["refused"]);
+    all[1].sql("DELETE FROM bill");
+    all[1].rows().revert().unwrap();
+    assert_eq!(all[1].quoted("SELECT id v FROM t ORDER BY id"), "'1' '2' '3'");
+    assert_eq!(all[1].waiting(), []);
+}

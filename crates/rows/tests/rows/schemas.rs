@@ -343,3 +343,23 @@ fn a_table_or_a_column_that_was_dropped_and_made_again_has_what_the_documents_sa
     assert_eq!((all[0].quoted(all_x), all[1].quoted(all_x)), ("'1e 2h 3f'".into(), "'1e 2h 3f'".into()));
     assert!(all[0].rows().waiting().unwrap().is_empty());
 }
+
+#[test]
+fn a_column_that_was_added_later_is_not_taken_for_another() {
+    let mut all = shops(2, "CREATE TABLE t(id TEXT PRIMARY KEY, a, b);");
+    all[0].sql("INSERT INTO t VALUES('1', 'x', 'y')");
+    settle(&mut all);
+    for shop in &all {
+        shop.sql("ALTER TABLE t ADD COLUMN d; ALTER TABLE t ADD COLUMN e");
+    }
+    settle(&mut all);
+    // The same as another column has.
+    all[0].sql("UPDATE t SET d = 'y', e = 'x'");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT a || b || d || e v FROM t"), "'xyyx'");
+    all[1].sql("UPDATE t SET b = 'z', d = NULL");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!((all[0].rows().audit().unwrap(), all[1].rows().audit().unwrap()), (0, 0));
+}
