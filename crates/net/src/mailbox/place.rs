@@ -153,7 +153,12 @@ mod tests {
         for kind in KINDS {
             assert!(kind.example.starts_with(&format!("{}://", kind.scheme)));
             let read = kind.example.parse::<MailboxPlace>();
-            let built = cfg!(feature = "postgres") || !kind.scheme.starts_with("postgres");
+            let built = match kind.scheme {
+                "s3" => cfg!(feature = "object-store"),
+                "postgres" | "postgresql" => cfg!(feature = "postgres"),
+                "http" | "https" => cfg!(feature = "http"),
+                _ => true,
+            };
             assert_eq!(read.is_ok(), built, "{read:?}");
         }
         for url in ["", "box", "/box", "gopher://box", "file://box", "file:///a%20b", "FILE:///a"] {
