@@ -119,12 +119,10 @@ impl PostgresMailbox {
 
     // The table, if it is not there: whoever may only use it never tries to make it.
     async fn make(&self, client: &Client) -> Result<(), MailboxError> {
-        let table = &self.address.table;
-        let there = client.query_typed("SELECT to_regclass($1) IS NOT NULL", &[(table, Type::TEXT)]).await;
-        let there = there.map_err(failure)?.first().and_then(|row| row.try_get(0).ok()).unwrap_or(false);
-        if there {
+        if self.is_there(client).await? {
             return Ok(());
         }
+        let table = &self.address.table;
         let sql = format!(
             r#"CREATE TABLE IF NOT EXISTS {table} (
                 name text COLLATE "C" PRIMARY KEY CHECK (octet_length(name) <= {MAX_NAME}),
@@ -132,15 +130,15 @@ impl PostgresMailbox {
             );
             ALTER TABLE {table} ALTER content SET STORAGE EXTERNAL"#
         );
-        match client.batch_execute(&sql).await {
-            // Somebody else has made it meanwhile.
-            Err(error)
-                if matches!(error.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE)) =>
-            {
-                Ok(())
-            }
-            done => done.map_err(failure),
-        }
+        let Err(error) = client.batch_execute(&sql).await else { return Ok(()) };
+        // Of several who make it at once all but one are refused, by one of many errors of the server.
+        if self.is_there(client).await? { Ok(()) } else { Err(failure(error)) }
+    }
+
+    async fn is_there(&self, client: &Client) -> Result<bool, MailboxError> {
+        let sql = "SELECT to_regclass($1) IS NOT NULL";
+        let rows = client.query_typed(sql, &[(&self.address.table, Type::TEXT)]).await.map_err(failure)?;
+        Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(false))
     }
 
     async fn list_now(&self, prefix: &str, after: &str, limit: usize) -> Result<Listing, MailboxError> {
