@@ -348,7 +348,8 @@ impl File {
         {
             self.connection.execute(&format!("DELETE FROM {of} = ?1"), [number])?;
         }
-        Ok(())
+        ledger::forget(&self.connection, &ledger::unsure(number))?;
+        ledger::forget(&self.connection, &ledger::surplus(number))
     }
 
     fn follow_columns(

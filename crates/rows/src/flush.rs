@@ -4,7 +4,7 @@
 //! puts the edits into the outbox; then they are committed together with the token of the outbox; then it is emptied.
 //! Whoever finds an outbox after a crash looks whether its token was committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
 use rusqlite::params;
@@ -75,10 +75,15 @@ struct Noted {
 struct Taken {
     last: i64,
     edits: Vec<Change>,
-    refused: Vec<(String, String, String)>,
+    refused: Vec<Refused>,
+    /// Of which any row was noted.
+    tables: BTreeSet<usize>,
     seen: Vec<(usize, DocumentId)>,
     adopted: Vec<Adopted>,
 }
+
+// The collection, the key and why.
+type Refused = (String, String, String);
 
 // A row that was found, and is in the space: the space's values hold.
 struct Adopted {
@@ -203,8 +208,14 @@ impl File {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
-        let mut taken =
-            Taken { last, edits: Vec::new(), refused: Vec::new(), seen: Vec::new(), adopted: Vec::new() };
+        let mut taken = Taken {
+            last,
+            edits: Vec::new(),
+            refused: Vec::new(),
+            tables: noted.iter().map(|noted| noted.table).collect(),
+            seen: Vec::new(),
+            adopted: Vec::new(),
+        };
         let there = self.space.collections()?;
         for noted in noted {
             let Some(table) = self.tables.get(noted.table) else { continue };
@@ -411,7 +422,7 @@ impl File {
 
     // Through the outbox into the database.
     fn send(&mut self, taken: Taken) -> Result<(), Error> {
-        let Taken { last, edits, refused, seen, adopted } = taken;
+        let Taken { last, edits, refused, tables, seen, adopted } = taken;
         let token = random()?;
         let transaction = self.staged(&edits, &token)?;
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
@@ -438,6 +449,7 @@ impl File {
                     ledger::forget_waiting(connection, &table.collection, &id)?;
                 }
             }
+            file.doubt(&tables, &refused)?;
             file.put_adopted(&adopted)?;
             for (collection, key, why) in &refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
@@ -495,6 +507,19 @@ impl File {
         Ok(())
     }
 
+    // Notes, in the transaction that takes notes away, the tables from which a REPLACE may have taken rows: it deletes rows
+    // only in a statement that a trigger notes. What becomes of a row that is `refused` no count shows.
+    fn doubt(&self, tables: &BTreeSet<usize>, refused: &[Refused]) -> Result<(), Error> {
+        for table in tables.iter().filter_map(|at| self.tables.get(*at)) {
+            if table.described.replaces {
+                let is_refused = refused.iter().any(|(collection, ..)| *collection == table.collection);
+                let how = if is_refused { ledger::LOOK } else { ledger::COUNT };
+                ledger::put(&self.connection, &ledger::unsure(table.number), how)?;
+            }
+        }
+        Ok(())
+    }
+
     // What was changed by somebody who may not write: the notes of it stay, one for each row, and the rows are listed.
     fn keep(&mut self, why: &str) -> Result<Flushed, Error> {
         let Some(taken) = self.take()? else { return Ok(Flushed::default()) };
@@ -521,6 +546,7 @@ impl File {
                 let Some(table) = file.tables.get(*table) else { continue };
                 ledger::forget_refused(connection, &table.collection, &key_text(table, id))?;
             }
+            file.doubt(&taken.tables, &taken.refused)?;
             file.put_adopted(&taken.adopted)?;
             for (collection, key, why) in &taken.refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;

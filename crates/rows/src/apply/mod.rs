@@ -19,7 +19,7 @@ use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{Barred, File, now_ms};
-use crate::ledger::{self, Known, UPDATED};
+use crate::ledger::{self, INSERTED, Known, UPDATED};
 
 /// What an application of documents did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -403,8 +403,10 @@ impl<'f> Pass<'f> {
         let known = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
         match (row, known) {
             (Some(_), None) => {
+                let Err(refusal) = self.execute(&of.delete, &key) else { return Ok(()) };
+                refusal.reason()?;
                 // One that others hold stays, as a row that was made here.
-                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.reason().map(drop))
+                self.file.note(&of, &key, INSERTED, now_ms())
             }
             (row, Some(known)) => {
                 let same = row.as_ref().is_some_and(|row| {
