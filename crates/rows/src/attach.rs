@@ -273,9 +273,11 @@ impl File {
         }
         let renamed = self.write(|file| {
             let renamed = file.follow_tables()?;
-            // What could be no key of a table may be one now.
-            file.connection
-                .execute("UPDATE driftless_waiting SET reason = 'refused' WHERE reason = 'key'", [])?;
+            // What could be no key of a table may be one now, and what did not fit may fit.
+            file.connection.execute(
+                "UPDATE driftless_waiting SET reason = 'refused' WHERE reason IN ('key', 'check', 'not_null', 'type')",
+                [],
+            )?;
             note_schema(&file.connection)?;
             Ok(renamed)
         })?;

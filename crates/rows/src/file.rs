@@ -13,6 +13,7 @@ use crate::cell::{self, Affinity, Bound};
 use crate::error::Error;
 use crate::key;
 use crate::ledger::{self, KnownColumn};
+use crate::mirror::Mirror;
 use crate::options::Options;
 use crate::reconcile::Reconciler;
 use crate::schema::{self, Described, DescribedColumn, quoted};
@@ -43,6 +44,8 @@ pub(crate) struct File {
     /// Rows were changed here that may not be sent; their notes stay.
     pub keeps: bool,
     pub barred: Barred,
+    /// Of tables that were asked, by their numbers; `None` where there can be none.
+    pub mirrors: HashMap<i64, Option<Mirror>>,
 }
 
 /// What is not tried in this application of documents, and why: it would undo or stop all the rest.
@@ -208,6 +211,7 @@ impl File {
             tell: None,
             keeps: false,
             barred: Barred::default(),
+            mirrors: HashMap::new(),
         };
         file.load()?;
         Ok(file)
@@ -222,6 +226,7 @@ impl File {
             tables.push(Arc::new(self.table(number, collection, described, columns)));
         }
         self.tables = tables;
+        self.mirrors.clear();
         Ok(())
     }
 

@@ -330,7 +330,7 @@ impl File {
         let mut next = known.clone().unwrap_or_default();
         let (mut cells, mut base, mut bytes) = (Vec::new(), driftless::Map::new(), 0);
         for ((column, _), now) in table.columns.iter().zip(row) {
-            let size = weight(&now);
+            let size = cell::weight(&now);
             if size > VALUE_BYTES {
                 return Ok(Err(format!(
                     "column {} holds {size} bytes; at most {VALUE_BYTES} can be sent",
@@ -426,12 +426,12 @@ impl File {
         let token = random()?;
         let transaction = self.staged(&edits, &token)?;
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
+        let waits = ledger::has_any(&self.connection, "driftless_waiting")?;
         self.write(|file| {
             let connection = &file.connection;
             connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?.execute([last])?;
             // Mostly there is nothing to forget.
             let refuses = ledger::has_any(connection, "driftless_refused")?;
-            let waits = ledger::has_any(connection, "driftless_waiting")?;
             for (table, id) in seen.iter().filter(|_| refuses) {
                 let Some(table) = file.tables.get(*table) else { continue };
                 // It may have waited as a document, or been refused; what holds now is said again below.
@@ -477,7 +477,8 @@ impl File {
             file.connection.execute("DELETE FROM driftless_outbox", [])?;
             ledger::put_sent(&file.connection, &token, now_ms())?;
             match next {
-                Some(_) if merged => {}
+                // Of a document that is not wholly shown the row may be something else, too.
+                Some(_) if merged || waits => {}
                 Some(next) => ledger::put_place(&file.connection, &next)?,
                 // Others wrote meanwhile: a value of ours may have lost.
                 None if place.is_some() && edits.len() <= CONTESTED_AT_ONCE => {
@@ -659,15 +660,6 @@ fn plain(key: &[Value]) -> Vec<u8> {
         bytes.extend(content);
     }
     bytes
-}
-
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Map(map) => map.iter().map(|(_, value)| weight(value)).sum(),
-        _ => 9,
-    }
 }
 
 // An insert of much more than fits into one commit: the document first, then its fields.

@@ -104,6 +104,7 @@ impl File {
             let at = clock.max(sent);
             let mut noted = 0;
             for table in file.tables.clone() {
+                file.hold_mirror(&table)?;
                 noted += file.compare_table(&table, at, own)?;
             }
             file.begin_anew()?;
@@ -155,6 +156,7 @@ impl File {
         for ((id, key, cells), document) in rows.iter().zip(documents) {
             let bytes = id.to_cbor();
             let before = ledger::known(&self.connection, table.number, &bytes)?;
+            let document = document.map(|document| self.shown(table, document)).transpose()?;
             let differs = match (&before, &document) {
                 // Never sent: its note says so, or it is listed.
                 (None, _) => false,
@@ -237,6 +239,15 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    // Of a document that does not fit its table, what a row shows of it: the rest is no change that was made here.
+    fn shown(&self, table: &Table, document: Document) -> Result<Document, Error> {
+        if self.misfit(table, &document)?.is_none() {
+            return Ok(document);
+        }
+        let fitting = self.fitting(table, &document.id, 0, &mut |_| Ok(true))?;
+        Ok(fitting.unwrap_or(document))
     }
 
     // What would be known of a row that is exactly its document.

@@ -7,6 +7,7 @@ mod copies;
 mod crash;
 mod failures;
 mod memory;
+mod misfits;
 mod merging;
 mod readers;
 mod schemas;
