@@ -188,13 +188,17 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// What was chosen when the file was attached, or since.
+pub(crate) fn options(file: &Connection) -> Result<Options, Error> {
+    let options: Option<String> = ledger::get(file, ledger::OPTIONS)?;
+    let options = options.map(|text| serde_json::from_str(&text)).transpose();
+    let options = options.map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?;
+    Ok(options.unwrap_or_default())
+}
+
 impl File {
     pub(crate) fn new(path: &Path, connection: Connection, space: Space) -> Result<Self, Error> {
-        let options: Option<String> = ledger::get(&connection, ledger::OPTIONS)?;
-        let options = options.map(|text| serde_json::from_str(&text)).transpose();
-        let options: Options = options
-            .map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?
-            .unwrap_or_default();
+        let options = options(&connection)?;
         let writer: Option<String> = ledger::get(&connection, ledger::WRITER)?;
         let reconciler = Arc::new(options.columns.clone());
         connection.pragma_update(None, "foreign_keys", options.foreign_keys)?;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
+use driftless::{Collection, DocumentId, Operator, Path, Place, Transaction, Value};
 use rusqlite::params;
 
 use crate::cell::{self, digest};
@@ -44,6 +44,8 @@ pub struct Flushed {
     pub kept: u64,
     /// Of `rows`, those that the space had and has lost: it was put back to an older copy.
     pub again: u64,
+    /// Of `rows`, those of which nothing was noted: a REPLACE took them away.
+    pub found: u64,
     /// Documents have to be looked at again.
     pub(crate) retry: bool,
 }
@@ -51,8 +53,8 @@ pub struct Flushed {
 impl Flushed {
     pub(crate) fn and(self, more: Self) -> Self {
         let (rows, refused) = (self.rows + more.rows, self.refused + more.refused);
-        let again = self.again + more.again;
-        Self { rows, refused, kept: more.kept, again, retry: self.retry || more.retry }
+        let (again, found) = (self.again + more.again, self.found + more.found);
+        Self { rows, refused, kept: more.kept, again, found, retry: self.retry || more.retry }
     }
 }
 
@@ -184,10 +186,9 @@ impl File {
             || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
     }
 
-    /// When something of this file was committed last that the space has, in milliseconds; 0 for nothing.
-    pub(crate) fn last_there(&self) -> Result<u64, Error> {
-        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
-        Ok(last.map_or(0, |document| document.updated.ms()))
+    /// Where the space stood when something of this file was committed last; `None` if it has nothing of it.
+    pub(crate) fn place_of_last(&self) -> Result<Option<Place>, Error> {
+        Ok(self.space.collection(FILES)?.place_of(&self.own_id()?)?)
     }
 
     fn own_id(&self) -> Result<DocumentId, Error> {
