@@ -6,6 +6,7 @@ mod hub;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../../../net/tests/net/postgres_server.rs"]
 mod postgres_server;
+mod many;
 mod refusals;
 mod stalled;
 mod strangers;
