@@ -9,6 +9,7 @@ pub(crate) mod row;
 mod build;
 pub(crate) mod settings;
 mod check;
+mod ahead;
 mod exchange;
 mod writers;
 mod receive;
