@@ -120,7 +120,7 @@ async fn what_comes_next_is_asked_for_meanwhile_and_taken_in_order() {
     let synced = sync(&at_bob).await;
     assert_eq!(kinds(&synced)[0], (41, AlarmKind::Missing));
     assert!(kinds(&synced).contains(&(61, AlarmKind::Damaged)) || synced.alarms.len() == 60);
-    assert_eq!(place.most.load(Ordering::SeqCst), 8);
+    assert!((2..=8).contains(&place.most.load(Ordering::SeqCst)), "several at once, and not all");
     sync_with(&ann.mailbox(&id, URL, place.clone()), &options).await;
     assert_eq!(sync(&at_bob).await.alarms, []);
     same(&[&here, &space_of(&bob, id)]);
