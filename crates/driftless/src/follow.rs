@@ -70,6 +70,9 @@ impl Space {
     }
 }
 
+/// Bytes of stored documents at which a page ends.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 impl Collection {
     /// Documents by their ids, in the order of the ids: `None` for one that is not there, or deleted.
     pub fn get_many(&self, ids: &[DocumentId]) -> Result<Vec<Option<Document>>, Error> {
@@ -87,16 +90,17 @@ impl Collection {
     }
 
     /// At most `limit` documents, deleted ones too, that came here after `after`, and where the next ones begin; `None`
-    /// once there are no more. It begins with 0.
+    /// once there are no more. It begins with 0. Large documents are fewer in a page.
     pub fn page(&self, after: u64, limit: usize) -> Result<(Vec<Document>, Option<u64>), Error> {
         self.space().database().read(|engine| {
             let Some(facts) = self.facts(engine)? else { return Ok((Vec::new(), None)) };
             engine.write_view()?;
-            let (mut found, mut next, mut failed) = (Vec::new(), None, None);
+            let (mut found, mut next, mut failed, mut bytes) = (Vec::new(), None, None, 0);
             engine.storage.scan(facts.number, Some(after), &mut |stored| {
-                if found.len() >= limit {
+                if found.len() >= limit || bytes >= PAGE_BYTES {
                     return ControlFlow::Break(());
                 }
+                bytes += stored.json.len() + stored.state.len();
                 let read = read_stored(stored).and_then(|Stored { state, .. }| {
                     let id = DocumentId::parse_text(stored.id)
                         .map_err(|_| Error::damaged("a document id does not decode"))?;

@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectName};
 
+use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
-use super::row::{self, Own, Reading};
+use super::row::{self, Own, Reading, Turns};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
 use crate::error::Error;
 use crate::state::engine::Engine;
 use crate::state::guard::STORE_ID;
 use crate::tables::layout;
+
+/// Writers who have given nothing yet and of whom something is kept: names are free.
+pub(super) const MAX_STRANGERS: usize = 1024;
 
 pub(super) struct Exchange<'e> {
     pub(super) mailbox: &'e Mailbox,
@@ -32,6 +36,18 @@ pub(super) struct Exchange<'e> {
     pub(super) lacked: BTreeSet<(Writer, u64)>,
     /// Somebody lacks what own objects stand on: what others have put does not count any more.
     pub(super) stands_alone: bool,
+    /// Where what is not all done in one exchange goes on.
+    pub(super) turns: Turns,
+    /// Something is not all done in this one.
+    pub(super) turned: bool,
+    /// Writers of whom something is kept.
+    pub(super) kept: BTreeSet<Writer>,
+    /// How many of them have given nothing that was not here.
+    pub(super) strangers: usize,
+    /// Bytes that strangers had there, and nothing was in them.
+    pub(super) in_vain: u64,
+    /// What keeps from putting anything: told once the others were read.
+    held: Option<MailboxError>,
     _alone: Alone,
 }
 
@@ -64,6 +80,12 @@ impl<'e> Exchange<'e> {
             open: options.seal.is_none(),
             lacked,
             stands_alone: false,
+            turns: Turns::default(),
+            turned: false,
+            kept: BTreeSet::new(),
+            strangers: 0,
+            in_vain: 0,
+            held: None,
             _alone: alone,
         })
     }
@@ -82,15 +104,18 @@ impl<'e> Exchange<'e> {
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         self.forget_another().await?;
+        self.held = self.finish_what_was_begun().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
+        // Who may put nothing reads all the same.
         if self.options.receive && !self.receive().await? {
             return Ok(false);
         }
-        if self.options.send {
-            return self.send(lost).await;
+        match self.held.take() {
+            Some(error) => Err(error.into()),
+            None if self.options.send => self.send(lost).await,
+            None => Ok(true),
         }
-        Ok(true)
     }
 
     pub(super) fn tell(&mut self, event: MailboxEvent) {
@@ -120,6 +145,14 @@ impl<'e> Exchange<'e> {
         &mut self,
         work: impl Future<Output = Result<T, MailboxError>> + Send,
     ) -> Result<T, Error> {
+        Ok(self.tried(work).await??)
+    }
+
+    /// The same, for whoever goes on without what the mailbox did not do.
+    pub(super) async fn tried<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, MailboxError>> + Send,
+    ) -> Result<Result<T, MailboxError>, Error> {
         let mut work = std::pin::pin!(work);
         let mut wishes = self.options.control.0.subscribe();
         let patience = self.options.stalled_after.max(Duration::from_millis(1));
@@ -127,7 +160,7 @@ impl<'e> Exchange<'e> {
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done?),
+                done = &mut work => return Ok(done),
                 _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
                     return Err(Error::Unreachable("the exchange was cancelled".into()));
                 }
@@ -155,12 +188,40 @@ impl<'e> Exchange<'e> {
         writer: &Writer,
         listed: &Listed,
     ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
-        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
         if listed.size > MAX_OBJECT as u64 {
             return Ok(Some(Err(Unusable::Damaged)));
         }
         let place = self.mailbox.place.clone();
         let got = self.patiently(place.get(&listed.name, 0..MAX_OBJECT as u64 + 1)).await?;
+        self.looked_at(writer, listed, got).await
+    }
+
+    /// The same of the first of these, where the others are asked for as well.
+    pub(super) async fn fetch_first(
+        &mut self,
+        writer: &Writer,
+        listed: &[Listed],
+        ahead: &mut Ahead,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some(first) = listed.first() else { return Ok(None) };
+        if let Some(begun) = ahead.next(listed) {
+            let stopped = |_| Err(MailboxError::Unreachable("what was asked for was stopped".into()));
+            let got = self.patiently(async { begun.await.unwrap_or_else(stopped) }).await?;
+            if got.as_ref().is_none_or(|bytes| bytes.len() as u64 == first.size) {
+                return self.looked_at(writer, first, got).await;
+            }
+            // The listing was wrong or old.
+        }
+        self.fetch(writer, first).await
+    }
+
+    async fn looked_at(
+        &mut self,
+        writer: &Writer,
+        listed: &Listed,
+        got: Option<Vec<u8>>,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
         let Some(bytes) = got else { return Ok(None) };
         self.done.bytes_in += bytes.len() as u64;
         let (space, writer) = (self.mailbox.space, *writer);
@@ -171,9 +232,17 @@ impl<'e> Exchange<'e> {
         read.await.map(Some)
     }
 
-    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<(), Error> {
+    /// `false` where the mailbox does not let us.
+    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<bool, Error> {
         let place = self.mailbox.place.clone();
-        self.patiently(place.delete(name)).await
+        match self.tried(place.delete(name)).await? {
+            Ok(()) => Ok(true),
+            Err(error @ MailboxError::Unreachable(_)) => Err(error.into()),
+            Err(error) => {
+                self.done.undeleted = Some(error.to_string());
+                Ok(false)
+            }
+        }
     }
 
     /// Who this store is in mailboxes, and how far it has written in this one.
@@ -217,16 +286,26 @@ impl<'e> Exchange<'e> {
         Ok(lacks)
     }
 
-    pub(super) async fn keep(&self, writer: &Writer, reading: &Reading) -> Result<(), Error> {
+    /// Remembers how far a writer was read. `false` if it is one stranger too many.
+    pub(super) async fn keep(&mut self, writer: &Writer, reading: &Reading) -> Result<bool, Error> {
+        if !self.kept.contains(writer) {
+            if reading.gave == 0 && !reading.is_only_heard_of() {
+                if self.strangers >= MAX_STRANGERS {
+                    return Ok(false);
+                }
+                self.strangers += 1;
+            }
+            self.kept.insert(*writer);
+        }
         let (key, bytes) = (row::read_key(&self.mailbox.key, writer), reading.encode());
-        blocking(&self.mailbox.database, move |database| {
+        let keep = blocking(&self.mailbox.database, move |database| {
             database.write(|engine| {
                 engine.storage.put(&layout::MAILBOX_READ, key.as_slice().into(), &bytes)?;
                 engine.staged();
                 Ok(())
             })
-        })
-        .await
+        });
+        keep.await.map(|()| true)
     }
 
     /// Raises an alarm, and tells of it if it is new.
@@ -238,8 +317,7 @@ impl<'e> Exchange<'e> {
         kind: AlarmKind,
     ) -> Result<(), Error> {
         let now = self.mailbox.database.read(|engine| Ok(engine.now()))?;
-        if reading.raise(number, kind, now) {
-            self.keep(writer, reading).await?;
+        if reading.raise(number, kind, now) && self.keep(writer, reading).await? {
             let one = Reading { alarms: vec![(number, kind, now)], ..Reading::default() };
             alarms(writer, &one).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
         }
