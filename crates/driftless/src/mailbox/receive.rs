@@ -28,8 +28,8 @@ const MAX_WRITERS: usize = 1024;
 const MAX_BAD: u64 = 64;
 /// Owed objects of one writer that are asked for again in one exchange.
 const MAX_OWED: usize = 64;
-/// Writers of whom others are heard in one exchange, and writers who were only heard of that are remembered.
-const MAX_HEARSAY: usize = 1024;
+/// Objects of one writer in one exchange of which nothing is learned.
+const MAX_IDLE: u64 = 4096;
 /// Pages of the listing of one writer that are counted for the progress of a first copy.
 const MAX_COUNTED: usize = 1000;
 /// Pages of a listing without any object in them.
@@ -53,6 +53,8 @@ struct Taken {
     refused: u64,
     early: bool,
     newer: bool,
+    /// Commits that were not here, or not known to be there.
+    learned: u64,
     /// The filter took contents away.
     thin: bool,
 }
@@ -157,7 +159,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn reading(&self, writer: &Writer) -> Result<Reading, Error> {
+    pub(super) async fn reading(&self, writer: &Writer) -> Result<Reading, Error> {
         let (key, writer) = (self.mailbox.key, *writer);
         blocking(&self.mailbox.database, move |database| {
             database.read(|engine| row::reading(engine.storage.as_ref(), &key, &writer))
@@ -210,7 +212,7 @@ impl Exchange<'_> {
         let mut reading = self.reading(writer).await?;
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
-        let (mut bad, mut empty) = (0, 0);
+        let (mut bad, mut empty, mut idle) = (0, 0, 0);
         loop {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
             empty += u64::from(page.objects.iter().all(|listed| object::read_name(&listed.name).is_none()));
@@ -227,8 +229,14 @@ impl Exchange<'_> {
                 };
                 let (object, bytes) = match self.fetch(writer, listed).await? {
                     Some(Ok(object)) => object,
-                    // Gone since it was listed.
-                    None => continue,
+                    // Gone since it was listed, or never there.
+                    None => {
+                        bad += 1;
+                        if bad > MAX_BAD {
+                            return Ok(Stand::End);
+                        }
+                        continue;
+                    }
                     Some(Err(unusable)) => {
                         // Anybody can put such a thing there: it moves nothing.
                         bad += 1;
@@ -281,6 +289,11 @@ impl Exchange<'_> {
                 }
                 taken.into_iter().for_each(|taken| reading.thins(number, taken));
                 self.keep(writer, &reading).await?;
+                idle += u64::from(taken.is_none_or(|taken| taken.learned == 0));
+                if idle > MAX_IDLE {
+                    // The next exchange goes on from there: others wait as well.
+                    return Ok(Stand::End);
+                }
             }
             match page.objects.last() {
                 Some(last) if page.more => after = last.name.to_string(),
@@ -318,19 +331,8 @@ impl Exchange<'_> {
         reading: &mut Reading,
         bytes: u64,
     ) -> Result<Option<Taken>, Error> {
-        for (other, number, hash) in &object.head.heard {
-            if self.heard.len() >= MAX_HEARSAY && !self.heard.contains_key(other) {
-                continue;
-            }
-            let known = self.heard.entry(*other).or_insert((*number, *hash));
-            if known.0 < *number {
-                *known = (*number, *hash);
-            }
-        }
+        self.hear(writer, &object.head);
         self.open |= object.head.seal.is_empty();
-        if !object.head.lacks.is_empty() && !self.stands_alone {
-            self.hear_of_lacks(&object.head.lacks).await?;
-        }
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
             (name, Some(seal)) => seal.open(name, &object.content),
@@ -349,6 +351,11 @@ impl Exchange<'_> {
             self.alarm(writer, reading, object.head.number, AlarmKind::Forked).await?;
             return Ok(Some(Taken::default()));
         };
+        reading.gave = reading.gave.saturating_add(taken.learned);
+        if taken.learned > 0 {
+            self.effort.begin();
+        }
+        self.hear_of_lacks(reading, &object.head.lacks).await?;
         self.done.received += taken.new;
         self.done.refused += taken.refused;
         if !taken.early {
@@ -356,37 +363,6 @@ impl Exchange<'_> {
             self.tell(MailboxEvent::Received { commits: taken.new, bytes });
         }
         Ok(Some(taken))
-    }
-
-    // What others were shown of a writer, and this device was not.
-    async fn compare_with_hearsay(&mut self, own: &Writer) -> Result<(), Error> {
-        let before = self.readings().await?;
-        let mut only_heard = before.iter().filter(|(_, reading)| reading.at == 0).count();
-        for (writer, (number, hash)) in std::mem::take(&mut self.heard) {
-            if writer == *own {
-                continue;
-            }
-            let mut reading = self.reading(&writer).await?;
-            if reading == Reading::default() {
-                // Never seen here. Anybody can make names up.
-                only_heard += 1;
-                if only_heard > MAX_HEARSAY {
-                    continue;
-                }
-            }
-            if reading.at < number {
-                self.alarm(&writer, &mut reading, number, AlarmKind::Withheld).await?;
-            } else if reading.at == number && reading.hash != hash && !reading.owed().contains(&number) {
-                self.alarm(&writer, &mut reading, number, AlarmKind::Forked).await?;
-            }
-        }
-        for (writer, mut reading) in self.readings().await? {
-            let at = reading.at;
-            if reading.settle(|number, kind| kind == AlarmKind::Withheld && number <= at) {
-                self.keep(&writer, &reading).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -428,10 +404,12 @@ fn take(
             }
             let (storage, replica) = engine.parts(space)?;
             if let Some(facts) = replica.facts(storage, id)?.filter(|facts| facts.at > own.upto) {
+                done.learned += u64::from(!own.there.contains(facts.at));
                 own.is_there(facts.at);
             }
         }
     }
+    done.learned = done.learned.max(done.new);
     engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
     engine.staged();
     Ok(done)

@@ -70,6 +70,11 @@ impl Runs {
         }
     }
 
+    /// Whether every position up to `at` is among them.
+    pub(super) fn is_whole_to(&self, at: LogSeq) -> bool {
+        self.0.first().is_some_and(|(first, last)| *first <= 1 && *last >= at)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -224,6 +229,8 @@ impl Sent {
 pub(super) struct Reading {
     pub at: u64,
     pub hash: [u8; 32],
+    /// How many commits came from it that were not here before, or not known to be there. Whoever has given none may be anybody.
+    pub gave: u64,
     /// Objects of which a filter took contents away.
     pub thin: Runs,
     /// What is wrong: a number, how, since when.
@@ -255,6 +262,7 @@ impl Reading {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = self.hash.to_vec();
         put_number(&mut out, self.at);
+        put_number(&mut out, self.gave);
         let mut thin = self.thin.clone();
         thin.bound(MAX_THIN);
         thin.encode(&mut out);
@@ -267,13 +275,14 @@ impl Reading {
 
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
-        let (hash, at, thin) = (row.array()?, row.number()?, Runs::take(&mut row)?);
+        let (hash, at, gave) = (row.array()?, row.number()?, row.number()?);
+        let thin = Runs::take(&mut row)?;
         let mut alarms = Vec::new();
         while !row.0.is_empty() {
             let (number, kind) = (row.number()?, usize::try_from(row.number()?).ok()?);
             alarms.push((number, *AlarmKind::ALL.get(kind)?, row.number()?));
         }
-        Some(Self { at, hash, thin, alarms })
+        Some(Self { at, hash, gave, thin, alarms })
     }
 }
 
@@ -335,6 +344,17 @@ pub(super) fn sent(storage: &dyn Storage, key: &MailboxKey, number: u64) -> Resu
     let row = storage.get(&layout::MAILBOX_SENT, sent_key(key, number).as_slice().into())?;
     row.map(|row| Sent::decode(&row).ok_or_else(|| Error::damaged("an object of a mailbox does not decode")))
         .transpose()
+}
+
+/// From the beginning on, only what own objects hold counts as being there.
+pub(super) fn stand_alone(storage: &mut dyn Storage, key: &MailboxKey, mut own: Own) -> Result<(), Error> {
+    (own.upto, own.there) = (0, Runs::default());
+    rows(storage, &layout::MAILBOX_SENT, key, &mut |_, sent| {
+        if let Some(sent) = Sent::decode(sent) {
+            own.there.join(&sent.runs);
+        }
+    })?;
+    Ok(storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?)
 }
 
 /// How far all writers of a mailbox were read.
