@@ -11,13 +11,16 @@ use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectNa
 use super::alarm::AlarmKind;
 use super::effort::Effort;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
-use super::row::{self, Own, Reading};
+use super::row::{self, Own, Reading, Turns};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
 use crate::error::Error;
 use crate::state::engine::Engine;
 use crate::state::guard::STORE_ID;
 use crate::tables::layout;
+
+/// Writers who have given nothing yet and of whom something is kept: names are free.
+pub(super) const MAX_STRANGERS: usize = 1024;
 
 pub(super) struct Exchange<'e> {
     pub(super) mailbox: &'e Mailbox,
@@ -37,6 +40,18 @@ pub(super) struct Exchange<'e> {
     pub(super) stands_alone: bool,
     /// Whether objects that were read are not there any more, once that was looked for.
     pub(super) something_gone: Option<bool>,
+    /// Where what is not all done in one exchange goes on.
+    pub(super) turns: Turns,
+    /// Something is not all done in this one.
+    pub(super) turned: bool,
+    /// Writers of whom something is kept.
+    pub(super) kept: BTreeSet<Writer>,
+    /// How many of them have given nothing that was not here.
+    pub(super) strangers: usize,
+    /// Bytes that strangers had there, and nothing was in them.
+    pub(super) in_vain: u64,
+    /// What keeps from putting anything: told once the others were read.
+    held: Option<MailboxError>,
     _alone: Alone,
 }
 
@@ -74,6 +89,12 @@ impl<'e> Exchange<'e> {
             lacked,
             stands_alone: false,
             something_gone: None,
+            turns: Turns::default(),
+            turned: false,
+            kept: BTreeSet::new(),
+            strangers: 0,
+            in_vain: 0,
+            held: None,
             _alone: alone,
         })
     }
@@ -93,10 +114,12 @@ impl<'e> Exchange<'e> {
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         self.forget_another().await?;
+        self.held = self.finish_what_was_begun().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
         self.effort.begin();
         let mut spent = None;
+        // Who may put nothing reads all the same.
         if self.options.receive {
             match self.receive().await {
                 Ok(true) => {}
@@ -107,7 +130,11 @@ impl<'e> Exchange<'e> {
             }
         }
         self.effort.begin();
-        let done = if self.options.send { self.send(lost).await? } else { true };
+        let done = match self.held.take() {
+            Some(error) => return Err(error.into()),
+            None if self.options.send => self.send(lost).await?,
+            None => true,
+        };
         spent.map_or(Ok(done), Err)
     }
 
@@ -139,6 +166,14 @@ impl<'e> Exchange<'e> {
         &mut self,
         work: impl Future<Output = Result<T, MailboxError>> + Send,
     ) -> Result<T, Error> {
+        Ok(self.tried(work).await??)
+    }
+
+    /// The same, for whoever goes on without what the mailbox did not do.
+    pub(super) async fn tried<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, MailboxError>> + Send,
+    ) -> Result<Result<T, MailboxError>, Error> {
         if self.is_cancelled() {
             return Err(Error::Unreachable("the exchange was cancelled".into()));
         }
@@ -153,7 +188,7 @@ impl<'e> Exchange<'e> {
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done?),
+                done = &mut work => return Ok(done),
                 _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
                     return Err(Error::Unreachable("the exchange was cancelled".into()));
                 }
@@ -199,9 +234,17 @@ impl<'e> Exchange<'e> {
         read.await.map(Some)
     }
 
-    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<(), Error> {
+    /// `false` where the mailbox does not let us.
+    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<bool, Error> {
         let place = self.mailbox.place.clone();
-        self.patiently(place.delete(name)).await
+        match self.tried(place.delete(name)).await? {
+            Ok(()) => Ok(true),
+            Err(error @ MailboxError::Unreachable(_)) => Err(error.into()),
+            Err(error) => {
+                self.done.undeleted = Some(error.to_string());
+                Ok(false)
+            }
+        }
     }
 
     /// Who this store is in mailboxes, and how far it has written in this one.
@@ -245,16 +288,26 @@ impl<'e> Exchange<'e> {
         Ok(lacks)
     }
 
-    pub(super) async fn keep(&self, writer: &Writer, reading: &Reading) -> Result<(), Error> {
+    /// Remembers how far a writer was read. `false` if it is one stranger too many.
+    pub(super) async fn keep(&mut self, writer: &Writer, reading: &Reading) -> Result<bool, Error> {
+        if !self.kept.contains(writer) {
+            if reading.gave == 0 && !reading.is_only_heard_of() {
+                if self.strangers >= MAX_STRANGERS {
+                    return Ok(false);
+                }
+                self.strangers += 1;
+            }
+            self.kept.insert(*writer);
+        }
         let (key, bytes) = (row::read_key(&self.mailbox.key, writer), reading.encode());
-        blocking(&self.mailbox.database, move |database| {
+        let keep = blocking(&self.mailbox.database, move |database| {
             database.write(|engine| {
                 engine.storage.put(&layout::MAILBOX_READ, key.as_slice().into(), &bytes)?;
                 engine.staged();
                 Ok(())
             })
-        })
-        .await
+        });
+        keep.await.map(|()| true)
     }
 
     /// Raises an alarm, and tells of it if it is new.
@@ -266,8 +319,7 @@ impl<'e> Exchange<'e> {
         kind: AlarmKind,
     ) -> Result<(), Error> {
         let now = self.mailbox.database.read(|engine| Ok(engine.now()))?;
-        if reading.raise(number, kind, now) {
-            self.keep(writer, reading).await?;
+        if reading.raise(number, kind, now) && self.keep(writer, reading).await? {
             let one = Reading { alarms: vec![(number, kind, now)], ..Reading::default() };
             alarms(writer, &one).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
         }

@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use driftless_core::commit::{Header, Received, commit_id};
 use driftless_core::frame;
 use driftless_core::id::{CommitId, SpaceId};
-use driftless_net::mailbox::MAX_LISTING;
+use driftless_net::mailbox::{MAX_LISTING, MAX_OBJECT};
 
 use super::alarm::AlarmKind;
 use super::exchange::{Exchange, store};
 use super::object::{self, Object, Writer};
 use super::row::{self, MAX_ALARMS, MailboxKey, Own, Reading};
 use super::send::kind;
+use super::writers::Order;
 use super::{MailboxCommit, MailboxEvent, MailboxFilter, blocking};
 use crate::door::ingest::ingest;
 use crate::error::Error;
@@ -22,15 +23,13 @@ use crate::state::engine::Engine;
 use crate::tables::layout;
 use crate::tables::view::Source;
 
-/// Writers of one space in one mailbox that are read.
-const MAX_WRITERS: usize = 1024;
 /// Objects of one writer that are looked at in vain in one exchange.
 const MAX_BAD: u64 = 64;
 /// Owed objects of one writer that are asked for again in one exchange.
 const MAX_OWED: usize = 64;
 /// Objects of one writer in one exchange of which nothing is learned.
 const MAX_IDLE: u64 = 4096;
-/// Pages of the listing of one writer that are counted for the progress of a first copy.
+/// Pages of listings that are counted for the progress of a first copy.
 const MAX_COUNTED: usize = 1000;
 /// Pages of a listing without any object in them.
 const MAX_EMPTY: u64 = 64;
@@ -55,6 +54,8 @@ struct Taken {
     newer: bool,
     /// Commits that were not here, or not known to be there.
     learned: u64,
+    /// Some of its commits are here, known or new.
+    here: bool,
     /// The filter took contents away.
     thin: bool,
 }
@@ -70,8 +71,16 @@ impl Exchange<'_> {
     /// Reads everybody else. `false` where it was cancelled.
     pub(super) async fn receive(&mut self) -> Result<bool, Error> {
         let (own, _) = self.own().await?;
-        let mut writers = self.writers().await?;
-        writers.retain(|writer| *writer != own);
+        self.begin_turns().await?;
+        let order = self.order(&own).await?;
+        let done = self.read_all(&own, &order).await;
+        self.turns.round = self.turns.round.wrapping_add(u64::from(self.turned));
+        self.keep_turns().await?;
+        done
+    }
+
+    async fn read_all(&mut self, own: &Writer, order: &Order) -> Result<bool, Error> {
+        let mut writers = order.writers.clone();
         self.say_what_is_there(&writers).await?;
         for writer in &writers {
             if !self.ask_again(writer, true).await? {
@@ -88,6 +97,7 @@ impl Exchange<'_> {
                     Stand::Blocked => blocked.push(*writer),
                     Stand::Cancelled => return Ok(false),
                 }
+                self.was_read(order, writer).await?;
             }
             let went_on = self.done.objects_in > before;
             if blocked.is_empty() || (!went_on && force) {
@@ -96,39 +106,21 @@ impl Exchange<'_> {
             force = !went_on;
             writers = blocked;
         }
-        for writer in self.readings().await?.into_iter().map(|(writer, _)| writer) {
-            if writer != own && !self.ask_again(&writer, false).await? {
-                return Ok(false);
+        // What one was asked for may be what another stands on.
+        loop {
+            let before = self.done.objects_in;
+            for (writer, reading) in self.readings().await? {
+                let asks = !reading.owed().is_empty() || !reading.thin.is_empty();
+                if asks && writer != *own && !self.ask_again(&writer, false).await? {
+                    return Ok(false);
+                }
             }
-        }
-        self.compare_with_hearsay(&own).await?;
-        Ok(true)
-    }
-
-    // Whoever has a folder there or has been read before.
-    async fn writers(&mut self) -> Result<Vec<Writer>, Error> {
-        let space = self.mailbox.space;
-        let prefix = format!("{space}/");
-        // Whoever was read is always among them; others do not crowd them out, nor does who was only heard of.
-        let read = self.readings().await?.into_iter().filter(|(_, reading)| reading.at > 0);
-        let mut writers: Vec<Writer> = read.map(|(writer, _)| writer).collect();
-        let most = writers.len() + MAX_WRITERS;
-        let mut after = String::new();
-        for _ in 0..2 * MAX_WRITERS {
-            let page = self.list(&prefix, &after, 1).await?;
-            self.done.foreign = self.done.foreign.saturating_add(page.foreign);
-            let Some(folder) = page.objects.first().and_then(|listed| listed.name.parts().nth(1)) else {
+            if self.done.objects_in == before {
                 break;
-            };
-            match Writer::of_folder(folder) {
-                Some(writer) if !writers.contains(&writer) && writers.len() < most => writers.push(writer),
-                Some(_) => {}
-                None => self.done.foreign += 1,
             }
-            // Past everything in that folder: `0` comes after `/`.
-            after = format!("{prefix}{folder}0");
         }
-        Ok(writers)
+        self.compare_with_hearsay(own).await?;
+        Ok(true)
     }
 
     // For the progress of a first copy: how much there is.
@@ -137,10 +129,11 @@ impl Exchange<'_> {
         if readings.iter().any(|(_, reading)| reading.at > 0) {
             return Ok(());
         }
-        let (mut objects, mut bytes) = (0, 0_u64);
+        let (mut objects, mut bytes, mut pages) = (0, 0_u64, 0);
         for writer in writers {
             let (prefix, mut after) = (writer.prefix(&self.mailbox.space), String::new());
-            for _ in 0..MAX_COUNTED {
+            while pages < MAX_COUNTED {
+                pages += 1;
                 if !self.goes_on().await {
                     return Ok(());
                 }
@@ -182,34 +175,56 @@ impl Exchange<'_> {
                 self.keep(writer, &reading).await?;
             }
         }
-        // Now these, now those. What a filter left out is fetched once nothing filters any more.
+        // What a filter left out is fetched once nothing filters any more.
         let mut owed = reading.owed();
+        owed.sort_unstable();
         if self.options.receive_filter.is_none() {
             owed.extend(reading.thin.after(0).take(MAX_OWED));
         }
-        let turn = usize::try_from(self.done.bytes_in).unwrap_or_default() % owed.len().max(1);
-        owed.rotate_left(turn);
-        for number in owed.into_iter().take(MAX_OWED) {
+        owed.dedup();
+        // From the first on, because the later ones stand on them; and of the rest now these, now those.
+        let (mut at, mut in_vain, mut turned) = (0, 0, false);
+        while let Some(number) = owed.get(at).copied() {
+            at += 1;
             if !self.goes_on().await {
                 return Ok(false);
             }
-            let page = self.list(&format!("{prefix}{}-", object::numbered(number)), "", MAX_TWINS).await?;
-            for listed in page.objects {
-                let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
-                let taken = self.take(writer, &object, &mut reading, bytes).await?;
-                if let Some(taken) = taken.filter(|taken| !taken.early && !taken.newer) {
-                    reading.settle(|at, kind| at == number && kind.is_owed());
-                    reading.thins(number, taken);
-                    self.keep(writer, &reading).await?;
+            in_vain += usize::from(!self.ask_for(writer, &mut reading, number).await?);
+            if in_vain >= MAX_OWED / 2 {
+                if turned {
+                    break;
                 }
+                (turned, in_vain) = (true, 0);
+                self.in_turn(owed.get_mut(at..).unwrap_or_default(), MAX_OWED / 2, u64::from(!first));
             }
         }
         Ok(true)
     }
 
+    // One object that is owed. `false` if it still is.
+    async fn ask_for(&mut self, writer: &Writer, reading: &mut Reading, number: u64) -> Result<bool, Error> {
+        let prefix = writer.prefix(&self.mailbox.space);
+        let page = self.list(&format!("{prefix}{}-", object::numbered(number)), "", MAX_TWINS).await?;
+        let mut settled = false;
+        for listed in page.objects {
+            let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
+            let taken = self.take(writer, &object, reading, bytes).await?;
+            if let Some(taken) = taken.filter(|taken| !taken.early && !taken.newer) {
+                settled = true;
+                reading.settle(|at, kind| at == number && kind.is_owed());
+                reading.thins(number, taken);
+                self.keep(writer, reading).await?;
+            }
+        }
+        Ok(settled)
+    }
+
     // Reads the objects of a writer from where it was left. Past those that stand on others only with `force`.
     async fn read_on(&mut self, writer: &Writer, force: bool) -> Result<Stand, Error> {
         let mut reading = self.reading(writer).await?;
+        if !self.has_room_for(&reading) {
+            return Ok(Stand::End);
+        }
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
         let (mut bad, mut empty, mut idle) = (0, 0, 0);
@@ -240,12 +255,13 @@ impl Exchange<'_> {
                     Some(Err(unusable)) => {
                         // Anybody can put such a thing there: it moves nothing.
                         bad += 1;
+                        self.in_vain += listed.size.min(MAX_OBJECT as u64);
                         if number == reading.at + 1 {
                             self.alarm(writer, &mut reading, number, kind(unusable)).await?;
                         } else {
                             self.done.foreign += 1;
                         }
-                        if bad > MAX_BAD {
+                        if bad > MAX_BAD || !self.has_room_for(&reading) {
                             return Ok(Stand::End);
                         }
                         continue;
@@ -260,6 +276,12 @@ impl Exchange<'_> {
                     self.alarm(writer, &mut reading, number, AlarmKind::Forked).await?;
                 }
                 let taken = self.take(writer, &object, &mut reading, bytes).await?;
+                if taken.is_none_or(|taken| !taken.here) {
+                    self.in_vain += bytes;
+                    if !self.has_room_for(&reading) {
+                        return Ok(Stand::End);
+                    }
+                }
                 let whole = taken.is_some_and(|taken| !taken.early && !taken.newer);
                 if taken.is_some_and(|taken| taken.early) && !force {
                     return Ok(Stand::Blocked);
@@ -358,7 +380,7 @@ impl Exchange<'_> {
         self.hear_of_lacks(reading, &object.head.lacks).await?;
         self.done.received += taken.new;
         self.done.refused += taken.refused;
-        if !taken.early {
+        if !taken.early && !taken.newer {
             self.done.objects_in += 1;
             self.tell(MailboxEvent::Received { commits: taken.new, bytes });
         }
@@ -398,6 +420,7 @@ fn take(
         done.refused += tally.refused;
         done.newer |= tally.declined > 0;
         done.early |= !taken.early.is_empty();
+        done.here |= !taken.here.is_empty();
         for (of, id) in &taken.here {
             if of != space || bodiless.contains(id) || !engine.load(space)? {
                 continue;

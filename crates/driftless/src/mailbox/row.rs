@@ -18,6 +18,8 @@ pub(super) const MAX_ALARMS: usize = 1024;
 const MAX_RUNS: usize = 4096;
 /// Runs of positions that are remembered as there without their contents, or of objects as read without all of theirs.
 const MAX_THIN: usize = 65_536;
+/// Folders that are remembered as those in which nothing was found.
+const MAX_VAIN: usize = 16_384;
 
 /// Sorted runs of positions in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -253,6 +255,11 @@ impl Reading {
         before != self.alarms.len()
     }
 
+    /// Nothing of it was seen here: others say how far it is.
+    pub(super) fn is_only_heard_of(&self) -> bool {
+        self.at == 0 && self.alarms.iter().all(|(_, kind, _)| *kind == AlarmKind::Withheld)
+    }
+
     /// Numbers whose contents are still looked for.
     pub(super) fn owed(&self) -> Vec<u64> {
         let owed = self.alarms.iter().filter(|(number, kind, _)| kind.is_owed() && *number <= self.at);
@@ -311,6 +318,49 @@ impl Thin {
         self.runs.encode(&mut row);
         Ok(storage.put(&layout::MAILBOX_OWN, thin_key(key).as_slice().into(), &row)?)
     }
+}
+
+/// Where whatever cannot all be done in one exchange goes on in the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Turns {
+    /// Counts the exchanges in which not all that is owed was asked for.
+    pub round: u64,
+    /// Behind which folder the reading of strangers goes on.
+    pub folder: String,
+    /// Folders in which nothing was found, by some bytes of their hashes; the oldest first.
+    pub vain: Vec<u64>,
+}
+
+impl Turns {
+    pub(super) fn read(storage: &dyn Storage, key: &MailboxKey) -> Result<Self, Error> {
+        let Some(row) = storage.get(&layout::MAILBOX_OWN, turns_key(key).as_slice().into())? else {
+            return Ok(Self::default());
+        };
+        Self::decode(&row).ok_or_else(|| Error::damaged("a row of a mailbox does not decode"))
+    }
+
+    fn decode(row: &[u8]) -> Option<Self> {
+        let mut row = Bytes(row);
+        let (round, folder) = (row.number()?, row.text()?.to_owned());
+        let mut vain = Vec::new();
+        while !row.0.is_empty() {
+            vain.push(u64::from_be_bytes(row.array()?));
+        }
+        Some(Self { round, folder, vain })
+    }
+
+    pub(super) fn write(mut self, storage: &mut dyn Storage, key: &MailboxKey) -> Result<(), Error> {
+        self.vain.drain(..self.vain.len().saturating_sub(MAX_VAIN));
+        let mut row = Vec::new();
+        put_number(&mut row, self.round);
+        put_bytes(&mut row, self.folder.as_bytes());
+        self.vain.iter().for_each(|folder| row.extend_from_slice(&folder.to_be_bytes()));
+        Ok(storage.put(&layout::MAILBOX_OWN, turns_key(key).as_slice().into(), &row)?)
+    }
+}
+
+fn turns_key(key: &MailboxKey) -> Vec<u8> {
+    [&key[..], b"u"].concat()
 }
 
 fn thin_key(key: &MailboxKey) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::sign::NodeKey;
-use driftless_net::mailbox::{Listed, MAX_LISTING, MAX_OBJECT, Put};
+use driftless_net::mailbox::{Listed, MAX_LISTING, MAX_OBJECT, MailboxError, Put};
 use driftless_store::{Key, Order};
 
 use super::alarm::AlarmKind;
@@ -61,11 +61,9 @@ impl Exchange<'_> {
         .await
     }
 
-    /// Numbers of own objects that are not there as they were put.
-    pub(super) async fn look_after_own(&mut self) -> Result<Vec<u64>, Error> {
+    /// Numbers of own objects that are not there as they were put, and whether something else lies in its place.
+    pub(super) async fn look_after_own(&mut self) -> Result<Vec<(u64, bool)>, Error> {
         let (writer, own) = self.own().await?;
-        self.finish_what_was_begun(&writer, own).await?;
-        let (_, own) = self.own().await?;
         let prefix = writer.prefix(&self.mailbox.space);
         let (mut after, mut next, mut lost, mut strangers) = (String::new(), 1, Vec::new(), 0);
         // Of what lies there without being ours no more is looked at than can matter.
@@ -97,17 +95,14 @@ impl Exchange<'_> {
             };
             odd += u64::from(page.more && (last.is_none() || end > own.number));
             let (missing, changed, unknown) = self.compare(found, next, end.min(own.number)).await?;
-            lost.extend(missing);
+            lost.extend(missing.into_iter().map(|number| (number, false)));
             for (number, listed, mut sent) in changed {
                 match self.fetch(&writer, &listed).await? {
                     Some(Ok(_)) if listed.size == sent.size => {
                         sent.mark = listed.mark;
                         self.write_sent(number, sent).await?;
                     }
-                    _ => {
-                        self.delete(&listed.name).await?;
-                        lost.push(number);
-                    }
+                    _ => lost.push((number, !self.delete(&listed.name).await?)),
                 }
             }
             for listed in unknown {
@@ -184,7 +179,10 @@ impl Exchange<'_> {
                             });
                             match listed {
                                 None if !sent.replaced && missing.len() < MAX_REPAIRS => missing.push(number),
-                                Some(listed) if listed.size != sent.size || listed.mark != sent.mark => {
+                                Some(listed)
+                                    if !sent.replaced
+                                        && (listed.size != sent.size || listed.mark != sent.mark) =>
+                                {
                                     changed.push((number, listed, sent));
                                 }
                                 _ => {}
@@ -210,13 +208,14 @@ impl Exchange<'_> {
         .await
     }
 
-    // An object that was written down and perhaps put, when somebody stopped us.
-    async fn finish_what_was_begun(&mut self, writer: &Writer, own: Own) -> Result<(), Error> {
+    /// An object that was written down and perhaps put, when somebody stopped us. Why it cannot be put, if so.
+    pub(super) async fn finish_what_was_begun(&mut self) -> Result<Option<MailboxError>, Error> {
+        let (writer, own) = self.own().await?;
         let (key, number) = (self.mailbox.key, own.number + 1);
         let begun = blocking(&self.mailbox.database, move |database| {
             database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
         });
-        let Some(sent) = begun.await? else { return Ok(()) };
+        let Some(sent) = begun.await? else { return Ok(None) };
         let prefix = format!("{}{}-", writer.prefix(&self.mailbox.space), object::numbered(number));
         let listing = self.list(&prefix, "", MAX_STRANGERS).await?;
         let there = listing
@@ -226,25 +225,29 @@ impl Exchange<'_> {
         if !there {
             let Some(bytes) = self.rebuild(&sent).await? else {
                 // It cannot be made again, and was never seen: what was to be in it goes into another one.
-                return blocking(&self.mailbox.database, move |database| {
+                let forget = blocking(&self.mailbox.database, move |database| {
                     database.write(|engine| {
                         let at = row::sent_key(&key, number);
                         engine.storage.remove(&layout::MAILBOX_SENT, at.as_slice().into())?;
                         engine.staged();
                         Ok(())
                     })
-                })
-                .await;
+                });
+                return forget.await.map(|()| None);
             };
-            self.put(writer, number, &sent.hash, bytes).await?;
+            match self.put(&writer, number, &sent.hash, bytes).await? {
+                Ok(_) => {}
+                Err(error @ MailboxError::Unreachable(_)) => return Err(error.into()),
+                Err(error) => return Ok(Some(error)),
+            }
         }
-        self.count(number, sent, None).await
+        self.count(number, sent, None).await.map(|()| None)
     }
 
     /// Puts again what was lost, then what is new. `false` where it was cancelled.
-    pub(super) async fn send(&mut self, lost: Vec<u64>) -> Result<bool, Error> {
+    pub(super) async fn send(&mut self, lost: Vec<(u64, bool)>) -> Result<bool, Error> {
         let mut again = Vec::new();
-        for number in lost {
+        for (number, taken) in lost {
             if !self.goes_on().await {
                 return Ok(false);
             }
@@ -253,10 +256,12 @@ impl Exchange<'_> {
                 database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
             });
             let Some(mut sent) = sent.await? else { continue };
-            match self.rebuild(&sent).await? {
+            // Where something else has the name and stays, another object stands for it.
+            let bytes = if taken { None } else { self.rebuild(&sent).await? };
+            match bytes {
                 Some(bytes) => {
                     let (writer, _) = self.own().await?;
-                    sent.mark = self.put(&writer, number, &sent.hash, bytes).await?;
+                    sent.mark = self.put(&writer, number, &sent.hash, bytes).await??;
                     self.write_sent(number, sent).await?;
                     self.repaired(number);
                 }
@@ -465,7 +470,10 @@ impl Exchange<'_> {
         let (writer, own) = self.own().await?;
         let (readings, lacks) = (self.readings().await?, self.lacks().await?);
         let told = object::lacks_mark(&lacks);
-        let heard = readings.iter().filter(|(_, reading)| reading.at > 0).take(MAX_HEARD);
+        // Whoever gave something first, so that strangers crowd nobody out.
+        let (gave, others): (Vec<_>, Vec<_>) =
+            readings.iter().filter(|(_, reading)| reading.at > 0).partition(|(_, reading)| reading.gave > 0);
+        let heard = gave.into_iter().chain(others).take(MAX_HEARD);
         let head = Head {
             space: self.mailbox.space,
             writer,
@@ -491,7 +499,7 @@ impl Exchange<'_> {
             replaced: false,
         };
         self.write_sent(number, sent.clone()).await?;
-        sent.mark = self.put(&writer, number, &hash, bytes).await?;
+        sent.mark = self.put(&writer, number, &hash, bytes).await??;
         self.count(number, sent, Some(told)).await?;
         self.done.sent += commits;
         self.tell(MailboxEvent::Sent { commits, bytes: size });
@@ -505,18 +513,22 @@ impl Exchange<'_> {
         number: u64,
         hash: &[u8; 32],
         bytes: Vec<u8>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Result<u64, MailboxError>, Error> {
         let name = object::name(&self.mailbox.space, writer, number, hash);
         let name = name.ok_or_else(|| Error::Io("an object of a mailbox has no name".into()))?;
         let (place, size) = (self.mailbox.place.clone(), bytes.len() as u64);
-        if self.patiently(place.put_if_absent(&name, bytes)).await? == Put::Stored {
-            self.done.bytes_out += size;
-            self.done.objects_out += 1;
-            self.effort.begin();
+        match self.tried(place.put_if_absent(&name, bytes)).await? {
+            Ok(Put::Stored) => {
+                self.done.bytes_out += size;
+                self.done.objects_out += 1;
+                self.effort.begin();
+            }
+            Ok(Put::Exists) => {}
+            Err(error) => return Ok(Err(error)),
         }
         let listing = self.list(name.as_str(), "", 1).await?;
         let listed = listing.objects.first().filter(|listed| listed.name == name && listed.size == size);
-        Ok(listed.map_or(0, |listed| listed.mark))
+        Ok(Ok(listed.map_or(0, |listed| listed.mark)))
     }
 
     async fn write_sent(&self, number: u64, sent: Sent) -> Result<(), Error> {

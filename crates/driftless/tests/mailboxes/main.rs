@@ -8,7 +8,10 @@ mod lies;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../../../net/tests/net/postgres_server.rs"]
 mod postgres_server;
+mod many;
+mod refusals;
 mod stalled;
+mod strangers;
 #[cfg(all(feature = "postgres", unix))]
 mod table;
 mod together;
