@@ -318,10 +318,22 @@ impl<'e> Exchange<'e> {
         number: u64,
         kind: AlarmKind,
     ) -> Result<(), Error> {
+        self.alarm_all(writer, reading, std::iter::once(number), kind).await
+    }
+
+    /// The same for many, which are written down at once.
+    pub(super) async fn alarm_all(
+        &mut self,
+        writer: &Writer,
+        reading: &mut Reading,
+        numbers: impl Iterator<Item = u64> + Send,
+        kind: AlarmKind,
+    ) -> Result<(), Error> {
         let now = self.mailbox.database.read(|engine| Ok(engine.now()))?;
-        if reading.raise(number, kind, now) && self.keep(writer, reading).await? {
-            let one = Reading { alarms: vec![(number, kind, now)], ..Reading::default() };
-            alarms(writer, &one).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
+        let new = numbers.filter(|number| reading.raise(*number, kind, now));
+        let new = Reading { alarms: new.map(|number| (number, kind, now)).collect(), ..Reading::default() };
+        if !new.alarms.is_empty() && self.keep(writer, reading).await? {
+            alarms(writer, &new).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
         }
         Ok(())
     }

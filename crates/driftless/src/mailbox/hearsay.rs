@@ -126,14 +126,15 @@ impl Exchange<'_> {
         .await
     }
 
-    // Whether objects are not there any more that were read, of whoever gave something: then a stranger is believed that
-    // something is lacked. It is looked for once.
+    // Whether objects of whoever gave something are not as they were read: then a stranger is believed that something is
+    // lacked. It is looked for once.
     async fn is_something_gone(&mut self) -> Result<bool, Error> {
         if let Some(known) = self.something_gone {
             return Ok(known);
         }
         let (mut gone, mut pages) = (false, 0);
         for (writer, reading) in self.readings().await? {
+            gone |= reading.gave > 0 && reading.alarms.iter().any(|(_, kind, _)| kind.is_change());
             let expected = reading.at.saturating_sub(reading.owed().len() as u64);
             let (prefix, mut after) = (writer.prefix(&self.mailbox.space), String::new());
             let (mut last, mut count) = (0, 0);

@@ -166,8 +166,10 @@ impl Exchange<'_> {
         let prefix = writer.prefix(&self.mailbox.space);
         if first && reading.at > 0 {
             let (at, hash) = (reading.at, reading.hash);
-            let page = self.list(&format!("{prefix}{}-", object::numbered(at)), "", MAX_TWINS).await?;
-            let there = page.objects.iter().any(|listed| object::read_name(&listed.name) == Some((at, hash)));
+            // By its whole name: others may lie there under the same number.
+            let name = object::name(&self.mailbox.space, writer, at, &hash);
+            let page = self.list(name.as_ref().map_or(prefix.as_str(), |name| name.as_str()), "", 1).await?;
+            let there = page.objects.first().is_some_and(|listed| Some(&listed.name) == name.as_ref());
             let owed = reading.owed().contains(&at);
             if !there && !owed {
                 self.alarm(writer, &mut reading, at, AlarmKind::Gone).await?;
@@ -332,12 +334,9 @@ impl Exchange<'_> {
             self.alarm(writer, reading, reading.at + 1, AlarmKind::Missing).await?;
             return Ok(false);
         }
-        for missing in reading.at + 1..number {
-            let damaged = reading.alarms.iter().any(|(at, kind, _)| *at == missing && kind.is_owed());
-            if !damaged {
-                self.alarm(writer, reading, missing, AlarmKind::Missing).await?;
-            }
-        }
+        let known: HashSet<u64> = reading.owed_at_all().collect();
+        let missing = (reading.at + 1..number).filter(|at| !known.contains(at));
+        self.alarm_all(writer, reading, missing, AlarmKind::Missing).await?;
         // Owed from now on: what stands after it counts.
         if gap > 0 {
             reading.at = number - 1;
@@ -354,7 +353,6 @@ impl Exchange<'_> {
         bytes: u64,
     ) -> Result<Option<Taken>, Error> {
         self.hear(writer, &object.head);
-        self.open |= object.head.seal.is_empty();
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
             (name, Some(seal)) => seal.open(name, &object.content),
@@ -377,6 +375,8 @@ impl Exchange<'_> {
         if taken.learned > 0 {
             self.effort.begin();
         }
+        // Of a stranger's objects there is nothing to be read.
+        self.open |= object.head.seal.is_empty() && taken.here;
         self.hear_of_lacks(reading, &object.head.lacks).await?;
         self.done.received += taken.new;
         self.done.refused += taken.refused;

@@ -262,8 +262,12 @@ impl Reading {
 
     /// Numbers whose contents are still looked for.
     pub(super) fn owed(&self) -> Vec<u64> {
-        let owed = self.alarms.iter().filter(|(number, kind, _)| kind.is_owed() && *number <= self.at);
-        owed.map(|(number, ..)| *number).collect()
+        self.owed_at_all().filter(|number| *number <= self.at).collect()
+    }
+
+    /// The same, also those that are not passed yet.
+    pub(super) fn owed_at_all(&self) -> impl Iterator<Item = u64> + '_ {
+        self.alarms.iter().filter(|(_, kind, _)| kind.is_owed()).map(|(number, ..)| *number)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

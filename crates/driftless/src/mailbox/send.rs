@@ -99,6 +99,7 @@ impl Exchange<'_> {
             for (number, listed, mut sent) in changed {
                 match self.fetch(&writer, &listed).await? {
                     Some(Ok(_)) if listed.size == sent.size => {
+                        self.effort.begin();
                         sent.mark = listed.mark;
                         self.write_sent(number, sent).await?;
                     }
@@ -216,31 +217,17 @@ impl Exchange<'_> {
             database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
         });
         let Some(sent) = begun.await? else { return Ok(None) };
-        let prefix = format!("{}{}-", writer.prefix(&self.mailbox.space), object::numbered(number));
-        let listing = self.list(&prefix, "", MAX_STRANGERS).await?;
-        let there = listing
-            .objects
-            .iter()
-            .any(|listed| object::read_name(&listed.name).is_some_and(|(_, hash)| hash == sent.hash));
-        if !there {
-            let Some(bytes) = self.rebuild(&sent).await? else {
-                // It cannot be made again, and was never seen: what was to be in it goes into another one.
-                let forget = blocking(&self.mailbox.database, move |database| {
-                    database.write(|engine| {
-                        let at = row::sent_key(&key, number);
-                        engine.storage.remove(&layout::MAILBOX_SENT, at.as_slice().into())?;
-                        engine.staged();
-                        Ok(())
-                    })
-                });
-                return forget.await.map(|()| None);
-            };
+        if self.own_object(&writer, number).await?.is_none()
+            && let Some(bytes) = self.rebuild(&sent).await?
+        {
             match self.put(&writer, number, &sent.hash, bytes).await? {
                 Ok(_) => {}
                 Err(error @ MailboxError::Unreachable(_)) => return Err(error.into()),
                 Err(error) => return Ok(Some(error)),
             }
         }
+        // Also one that cannot be made again: it may have been put and be shown later, and then its number must not be
+        // that of another. A later object stands for it.
         self.count(number, sent, None).await.map(|()| None)
     }
 

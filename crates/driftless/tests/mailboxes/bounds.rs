@@ -21,18 +21,23 @@ struct Endless {
     asked: AtomicU64,
     // Told after so many questions.
     cancel: Option<(u64, MailboxControl)>,
+    // Answers nothing any more once an object is there.
+    cuts: bool,
 }
 
 impl Endless {
     fn over(inside: &MemoryMailbox, prefix: &str) -> Arc<Self> {
         let (inside, prefix) = (inside.clone(), prefix.to_owned());
-        Arc::new(Self { inside, prefix, asked: AtomicU64::new(0), cancel: None })
+        Arc::new(Self { inside, prefix, asked: AtomicU64::new(0), cancel: None, cuts: false })
     }
 
     fn ask(&self) -> Result<(), MailboxError> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         if let Some((_, control)) = self.cancel.as_ref().filter(|(at, _)| *at == asked) {
             control.cancel();
+        }
+        if self.cuts && !self.inside.names().is_empty() {
+            return Err(MailboxError::Unreachable("cut".into()));
         }
         if asked < ENOUGH { Ok(()) } else { Err(MailboxError::Unreachable("asked too often".into())) }
     }
@@ -205,4 +210,43 @@ async fn a_space_that_was_forgotten_comes_back_from_the_mailbox_without_alarm() 
     let synced = sync(&on(&ann, here.id(), &place)).await;
     assert_eq!((synced.received, synced.sent, synced.alarms), (39, 0, Vec::new()));
     assert_eq!(space_of(&ann, here.id()).digest().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_hidden_until_it_cannot_be_made_again_makes_no_twin() {
+    let (place, ann, bob) = (MemoryMailbox::new(), Database::memory().unwrap(), Database::memory().unwrap());
+    let here = shared(&ann, &[]);
+    fill(&here, 0, 3);
+    // It is put, and nobody hears of that; then it is hidden, and what is put is another one.
+    let without: driftless::MailboxFilter = Arc::new(|_| false);
+    let options = MailboxOptions { send_filter: Some(without), ..MailboxOptions::default() };
+    let mut cut = Arc::into_inner(Endless::over(&place, "nothing")).unwrap();
+    cut.cuts = true;
+    let cut = ann.mailbox(&here.id(), URL, Arc::new(cut)).sync(&options, &mut |_| ()).await;
+    assert!(matches!(cut, Err(Error::Unreachable(_))), "{cut:?}");
+    let hidden = place.names()[0].clone();
+    let bytes = place.bytes(&hidden);
+    place.replace(&hidden, None);
+    sync(&on(&ann, here.id(), &place)).await;
+    // Others have everything, before it is shown again and after that.
+    assert_eq!(sync(&on(&bob, here.id(), &place)).await.alarms, []);
+    same(&[&here, &space_of(&bob, here.id())]);
+    place.replace(&hidden, bytes);
+    for db in [&ann, &bob] {
+        assert_eq!(sync(&on(db, here.id(), &place)).await.alarms, []);
+    }
+    same(&[&here, &space_of(&bob, here.id())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_names_does_not_make_it_look_as_if_the_last_object_were_gone() {
+    let (place, _, here, prefix) = scene(38, &small()).await;
+    let bob = Database::memory().unwrap();
+    sync(&on(&bob, here.id(), &place)).await;
+    for stranger in 0..9_u8 {
+        let hash = base32(&[&[0; 31][..], &[stranger]].concat());
+        let name = ObjectName::new(&format!("{prefix}{:016x}-{hash}", 8)).unwrap();
+        place.replace(&name, Some(vec![7]));
+    }
+    assert_eq!(sync(&on(&bob, here.id(), &place)).await.alarms, []);
 }
