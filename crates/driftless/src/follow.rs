@@ -12,7 +12,7 @@ use crate::collection::Collection;
 use crate::error::Error;
 use crate::since::Place;
 use crate::space::Space;
-use crate::tables::stored::read_stored;
+use crate::tables::stored::{Stored, read_stored};
 
 /// What may have changed in a space since a place.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +70,9 @@ impl Space {
     }
 }
 
+/// Bytes of stored documents at which a page ends.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 impl Collection {
     /// Documents by their ids, in the order of the ids: `None` for one that is not there, or deleted.
     pub fn get_many(&self, ids: &[DocumentId]) -> Result<Vec<Option<Document>>, Error> {
@@ -87,17 +90,18 @@ impl Collection {
     }
 
     /// At most `limit` documents, deleted ones too, that came here after `after`, and where the next ones begin; `None`
-    /// once there are no more. It begins with 0.
+    /// once there are no more. It begins with 0. Large documents are fewer in a page.
     pub fn page(&self, after: u64, limit: usize) -> Result<(Vec<Document>, Option<u64>), Error> {
         self.space().database().read(|engine| {
             let Some(facts) = self.facts(engine)? else { return Ok((Vec::new(), None)) };
             engine.write_view()?;
-            let (mut found, mut next, mut failed) = (Vec::new(), None, None);
+            let (mut found, mut next, mut failed, mut bytes) = (Vec::new(), None, None, 0);
             engine.storage.scan(facts.number, Some(after), &mut |stored| {
-                if found.len() >= limit {
+                if found.len() >= limit || bytes >= PAGE_BYTES {
                     return ControlFlow::Break(());
                 }
-                let read = read_stored(stored).and_then(|(state, _)| {
+                bytes += stored.json.len() + stored.state.len();
+                let read = read_stored(stored).and_then(|Stored { state, .. }| {
                     let id = DocumentId::parse_text(stored.id)
                         .map_err(|_| Error::damaged("a document id does not decode"))?;
                     Ok(state.exists().then(|| Document::from_state(self.name(), id, state)))

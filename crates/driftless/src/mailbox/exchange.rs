@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectName};
 
+use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::effort::Effort;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
@@ -218,12 +219,40 @@ impl<'e> Exchange<'e> {
         writer: &Writer,
         listed: &Listed,
     ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
-        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
         if listed.size > MAX_OBJECT as u64 {
             return Ok(Some(Err(Unusable::Damaged)));
         }
         let place = self.mailbox.place.clone();
         let got = self.patiently(place.get(&listed.name, 0..MAX_OBJECT as u64 + 1)).await?;
+        self.looked_at(writer, listed, got).await
+    }
+
+    /// The same of the first of these, where the others are asked for as well.
+    pub(super) async fn fetch_first(
+        &mut self,
+        writer: &Writer,
+        listed: &[Listed],
+        ahead: &mut Ahead,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some(first) = listed.first() else { return Ok(None) };
+        if let Some(begun) = ahead.next(listed) {
+            let stopped = |_| Err(MailboxError::Unreachable("what was asked for was stopped".into()));
+            let got = self.patiently(async { begun.await.unwrap_or_else(stopped) }).await?;
+            if got.as_ref().is_none_or(|bytes| bytes.len() as u64 == first.size) {
+                return self.looked_at(writer, first, got).await;
+            }
+            // The listing was wrong or old.
+        }
+        self.fetch(writer, first).await
+    }
+
+    async fn looked_at(
+        &mut self,
+        writer: &Writer,
+        listed: &Listed,
+        got: Option<Vec<u8>>,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
         let Some(bytes) = got else { return Ok(None) };
         self.done.bytes_in += bytes.len() as u64;
         let (space, writer) = (self.mailbox.space, *writer);

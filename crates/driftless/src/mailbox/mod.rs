@@ -10,6 +10,7 @@ mod build;
 pub(crate) mod settings;
 mod check;
 mod effort;
+mod ahead;
 mod exchange;
 mod hearsay;
 mod writers;

@@ -10,6 +10,7 @@ use driftless_core::frame;
 use driftless_core::id::{CommitId, SpaceId};
 use driftless_net::mailbox::{MAX_LISTING, MAX_OBJECT};
 
+use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::exchange::{Exchange, store};
 use super::object::{self, Object, Writer};
@@ -54,6 +55,8 @@ struct Taken {
     newer: bool,
     /// Commits that were not here, or not known to be there.
     learned: u64,
+    /// That the writer was read to there is written down already.
+    kept: bool,
     /// Some of its commits are here, known or new.
     here: bool,
     /// The filter took contents away.
@@ -230,13 +233,14 @@ impl Exchange<'_> {
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
         let (mut bad, mut empty, mut idle) = (0, 0, 0);
+        let mut ahead = Ahead::of(&self.mailbox.place);
         loop {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
             empty += u64::from(page.objects.iter().all(|listed| object::read_name(&listed.name).is_none()));
             if empty > MAX_EMPTY {
                 return Ok(Stand::End);
             }
-            for listed in &page.objects {
+            for (at, listed) in page.objects.iter().enumerate() {
                 if !self.goes_on().await {
                     return Ok(Stand::Cancelled);
                 }
@@ -244,7 +248,12 @@ impl Exchange<'_> {
                     self.done.foreign += 1;
                     continue;
                 };
-                let (object, bytes) = match self.fetch(writer, listed).await? {
+                if idle > MAX_IDLE {
+                    // The next exchange goes on from there: others wait as well.
+                    return Ok(Stand::End);
+                }
+                let rest = page.objects.get(at..).unwrap_or_default();
+                let (object, bytes) = match self.fetch_first(writer, rest, &mut ahead).await? {
                     Some(Ok(object)) => object,
                     // Gone since it was listed, or never there.
                     None => {
@@ -277,12 +286,21 @@ impl Exchange<'_> {
                 if number <= reading.at || (!follows && !reading.owed().contains(&(number - 1))) {
                     self.alarm(writer, &mut reading, number, AlarmKind::Forked).await?;
                 }
-                let taken = self.take(writer, &object, &mut reading, bytes).await?;
+                // With nothing wrong, its place is kept together with what is in it.
+                let plain = follows && reading.alarms.is_empty() && self.kept.contains(writer);
+                let then = plain.then_some((number, hash));
+                let taken = self.take_and_keep(writer, &object, &mut reading, bytes, then).await?;
+                idle += u64::from(taken.is_none_or(|taken| taken.learned == 0));
                 if taken.is_none_or(|taken| !taken.here) {
                     self.in_vain += bytes;
                     if !self.has_room_for(&reading) {
                         return Ok(Stand::End);
                     }
+                } else {
+                    ahead.trust();
+                }
+                if taken.is_some_and(|taken| taken.kept) {
+                    continue;
                 }
                 let whole = taken.is_some_and(|taken| !taken.early && !taken.newer);
                 if taken.is_some_and(|taken| taken.early) && !force {
@@ -313,11 +331,6 @@ impl Exchange<'_> {
                 }
                 taken.into_iter().for_each(|taken| reading.thins(number, taken));
                 self.keep(writer, &reading).await?;
-                idle += u64::from(taken.is_none_or(|taken| taken.learned == 0));
-                if idle > MAX_IDLE {
-                    // The next exchange goes on from there: others wait as well.
-                    return Ok(Stand::End);
-                }
             }
             match page.objects.last() {
                 Some(last) if page.more => after = last.name.to_string(),
@@ -344,13 +357,25 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    // Takes what is in an object; `None` where it is sealed, and stays so.
     async fn take(
         &mut self,
         writer: &Writer,
         object: &Object,
         reading: &mut Reading,
         bytes: u64,
+    ) -> Result<Option<Taken>, Error> {
+        self.take_and_keep(writer, object, reading, bytes, None).await
+    }
+
+    // Takes what is in an object; `None` where it is sealed, and stays so. With `then`, the writer was read up to there,
+    // if all of it was taken.
+    async fn take_and_keep(
+        &mut self,
+        writer: &Writer,
+        object: &Object,
+        reading: &mut Reading,
+        bytes: u64,
+        then: Option<(u64, [u8; 32])>,
     ) -> Result<Option<Taken>, Error> {
         self.hear(writer, &object.head);
         let content = match (object.head.seal.as_str(), &self.options.seal) {
@@ -361,9 +386,20 @@ impl Exchange<'_> {
         let Some(content) = content else { return Ok(None) };
         let (key, space, filter) =
             (self.mailbox.key, self.mailbox.space, self.options.receive_filter.clone());
+        let place = row::read_key(&key, writer);
+        let read_to = then.map(|(at, hash)| Reading { at, hash, ..reading.clone() });
         let taken = blocking(&self.mailbox.database, move |database| {
             let Some(frames) = object::unpack(&content) else { return Ok(None) };
-            database.write_durably(|engine| take(engine, &key, &space, &frames, filter.as_ref())).map(Some)
+            let taken = database.write_durably(|engine| {
+                let mut taken = take(engine, &key, &space, &frames, filter.as_ref())?;
+                if let Some(mut reading) = read_to.filter(|_| !taken.early && !taken.newer && !taken.thin) {
+                    reading.gave = reading.gave.saturating_add(taken.learned);
+                    engine.storage.put(&layout::MAILBOX_READ, place.as_slice().into(), &reading.encode())?;
+                    taken.kept = true;
+                }
+                Ok(taken)
+            });
+            taken.map(Some)
         })
         .await?;
         let Some(taken) = taken else {
@@ -372,6 +408,9 @@ impl Exchange<'_> {
             return Ok(Some(Taken::default()));
         };
         reading.gave = reading.gave.saturating_add(taken.learned);
+        if let Some((at, hash)) = then.filter(|_| taken.kept) {
+            (reading.at, reading.hash) = (at, hash);
+        }
         if taken.learned > 0 {
             self.effort.begin();
         }

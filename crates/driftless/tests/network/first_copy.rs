@@ -54,9 +54,9 @@ async fn a_first_copy_over_http_that_is_cancelled_and_then_paused_goes_on_with_t
     let commits = || bob.space("team").map_or(0, |space| space.summary().unwrap().commits);
 
     // Whoever drops what he waits for has cancelled it.
-    let mut changes = bob.changes();
+    let (mut changes, id) = (bob.changes(), here.id());
     tokio::select! {
-        done = at_bob.sync_with_peer(&address, &here.id()) => panic!("nothing came before the end: {done:?}"),
+        done = at_bob.sync_with_peer(&address, &id) => panic!("nothing came before the end: {done:?}"),
         _ = changes.next() => {}
     }
     let had = commits();
