@@ -10,6 +10,7 @@ use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectNa
 
 use super::ahead::Ahead;
 use super::alarm::AlarmKind;
+use super::effort::Effort;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
 use super::row::{self, Own, Reading, Turns};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
@@ -28,14 +29,18 @@ pub(super) struct Exchange<'e> {
     // Only so that it can be shared between threads: nobody ever waits for it.
     event: Mutex<&'e mut (dyn FnMut(MailboxEvent) + Send)>,
     pub(super) done: MailboxSynced,
-    /// What others say of how far others are.
-    pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
+    /// What others say of how far others are, by who says so.
+    pub(super) heard: BTreeMap<Writer, Heard>,
+    /// What is asked in vain.
+    pub(super) effort: Effort,
     /// Nothing seals what is put, or something was read that no seal had closed.
     pub(super) open: bool,
     /// Objects that stood on commits that were nowhere when this began. What still does then is told to others.
     pub(super) lacked: BTreeSet<(Writer, u64)>,
     /// Somebody lacks what own objects stand on: what others have put does not count any more.
     pub(super) stands_alone: bool,
+    /// Whether objects that were read are not there any more, once that was looked for.
+    pub(super) something_gone: Option<bool>,
     /// Where what is not all done in one exchange goes on.
     pub(super) turns: Turns,
     /// Something is not all done in this one.
@@ -50,6 +55,9 @@ pub(super) struct Exchange<'e> {
     held: Option<MailboxError>,
     _alone: Alone,
 }
+
+/// How far a writer says that others are.
+pub(super) type Heard = Vec<(Writer, u64, [u8; 32])>;
 
 // Two exchanges of one space with one mailbox would use the same numbers.
 struct Alone(Database, row::MailboxKey);
@@ -77,9 +85,11 @@ impl<'e> Exchange<'e> {
             event: Mutex::new(event),
             done,
             heard,
+            effort: Effort::new(),
             open: options.seal.is_none(),
             lacked,
             stands_alone: false,
+            something_gone: None,
             turns: Turns::default(),
             turned: false,
             kept: BTreeSet::new(),
@@ -97,7 +107,8 @@ impl<'e> Exchange<'e> {
             done => done?,
         };
         let readings = self.readings().await?;
-        self.done.alarms = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading)).collect();
+        let kept = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading));
+        self.done.alarms.extend(kept);
         Ok(std::mem::take(&mut self.done))
     }
 
@@ -107,15 +118,25 @@ impl<'e> Exchange<'e> {
         self.held = self.finish_what_was_begun().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
+        self.effort.begin();
+        let mut spent = None;
         // Who may put nothing reads all the same.
-        if self.options.receive && !self.receive().await? {
-            return Ok(false);
+        if self.options.receive {
+            match self.receive().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // Whoever makes much work for all keeps nobody from putting what is new.
+                Err(error) if self.effort.is_spent() && !self.is_cancelled() => spent = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        match self.held.take() {
-            Some(error) => Err(error.into()),
-            None if self.options.send => self.send(lost).await,
-            None => Ok(true),
-        }
+        self.effort.begin();
+        let done = match self.held.take() {
+            Some(error) => return Err(error.into()),
+            None if self.options.send => self.send(lost).await?,
+            None => true,
+        };
+        spent.map_or(Ok(done), Err)
     }
 
     pub(super) fn tell(&mut self, event: MailboxEvent) {
@@ -135,6 +156,7 @@ impl<'e> Exchange<'e> {
         }
         let wish = wishes.wait_for(|wish| *wish != Wish::Pause).await.map_or(Wish::Cancel, |wish| *wish);
         if paused {
+            self.effort.begin();
             self.tell(MailboxEvent::Resumed);
         }
         wish == Wish::Run
@@ -153,6 +175,13 @@ impl<'e> Exchange<'e> {
         &mut self,
         work: impl Future<Output = Result<T, MailboxError>> + Send,
     ) -> Result<Result<T, MailboxError>, Error> {
+        if self.is_cancelled() {
+            return Err(Error::Unreachable("the exchange was cancelled".into()));
+        }
+        if !self.effort.ask() {
+            let spent = "the mailbox shows more and more, and nothing comes of it; the next exchange goes on from there";
+            return Err(Error::Unreachable(spent.into()));
+        }
         let mut work = std::pin::pin!(work);
         let mut wishes = self.options.control.0.subscribe();
         let patience = self.options.stalled_after.max(Duration::from_millis(1));
@@ -179,7 +208,9 @@ impl<'e> Exchange<'e> {
 
     pub(super) async fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<Listing, Error> {
         let place = self.mailbox.place.clone();
-        self.patiently(place.list(prefix, after, limit)).await
+        let listing = self.patiently(place.list(prefix, after, limit)).await?;
+        // So that whoever adds them up never gets too far.
+        Ok(Listing { foreign: listing.foreign.min(u32::MAX.into()), ..listing })
     }
 
     /// The object that a listing names, if it is what the name says.
@@ -316,10 +347,22 @@ impl<'e> Exchange<'e> {
         number: u64,
         kind: AlarmKind,
     ) -> Result<(), Error> {
+        self.alarm_all(writer, reading, std::iter::once(number), kind).await
+    }
+
+    /// The same for many, which are written down at once.
+    pub(super) async fn alarm_all(
+        &mut self,
+        writer: &Writer,
+        reading: &mut Reading,
+        numbers: impl Iterator<Item = u64> + Send,
+        kind: AlarmKind,
+    ) -> Result<(), Error> {
         let now = self.mailbox.database.read(|engine| Ok(engine.now()))?;
-        if reading.raise(number, kind, now) && self.keep(writer, reading).await? {
-            let one = Reading { alarms: vec![(number, kind, now)], ..Reading::default() };
-            alarms(writer, &one).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
+        let new = numbers.filter(|number| reading.raise(*number, kind, now));
+        let new = Reading { alarms: new.map(|number| (number, kind, now)).collect(), ..Reading::default() };
+        if !new.alarms.is_empty() && self.keep(writer, reading).await? {
+            alarms(writer, &new).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
         }
         Ok(())
     }

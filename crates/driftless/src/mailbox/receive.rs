@@ -28,8 +28,8 @@ use crate::tables::view::Source;
 const MAX_BAD: u64 = 64;
 /// Owed objects of one writer that are asked for again in one exchange.
 const MAX_OWED: usize = 64;
-/// Writers of whom others are heard in one exchange, and writers who were only heard of that are remembered.
-const MAX_HEARSAY: usize = 1024;
+/// Objects of one writer in one exchange of which nothing is learned.
+const MAX_IDLE: u64 = 4096;
 /// Pages of listings that are counted for the progress of a first copy.
 const MAX_COUNTED: usize = 1000;
 /// Pages of a listing without any object in them.
@@ -53,6 +53,8 @@ struct Taken {
     refused: u64,
     early: bool,
     newer: bool,
+    /// Commits that were not here, or not known to be there.
+    learned: u64,
     /// That the writer was read to there is written down already.
     kept: bool,
     /// Some of its commits are here, known or new.
@@ -167,8 +169,10 @@ impl Exchange<'_> {
         let prefix = writer.prefix(&self.mailbox.space);
         if first && reading.at > 0 {
             let (at, hash) = (reading.at, reading.hash);
-            let page = self.list(&format!("{prefix}{}-", object::numbered(at)), "", MAX_TWINS).await?;
-            let there = page.objects.iter().any(|listed| object::read_name(&listed.name) == Some((at, hash)));
+            // By its whole name: others may lie there under the same number.
+            let name = object::name(&self.mailbox.space, writer, at, &hash);
+            let page = self.list(name.as_ref().map_or(prefix.as_str(), |name| name.as_str()), "", 1).await?;
+            let there = page.objects.first().is_some_and(|listed| Some(&listed.name) == name.as_ref());
             let owed = reading.owed().contains(&at);
             if !there && !owed {
                 self.alarm(writer, &mut reading, at, AlarmKind::Gone).await?;
@@ -228,7 +232,7 @@ impl Exchange<'_> {
         }
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
-        let (mut bad, mut empty) = (0, 0);
+        let (mut bad, mut empty, mut idle) = (0, 0, 0);
         let mut ahead = Ahead::of(&self.mailbox.place);
         loop {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
@@ -244,11 +248,21 @@ impl Exchange<'_> {
                     self.done.foreign += 1;
                     continue;
                 };
+                if idle > MAX_IDLE {
+                    // The next exchange goes on from there: others wait as well.
+                    return Ok(Stand::End);
+                }
                 let rest = page.objects.get(at..).unwrap_or_default();
                 let (object, bytes) = match self.fetch_first(writer, rest, &mut ahead).await? {
                     Some(Ok(object)) => object,
-                    // Gone since it was listed.
-                    None => continue,
+                    // Gone since it was listed, or never there.
+                    None => {
+                        bad += 1;
+                        if bad > MAX_BAD {
+                            return Ok(Stand::End);
+                        }
+                        continue;
+                    }
                     Some(Err(unusable)) => {
                         // Anybody can put such a thing there: it moves nothing.
                         bad += 1;
@@ -276,6 +290,7 @@ impl Exchange<'_> {
                 let plain = follows && reading.alarms.is_empty() && self.kept.contains(writer);
                 let then = plain.then_some((number, hash));
                 let taken = self.take_and_keep(writer, &object, &mut reading, bytes, then).await?;
+                idle += u64::from(taken.is_none_or(|taken| taken.learned == 0));
                 if taken.is_none_or(|taken| !taken.here) {
                     self.in_vain += bytes;
                     if !self.has_room_for(&reading) {
@@ -332,12 +347,9 @@ impl Exchange<'_> {
             self.alarm(writer, reading, reading.at + 1, AlarmKind::Missing).await?;
             return Ok(false);
         }
-        for missing in reading.at + 1..number {
-            let damaged = reading.alarms.iter().any(|(at, kind, _)| *at == missing && kind.is_owed());
-            if !damaged {
-                self.alarm(writer, reading, missing, AlarmKind::Missing).await?;
-            }
-        }
+        let known: HashSet<u64> = reading.owed_at_all().collect();
+        let missing = (reading.at + 1..number).filter(|at| !known.contains(at));
+        self.alarm_all(writer, reading, missing, AlarmKind::Missing).await?;
         // Owed from now on: what stands after it counts.
         if gap > 0 {
             reading.at = number - 1;
@@ -365,19 +377,7 @@ impl Exchange<'_> {
         bytes: u64,
         then: Option<(u64, [u8; 32])>,
     ) -> Result<Option<Taken>, Error> {
-        for (other, number, hash) in &object.head.heard {
-            if self.heard.len() >= MAX_HEARSAY && !self.heard.contains_key(other) {
-                continue;
-            }
-            let known = self.heard.entry(*other).or_insert((*number, *hash));
-            if known.0 < *number {
-                *known = (*number, *hash);
-            }
-        }
-        self.open |= object.head.seal.is_empty();
-        if !object.head.lacks.is_empty() && !self.stands_alone {
-            self.hear_of_lacks(&object.head.lacks).await?;
-        }
+        self.hear(writer, &object.head);
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
             (name, Some(seal)) => seal.open(name, &object.content),
@@ -393,7 +393,7 @@ impl Exchange<'_> {
             let taken = database.write_durably(|engine| {
                 let mut taken = take(engine, &key, &space, &frames, filter.as_ref())?;
                 if let Some(mut reading) = read_to.filter(|_| !taken.early && !taken.newer && !taken.thin) {
-                    reading.gave = reading.gave.saturating_add(taken.new);
+                    reading.gave = reading.gave.saturating_add(taken.learned);
                     engine.storage.put(&layout::MAILBOX_READ, place.as_slice().into(), &reading.encode())?;
                     taken.kept = true;
                 }
@@ -407,10 +407,16 @@ impl Exchange<'_> {
             self.alarm(writer, reading, object.head.number, AlarmKind::Forked).await?;
             return Ok(Some(Taken::default()));
         };
-        reading.gave = reading.gave.saturating_add(taken.new);
+        reading.gave = reading.gave.saturating_add(taken.learned);
         if let Some((at, hash)) = then.filter(|_| taken.kept) {
             (reading.at, reading.hash) = (at, hash);
         }
+        if taken.learned > 0 {
+            self.effort.begin();
+        }
+        // Of a stranger's objects there is nothing to be read.
+        self.open |= object.head.seal.is_empty() && taken.here;
+        self.hear_of_lacks(reading, &object.head.lacks).await?;
         self.done.received += taken.new;
         self.done.refused += taken.refused;
         if !taken.early && !taken.newer {
@@ -418,37 +424,6 @@ impl Exchange<'_> {
             self.tell(MailboxEvent::Received { commits: taken.new, bytes });
         }
         Ok(Some(taken))
-    }
-
-    // What others were shown of a writer, and this device was not.
-    async fn compare_with_hearsay(&mut self, own: &Writer) -> Result<(), Error> {
-        let before = self.readings().await?;
-        let mut only_heard = before.iter().filter(|(_, reading)| reading.at == 0).count();
-        for (writer, (number, hash)) in std::mem::take(&mut self.heard) {
-            if writer == *own {
-                continue;
-            }
-            let mut reading = self.reading(&writer).await?;
-            if reading == Reading::default() {
-                // Never seen here. Anybody can make names up.
-                only_heard += 1;
-                if only_heard > MAX_HEARSAY {
-                    continue;
-                }
-            }
-            if reading.at < number {
-                self.alarm(&writer, &mut reading, number, AlarmKind::Withheld).await?;
-            } else if reading.at == number && reading.hash != hash && !reading.owed().contains(&number) {
-                self.alarm(&writer, &mut reading, number, AlarmKind::Forked).await?;
-            }
-        }
-        for (writer, mut reading) in self.readings().await? {
-            let at = reading.at;
-            if reading.settle(|number, kind| kind == AlarmKind::Withheld && number <= at) {
-                self.keep(&writer, &reading).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -491,10 +466,12 @@ fn take(
             }
             let (storage, replica) = engine.parts(space)?;
             if let Some(facts) = replica.facts(storage, id)?.filter(|facts| facts.at > own.upto) {
+                done.learned += u64::from(!own.there.contains(facts.at));
                 own.is_there(facts.at);
             }
         }
     }
+    done.learned = done.learned.max(done.new);
     engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
     engine.staged();
     Ok(done)

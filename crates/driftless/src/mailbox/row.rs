@@ -72,6 +72,11 @@ impl Runs {
         }
     }
 
+    /// Whether every position up to `at` is among them.
+    pub(super) fn is_whole_to(&self, at: LogSeq) -> bool {
+        self.0.first().is_some_and(|(first, last)| *first <= 1 && *last >= at)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -226,7 +231,7 @@ impl Sent {
 pub(super) struct Reading {
     pub at: u64,
     pub hash: [u8; 32],
-    /// How many commits came from it that were not here before. Whoever has given none may be anybody.
+    /// How many commits came from it that were not here before, or not known to be there. Whoever has given none may be anybody.
     pub gave: u64,
     /// Objects of which a filter took contents away.
     pub thin: Runs,
@@ -257,8 +262,12 @@ impl Reading {
 
     /// Numbers whose contents are still looked for.
     pub(super) fn owed(&self) -> Vec<u64> {
-        let owed = self.alarms.iter().filter(|(number, kind, _)| kind.is_owed() && *number <= self.at);
-        owed.map(|(number, ..)| *number).collect()
+        self.owed_at_all().filter(|number| *number <= self.at).collect()
+    }
+
+    /// The same, also those that are not passed yet.
+    pub(super) fn owed_at_all(&self) -> impl Iterator<Item = u64> + '_ {
+        self.alarms.iter().filter(|(_, kind, _)| kind.is_owed()).map(|(number, ..)| *number)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -389,6 +398,17 @@ pub(super) fn sent(storage: &dyn Storage, key: &MailboxKey, number: u64) -> Resu
     let row = storage.get(&layout::MAILBOX_SENT, sent_key(key, number).as_slice().into())?;
     row.map(|row| Sent::decode(&row).ok_or_else(|| Error::damaged("an object of a mailbox does not decode")))
         .transpose()
+}
+
+/// From the beginning on, only what own objects hold counts as being there.
+pub(super) fn stand_alone(storage: &mut dyn Storage, key: &MailboxKey, mut own: Own) -> Result<(), Error> {
+    (own.upto, own.there) = (0, Runs::default());
+    rows(storage, &layout::MAILBOX_SENT, key, &mut |_, sent| {
+        if let Some(sent) = Sent::decode(sent) {
+            own.there.join(&sent.runs);
+        }
+    })?;
+    Ok(storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?)
 }
 
 /// How far all writers of a mailbox were read.

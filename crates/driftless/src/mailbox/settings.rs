@@ -235,15 +235,19 @@ impl Database {
         })
     }
 
-    /// Forgets a mailbox and how far it was read and written. What lies there stays there. `false` if it is not known.
+    /// Forgets a mailbox and how far it was read. What lies there stays there, and which of it is ours is remembered: whoever
+    /// adds the mailbox again is no twin of this store. `false` if it is not known.
     pub fn remove_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
         let whole = without_links(url);
         self.write(|engine| {
             let (key, known) = known(engine.storage.as_ref(), space, url, &whole)?;
-            for table in
-                [&layout::MAILBOX, &layout::MAILBOX_OWN, &layout::MAILBOX_SENT, &layout::MAILBOX_READ]
-            {
+            let own = row::own(engine.storage.as_ref(), &key)?;
+            for table in [&layout::MAILBOX, &layout::MAILBOX_OWN, &layout::MAILBOX_READ] {
                 row::remove(engine.storage.as_mut(), table, &key)?;
+            }
+            if let Some(own) = own {
+                // Of what others have put there nothing is known any more.
+                row::stand_alone(engine.storage.as_mut(), &key, own)?;
             }
             engine.staged();
             Ok(known)

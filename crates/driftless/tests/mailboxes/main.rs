@@ -1,8 +1,10 @@
 //! Devices that meet only in a mailbox: what they have afterwards, what a hostile operator can do, and what is said.
 
+mod bounds;
 mod contents;
 mod hostile;
 mod hub;
+mod lies;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../../../net/tests/net/postgres_server.rs"]
 mod postgres_server;
