@@ -16,10 +16,12 @@ use driftless_store::{Key, Order};
 use crate::collection::Collection;
 use crate::door::commit::ancestors_among;
 use crate::error::Error;
+use crate::since::Place;
 use crate::space::Space;
 use crate::state::engine::Engine;
 use crate::tables::layout::{self, LogKey, Row, id_key, key};
 use crate::tables::log;
+use crate::tables::moved::Position;
 
 // Commits whose bodies are in memory together.
 const AT_ONCE: usize = 64;
@@ -74,6 +76,18 @@ impl Collection {
             }
         }
         Ok(state.visible().then(|| Document::from_state(self.name(), id.clone(), state)))
+    }
+
+    /// The place at which the last edit of a document that has an effect came here, whatever its time: what came later has
+    /// changed since. `None` if there is no such document.
+    pub fn place_of(&self, id: &DocumentId) -> Result<Option<Place>, Error> {
+        let space = self.space().id();
+        self.space().database().read(|engine| {
+            let commits = effective(engine, self, id, Timestamp(u64::MAX), None)?;
+            let Some(last) = commits.iter().map(|(at, _)| at.seq()).max() else { return Ok(None) };
+            let now = engine.place(&space)?;
+            Ok(Some(Place { position: Position { next: last + 1, row: 0 }, ..now }))
+        })
     }
 
     /// The operators that make the document of one moment into that of another; none if they are the same.
