@@ -228,8 +228,7 @@ fn name_id(of: &str, name: &str) -> Result<DocumentId, Error> {
 }
 
 fn note_schema(file: &Connection) -> Result<(), Error> {
-    let version: i64 = file.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-    ledger::put(file, ledger::SCHEMA, version)
+    ledger::put(file, ledger::SCHEMA, schema::version(file)?)
 }
 
 /// Takes our triggers and tables away.
@@ -267,9 +266,16 @@ struct Renamed(Vec<(String, String, String)>, Vec<(String, String, String)>);
 impl File {
     /// Follows what became of the tables since the last time; `true` if something did.
     pub(crate) fn follow_schema(&mut self) -> Result<bool, Error> {
-        let version: i64 = self.connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-        if ledger::get::<i64>(&self.connection, ledger::SCHEMA)? == Some(version) {
+        if self.is_followed()? {
             return Ok(false);
+        }
+        self.followed = true;
+        // Another handle may have followed it already; what it knew is not what we do.
+        if ledger::get(&self.connection, ledger::SCHEMA)? == Some(schema::version(&self.connection)?) {
+            self.read_options()?;
+            self.connection.flush_prepared_statement_cache();
+            self.load()?;
+            return Ok(true);
         }
         let renamed = self.write(|file| {
             let renamed = file.follow_tables()?;

@@ -35,6 +35,10 @@ pub(crate) struct File {
     /// It is what the options say, and not one that the program brought.
     pub by_options: bool,
     pub tables: Vec<Arc<Table>>,
+    /// The version of the schema with which `tables` was read.
+    schema: i64,
+    /// The tables became others since somebody asked.
+    pub followed: bool,
     /// A word that only this file has.
     pub writer: String,
     pub triggers_on: bool,
@@ -130,9 +134,20 @@ impl Table {
         fits.then_some(cells)
     }
 
+    /// A column with its table. A name alone that is none any more SQLite would take for a text.
+    pub(crate) fn qualified(&self, column: &str) -> String {
+        format!("{}.{}", quoted(self.name()), quoted(column))
+    }
+
+    /// The columns of the key, each with its table.
+    pub(crate) fn qualified_key(&self) -> Vec<String> {
+        let columns = self.described.key.iter().filter_map(|at| self.column(*at));
+        columns.map(|column| self.qualified(&column.name)).collect()
+    }
+
     /// Binds the cells of the key, from parameter `from` on.
     pub(crate) fn matches_key(&self, from: usize) -> String {
-        let columns = self.key_columns().into_iter().enumerate();
+        let columns = self.qualified_key().into_iter().enumerate();
         columns.map(|(n, column)| format!("{column} = ?{}", n + from)).collect::<Vec<_>>().join(" AND ")
     }
 
@@ -187,11 +202,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
 
 impl File {
     pub(crate) fn new(path: &Path, connection: Connection, space: Space) -> Result<Self, Error> {
-        let options: Option<String> = ledger::get(&connection, ledger::OPTIONS)?;
-        let options = options.map(|text| serde_json::from_str(&text)).transpose();
-        let options: Options = options
-            .map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?
-            .unwrap_or_default();
+        let options = options(&connection)?;
         let writer: Option<String> = ledger::get(&connection, ledger::WRITER)?;
         let reconciler = Arc::new(options.columns.clone());
         connection.pragma_update(None, "foreign_keys", options.foreign_keys)?;
@@ -203,6 +214,8 @@ impl File {
             reconciler,
             by_options: true,
             tables: Vec::new(),
+            schema: 0,
+            followed: false,
             writer: writer.unwrap_or_default(),
             triggers_on: true,
             tell: None,
@@ -213,8 +226,19 @@ impl File {
         Ok(file)
     }
 
+    /// Takes the options that another handle has put into the file.
+    pub(crate) fn read_options(&mut self) -> Result<(), Error> {
+        self.options = options(&self.connection)?;
+        if self.by_options {
+            self.reconciler = Arc::new(self.options.columns.clone());
+        }
+        Ok(self.connection.pragma_update(None, "foreign_keys", self.options.foreign_keys)?)
+    }
+
     /// Reads the tables again, as they are.
     pub(crate) fn load(&mut self) -> Result<(), Error> {
+        // First: what changes meanwhile makes it another one.
+        self.schema = schema::version(&self.connection)?;
         let mut tables = Vec::new();
         for (number, name, collection, columns) in listed(&self.connection)? {
             // One that was dropped is there again when somebody makes it again.
@@ -222,7 +246,15 @@ impl File {
             tables.push(Arc::new(self.table(number, collection, described, columns)));
         }
         self.tables = tables;
+        self.barred = Barred::default();
         Ok(())
+    }
+
+    /// Whether `tables` is what there is, in the words that were agreed on: to be asked in a transaction, until the end of
+    /// which it holds.
+    pub(crate) fn is_followed(&self) -> Result<bool, Error> {
+        let version = schema::version(&self.connection)?;
+        Ok(version == self.schema && ledger::get(&self.connection, ledger::SCHEMA)? == Some(version))
     }
 
     fn table(
@@ -254,7 +286,8 @@ impl File {
             read: String::new(),
             delete: String::new(),
         };
-        let names: Vec<String> = table.columns.iter().map(|(column, _)| quoted(&column.name)).collect();
+        let names: Vec<String> =
+            table.columns.iter().map(|(column, _)| table.qualified(&column.name)).collect();
         let names = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
         let (on, key) = (quoted(table.name()), table.matches_key(1));
         table.read = format!("SELECT {names} FROM {on} WHERE {key}");
@@ -303,6 +336,24 @@ impl File {
             self.connection.execute_batch("ROLLBACK")?;
         }
         done
+    }
+
+    /// The same on tables that are as this handle knows them, which they stay until the end. Another change of the schema
+    /// is followed first, and `work` begins after it.
+    pub(crate) fn write_followed<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        loop {
+            let done = self.write(|file| match file.is_followed()? {
+                true => work(file).map(Some),
+                false => Ok(None),
+            })?;
+            match done {
+                Some(done) => return Ok(done),
+                None => _ = self.follow_schema()?,
+            }
+        }
     }
 
     /// Notes a row as the triggers would.
@@ -354,6 +405,13 @@ pub(crate) fn parameter(number: usize, value: &Value) -> String {
         Bound::Text(_) => format!("CAST(?{number} AS TEXT)"),
         Bound::As(_) => format!("?{number}"),
     }
+}
+
+fn options(file: &Connection) -> Result<Options, Error> {
+    let options: Option<String> = ledger::get(file, ledger::OPTIONS)?;
+    let options = options.map(|text| serde_json::from_str(&text)).transpose();
+    let options = options.map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?;
+    Ok(options.unwrap_or_default())
 }
 
 type Listed = (i64, String, String, Vec<KnownColumn>);

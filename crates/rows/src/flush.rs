@@ -74,6 +74,7 @@ struct Noted {
 
 struct Taken {
     last: i64,
+    turn: i64,
     edits: Vec<Change>,
     refused: Vec<(String, String, String)>,
     seen: Vec<(usize, DocumentId)>,
@@ -129,8 +130,26 @@ impl File {
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
             // A row that was not sent may have made way for its document.
             flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
-            self.send(taken)?;
+            if !self.send(taken)? {
+                self.finish_outbox()?;
+            }
         }
+    }
+
+    fn turn(&self) -> Result<i64, Error> {
+        Ok(ledger::get(&self.connection, ledger::TURN)?.unwrap_or_default())
+    }
+
+    // Takes notes away; `false` if somebody else took any since they were read, or has something in the outbox.
+    fn take_away(&self, taken: &Taken) -> Result<bool, Error> {
+        if self.turn()? != taken.turn || ledger::has_any(&self.connection, "driftless_outbox")? {
+            return Ok(false);
+        }
+        ledger::put(&self.connection, ledger::TURN, taken.turn + 1)?;
+        let mut statement =
+            self.connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?;
+        statement.execute([taken.last])?;
+        Ok(true)
     }
 
     // What an earlier process put into the outbox, and perhaps committed.
@@ -191,10 +210,19 @@ impl File {
 
     // Reads what was captured, and the rows as they are, in one snapshot; `None` if there is nothing.
     fn take(&mut self) -> Result<Option<Taken>, Error> {
-        self.connection.execute_batch("BEGIN")?;
-        let taken = self.look();
-        self.connection.execute_batch("COMMIT")?;
-        taken
+        loop {
+            self.connection.execute_batch("BEGIN")?;
+            let taken = match self.is_followed() {
+                Ok(true) => self.look().map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+            self.connection.execute_batch("COMMIT")?;
+            match taken? {
+                Some(taken) => return Ok(taken),
+                None => _ = self.follow_schema()?,
+            }
+        }
     }
 
     fn look(&self) -> Result<Option<Taken>, Error> {
@@ -203,8 +231,15 @@ impl File {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
-        let mut taken =
-            Taken { last, edits: Vec::new(), refused: Vec::new(), seen: Vec::new(), adopted: Vec::new() };
+        let turn = self.turn()?;
+        let mut taken = Taken {
+            last,
+            turn,
+            edits: Vec::new(),
+            refused: Vec::new(),
+            seen: Vec::new(),
+            adopted: Vec::new(),
+        };
         let there = self.space.collections()?;
         for noted in noted {
             let Some(table) = self.tables.get(noted.table) else { continue };
@@ -272,7 +307,7 @@ impl File {
 
     fn row_is_there(&self, table: &Table, key: &[Value]) -> Result<bool, Error> {
         let columns: Vec<String> = table
-            .key_columns()
+            .qualified_key()
             .iter()
             .zip(key)
             .enumerate()
@@ -409,15 +444,17 @@ impl File {
         Ok(())
     }
 
-    // Through the outbox into the database.
-    fn send(&mut self, taken: Taken) -> Result<(), Error> {
-        let Taken { last, edits, refused, seen, adopted } = taken;
+    // Through the outbox into the database; `false` if somebody else did.
+    fn send(&mut self, taken: Taken) -> Result<bool, Error> {
+        let Taken { edits, refused, seen, adopted, .. } = &taken;
         let token = random()?;
-        let transaction = self.staged(&edits, &token)?;
+        let transaction = self.staged(edits, &token)?;
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
-        self.write(|file| {
+        let is_ours = self.write(|file| {
             let connection = &file.connection;
-            connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?.execute([last])?;
+            if !file.take_away(&taken)? {
+                return Ok(false);
+            }
             // Mostly there is nothing to forget.
             let refuses = ledger::has_any(connection, "driftless_refused")?;
             let waits = ledger::has_any(connection, "driftless_waiting")?;
@@ -427,7 +464,7 @@ impl File {
                 let key = key_text(table, id);
                 ledger::forget_refused(connection, &table.collection, &key)?;
             }
-            for change in &edits {
+            for change in edits {
                 let Some(table) = file.tables.get(change.table) else { continue };
                 let id = change.id.to_cbor();
                 match &change.known {
@@ -438,8 +475,8 @@ impl File {
                     ledger::forget_waiting(connection, &table.collection, &id)?;
                 }
             }
-            file.put_adopted(&adopted)?;
-            for (collection, key, why) in &refused {
+            file.put_adopted(adopted)?;
+            for (collection, key, why) in refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
             }
             if let Some(outbox) = outbox {
@@ -447,9 +484,9 @@ impl File {
                     .prepare_cached("INSERT INTO driftless_outbox(token, edits) VALUES(?1, ?2)")?
                     .execute(params![token, outbox])?;
             }
-            Ok(())
+            Ok(true)
         })?;
-        let Some(transaction) = transaction else { return Ok(()) };
+        let Some(transaction) = transaction.filter(|_| is_ours) else { return Ok(is_ours) };
         let place = ledger::place(&self.connection)?;
         let next = match &place {
             Some(place) => transaction.commit_from(&self.space, place)?,
@@ -476,7 +513,7 @@ impl File {
                 }
                 None => {}
             }
-            Ok(())
+            Ok(true)
         })
     }
 
@@ -516,7 +553,9 @@ impl File {
         flushed.retry = true;
         self.write(|file| {
             let connection = &file.connection;
-            connection.execute("DELETE FROM driftless_pending WHERE seq <= ?1", [taken.last])?;
+            if !file.take_away(&taken)? {
+                return Ok(());
+            }
             for (table, id) in &taken.seen {
                 let Some(table) = file.tables.get(*table) else { continue };
                 ledger::forget_refused(connection, &table.collection, &key_text(table, id))?;

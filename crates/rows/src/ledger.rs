@@ -28,6 +28,9 @@ pub(crate) const SENT: &str = "sent";
 /// It is there while rows have to be compared with a space that has lost something.
 pub(crate) const COMPARE: &str = "compare";
 
+/// How often notes were taken away: whoever has read some sees that they are not there any more.
+pub(crate) const TURN: &str = "turn";
+
 /// Kinds of what is pending.
 pub(crate) const INSERTED: i64 = 0;
 pub(crate) const UPDATED: i64 = 1;

@@ -22,6 +22,7 @@
 //! Modules are listed low to high; a module uses only those above it.
 
 mod error;
+mod alone;
 mod cell;
 mod key;
 mod schema;

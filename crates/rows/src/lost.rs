@@ -98,7 +98,7 @@ impl File {
             LOST => Some(self.last_there()?),
             _ => None,
         };
-        self.write(|file| {
+        self.write_followed(|file| {
             let clock: i64 = ledger::get(&file.connection, ledger::CLOCK)?.unwrap_or_default();
             let sent = ledger::sent(&file.connection)?.map_or(0, |(_, at)| at);
             let at = clock.max(sent);
@@ -119,8 +119,8 @@ impl File {
 
     fn compare_table(&self, table: &Table, at: i64, own: Option<u64>) -> Result<u64, Error> {
         let keys = table.described.key.len();
-        let names = table.key_columns().into_iter();
-        let names = names.chain(table.columns.iter().map(|(column, _)| quoted(&column.name)));
+        let names = table.qualified_key().into_iter();
+        let names = names.chain(table.columns.iter().map(|(column, _)| table.qualified(&column.name)));
         let names: Vec<String> = names.collect();
         let mut statement =
             self.connection.prepare(&format!("SELECT {} FROM {}", names.join(", "), quoted(table.name())))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use driftless::{Database, Progress, Space, SpaceId};
 use serde::{Deserialize, Serialize};
 
+use crate::alone::Alone;
 use crate::apply::Applied;
 use crate::attach::{self, LeftOut};
 use crate::error::Error;
@@ -72,6 +73,7 @@ impl Rows {
     pub fn attach(path: impl AsRef<Path>, space: &Space, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         let connection = connect(path)?;
+        let _alone = Alone::wait(path);
         let mut left_out = Vec::new();
         if !ledger::is_attached(&connection)? {
             left_out = attach::attach(&connection, space, &options)?;
@@ -133,10 +135,12 @@ impl Rows {
     /// Commits what the application wrote, then writes what came from others: after this the file and the space say the
     /// same, but for what is listed.
     pub fn sync(&mut self) -> Result<Exchanged, Error> {
-        let schema = self.file.follow_schema()?;
+        let _alone = Alone::wait(&self.file.path);
+        self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let mut flushed = self.file.flush()?;
         flushed.again = lost.min(flushed.rows);
+        let schema = std::mem::take(&mut self.file.followed);
         if (flushed.rows > 0 || schema) && self.file.audit_counts()? > 0 {
             let more = self.file.flush()?;
             flushed = flushed.and(more);
@@ -161,6 +165,7 @@ impl Rows {
 
     /// Only commits what the application wrote.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
+        let _alone = Alone::wait(&self.file.path);
         self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let flushed = self.file.flush()?;
@@ -169,6 +174,7 @@ impl Rows {
 
     /// Only writes what came from others. What the application wrote is committed first if there is any.
     pub fn apply(&mut self) -> Result<Applied, Error> {
+        let _alone = Alone::wait(&self.file.path);
         self.file.follow_schema()?;
         self.file.recover()?;
         self.file.apply(false)
@@ -177,6 +183,7 @@ impl Rows {
     /// Compares every row with what is known of it, for what the triggers could not see; the next `sync` sends it. How
     /// many rows are different.
     pub fn audit(&mut self) -> Result<u64, Error> {
+        let _alone = Alone::wait(&self.file.path);
         self.file.follow_schema()?;
         self.file.audit()
     }
@@ -184,6 +191,7 @@ impl Rows {
     /// Makes rows that were changed here, and are not in the space, what the space says of them; rows that were created
     /// are gone. How many. Refused to whoever may write in the space.
     pub fn revert(&mut self) -> Result<u64, Error> {
+        let _alone = Alone::wait(&self.file.path);
         if self.file.space.may_write().is_ok() {
             return Err(Error::Invalid(
                 "you may write in this space: what was changed here is sent by the next exchange, and not undone".into(),
@@ -258,8 +266,38 @@ impl Rows {
 pub fn detach(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
     let connection = connect(path)?;
+    let _alone = Alone::wait(path);
     if !ledger::is_attached(&connection)? {
         return Err(Error::NotAttached(path.display().to_string()));
     }
     attach::detach(&connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use driftless::Database;
+
+    use super::Rows;
+    use crate::options::Options;
+
+    // As `Rows::audit` does it, but the schema is changed between its two looks.
+    #[test]
+    fn a_key_column_that_is_renamed_just_before_an_audit_begins_is_no_deletion() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a); INSERT INTO t VALUES('1', 1), ('2', 2)")
+            .unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut file = Rows::attach(&path, &space, Options::default()).unwrap().file;
+        file.flush().unwrap();
+        assert!(!file.follow_schema().unwrap());
+        app.execute_batch("ALTER TABLE t RENAME COLUMN id TO key").unwrap();
+        assert_eq!(file.audit().unwrap(), 0);
+        app.execute_batch("ALTER TABLE t RENAME COLUMN key TO name; UPDATE t SET a = 3 WHERE name = '1'")
+            .unwrap();
+        assert_eq!(file.flush().unwrap().rows, 1);
+        assert_eq!(space.collection("t").unwrap().page(0, 10).unwrap().0.len(), 2);
+    }
 }
