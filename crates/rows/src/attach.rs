@@ -33,7 +33,7 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
         ledger::create(file)?;
         ledger::put(file, ledger::SPACE, space.id().to_string())?;
         ledger::put(file, ledger::PEER, space.database().peer()?.to_string())?;
-        ledger::put(file, ledger::WRITER, crate::flush::new_writer()?)?;
+        ledger::seal(file, space, &crate::flush::new_writer()?)?;
         put_options(file, options)?;
         let mut left_out = Vec::new();
         let all = schema::tables(file)?;
@@ -235,8 +235,13 @@ fn note_schema(file: &Connection) -> Result<(), Error> {
 pub(crate) fn detach(file: &Connection) -> Result<(), Error> {
     file.execute_batch("BEGIN IMMEDIATE")?;
     let done = (|| {
-        for (number, ..) in listed(file)? {
-            capture::remove(file, number)?;
+        // Also what nobody understands who has not made it.
+        let triggers =
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'driftless\\_%' ESCAPE '\\'";
+        let triggers =
+            file.prepare(triggers)?.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        for trigger in triggers {
+            file.execute_batch(&format!("DROP TRIGGER {}", quoted(&trigger)))?;
         }
         for table in ledger::TABLES {
             file.execute_batch(&format!("DROP TABLE IF EXISTS {}", quoted(table)))?;

@@ -424,8 +424,15 @@ pub(crate) fn listed(file: &Connection) -> Result<Vec<Listed>, Error> {
     let mut listed = Vec::new();
     while let Some(row) = rows.next()? {
         let columns: String = row.get(3)?;
-        let columns = serde_json::from_str(&columns)
-            .map_err(|error| Error::Invalid(format!("driftless_tables in the file: {error}")))?;
+        let wrong =
+            |why: &dyn std::fmt::Display| Error::Invalid(format!("driftless_tables in the file: {why}"));
+        let columns: Vec<KnownColumn> = serde_json::from_str(&columns).map_err(|error| wrong(&error))?;
+        if let Some(column) = columns.iter().find(|column| column.number >= ledger::MAX_NUMBER) {
+            return Err(wrong(&format!(
+                "column number {}; `rows detach` it, and attach it anew",
+                column.number
+            )));
+        }
         listed.push((row.get(0)?, row.get(1)?, row.get(2)?, columns));
     }
     Ok(listed)

@@ -15,12 +15,9 @@ use crate::file::{File, Table, now_ms, parameter};
 use crate::key;
 use crate::ledger::{self, DELETED, FOUND, Known, UPDATED};
 use crate::options::DoubleCreate;
+use crate::outbox::{FILES, TOKEN};
 use crate::reconcile::{CellChange, Deed, RowChange};
 use crate::schema::MAX_KEY_COLUMNS;
-
-/// The collection with one document for each file: which outbox of it was committed last.
-pub(crate) const FILES: &str = ":files";
-const TOKEN: &str = "token";
 
 // Times in one run: more are put together, the later one counts.
 const TIMES: usize = 256;
@@ -54,12 +51,6 @@ impl Flushed {
         let again = self.again + more.again;
         Self { rows, refused, kept: more.kept, again, retry: self.retry || more.retry }
     }
-}
-
-/// What was taken and is not certainly committed.
-pub(crate) struct Outbox {
-    pub token: Vec<u8>,
-    edits: Vec<u8>,
 }
 
 /// One row that was noted.
@@ -150,62 +141,6 @@ impl File {
             self.connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?;
         statement.execute([taken.last])?;
         Ok(true)
-    }
-
-    // What an earlier process put into the outbox, and perhaps committed.
-    pub(crate) fn finish_outbox(&mut self) -> Result<(), Error> {
-        for Outbox { token, edits } in self.outbox()? {
-            if !self.was_committed(&token)? {
-                match self.space.database().transaction_from_bytes(&edits)?.commit() {
-                    Ok(_) => {}
-                    // It was taken from us meanwhile. What rows say that the space does not is found again, and kept.
-                    Err(driftless::Error::NotPermitted(_)) => {
-                        return self.write(|file| {
-                            file.connection.execute("DELETE FROM driftless_outbox", [])?;
-                            ledger::put(&file.connection, ledger::COMPARE, 2)
-                        });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            self.write(|file| {
-                file.connection.execute("DELETE FROM driftless_outbox", [])?;
-                ledger::put_sent(&file.connection, &token, now_ms())
-            })?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn outbox(&self) -> Result<Vec<Outbox>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT token, edits FROM driftless_outbox ORDER BY number")?;
-        let rows = statement.query_map([], |row| Ok(Outbox { token: row.get(0)?, edits: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Whether this token is the last that was committed for this file.
-    pub(crate) fn is_committed_last(&self, token: &[u8]) -> Result<bool, Error> {
-        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
-        let last = last.as_ref().and_then(|document| document.fields.get(TOKEN));
-        Ok(matches!(last, Some(Value::Bytes(last)) if last == token))
-    }
-
-    /// Whether this token was ever committed for this file. Only in a copy of a file it was, and is not the last.
-    pub(crate) fn was_committed(&self, token: &[u8]) -> Result<bool, Error> {
-        let is_it = |operator: &Operator| matches!(operator, Operator::Set { value: Value::Bytes(said), .. } if said == token);
-        let files = self.space.collection(FILES)?;
-        Ok(self.is_committed_last(token)?
-            || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
-    }
-
-    /// When something of this file was committed last that the space has, in milliseconds; 0 for nothing.
-    pub(crate) fn last_there(&self) -> Result<u64, Error> {
-        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
-        Ok(last.map_or(0, |document| document.updated.ms()))
-    }
-
-    fn own_id(&self) -> Result<DocumentId, Error> {
-        DocumentId::string(self.writer.as_str()).map_err(|error| Error::Invalid(error.to_string()))
     }
 
     // Reads what was captured, and the rows as they are, in one snapshot; `None` if there is nothing.

@@ -34,6 +34,7 @@ mod file;
 #[cfg(feature = "preupdate")]
 mod captured;
 mod waiting;
+mod outbox;
 mod flush;
 mod audit;
 mod lost;

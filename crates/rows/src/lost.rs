@@ -33,7 +33,7 @@ impl File {
                 self.finish_outbox()?;
                 let writer = flush::new_writer()?;
                 self.write(|file| {
-                    ledger::put(&file.connection, ledger::WRITER, &writer)?;
+                    ledger::seal(&file.connection, &file.space, &writer)?;
                     ledger::forget(&file.connection, ledger::SENT)
                 })?;
                 self.writer = writer;
@@ -240,7 +240,7 @@ impl File {
     }
 
     // What would be known of a row that is exactly its document.
-    fn said(&self, table: &Table, document: &Document) -> Known {
+    pub(crate) fn said(&self, table: &Table, document: &Document) -> Known {
         let (mut known, mut base) = (Known::default(), Map::new());
         for (column, _) in &table.columns {
             let Some(field) = document.fields.get(&column.field) else { continue };

@@ -79,7 +79,7 @@ impl Rows {
             left_out = attach::attach(&connection, space, &options)?;
         } else if !ledger::belongs_to(&connection, space)? {
             return Err(Error::Attached(format!(
-                "{} is under sync with another space, or by another database",
+                "{} was put under sync with another space, or by another database, perhaps before it was copied",
                 path.display()
             )));
         } else {
@@ -100,7 +100,10 @@ impl Rows {
         let space: Option<String> = ledger::get(&connection, ledger::SPACE)?;
         let space = database.space(&space.unwrap_or_default())?;
         if !ledger::belongs_to(&connection, &space)? {
-            return Err(Error::Attached(format!("{} is under sync by another database", path.display())));
+            let path = path.display();
+            return Err(Error::Attached(format!(
+                "{path} was put under sync by another database, perhaps before it was copied"
+            )));
         }
         Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new() })
     }
@@ -233,7 +236,7 @@ impl Rows {
             .collect();
         let elsewhere = self.file.space.collections()?.into_iter();
         let elsewhere = elsewhere
-            .filter(|name| name != crate::flush::FILES && name != attach::NAMES)
+            .filter(|name| name != crate::outbox::FILES && name != attach::NAMES)
             .filter(|name| !tables.iter().any(|table| table.collection == *name));
         Ok(Status {
             file: self.file.path.clone(),

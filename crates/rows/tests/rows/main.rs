@@ -9,6 +9,7 @@ mod failures;
 mod meanwhile;
 mod memory;
 mod merging;
+mod prepared;
 mod readers;
 mod schemas;
 mod shop;
