@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 // Statements that are kept: some for each table.
 const STATEMENTS: usize = 512;
 
+// What the application wrote goes over in one run up to here: at most two commits for each MiB, one more for each of 256
+// times, and one for each 4,096 edits are fewer than the 1,024 that a run can have.
+pub(crate) const RUN_BYTES: usize = 256 * 1024 * 1024;
+
 // The most memory that pages of the file may take, in KiB (negative means KiB to SQLite).
 const CACHE: i32 = -16 * 1024;
 
@@ -37,6 +41,8 @@ pub(crate) struct File {
     pub tables: Vec<Arc<Table>>,
     /// The version of the schema with which `tables` was read.
     schema: i64,
+    /// Bytes that may go over in one run.
+    pub run_bytes: usize,
     /// The tables became others since somebody asked.
     pub followed: bool,
     /// A word that only this file has.
@@ -216,6 +222,7 @@ impl File {
             tables: Vec::new(),
             schema: 0,
             followed: false,
+            run_bytes: RUN_BYTES,
             writer: writer.unwrap_or_default(),
             triggers_on: true,
             tell: None,

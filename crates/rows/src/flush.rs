@@ -4,29 +4,32 @@
 //! puts the edits into the outbox; then they are committed together with the token of the outbox; then it is emptied.
 //! Whoever finds an outbox after a crash looks whether its token was committed.
 
-use std::collections::HashMap;
-
 use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
 use rusqlite::params;
 
-use crate::cell::{self, digest};
+use crate::cell::digest;
 use crate::error::Error;
 use crate::file::{File, Table, now_ms, parameter};
 use crate::key;
 use crate::ledger::{self, DELETED, FOUND, Known, UPDATED};
+use crate::notes::{Last, Noted};
 use crate::options::DoubleCreate;
 use crate::outbox::{FILES, TOKEN};
 use crate::reconcile::{CellChange, Deed, RowChange};
-use crate::schema::MAX_KEY_COLUMNS;
 
 // Times in one run: more are put together, the later one counts.
 const TIMES: usize = 256;
 // Bytes of values of one edit, which has to fit into a commit with its names.
 const EDIT_BYTES: usize = 900 * 1024;
 const VALUE_BYTES: usize = 1000 * 1024;
-// Notes of an audit, or of attaching, that become one run. Whoever receives a run holds all of it in memory, decoded some
-// 4 KiB for each row.
-const FOUND_AT_ONCE: usize = 2_000;
+const FOUND_BYTES: usize = 16 * 1024 * 1024;
+// The same of edits, of which a commit has 4,096 at most.
+const RUN_EDITS: usize = 1_000_000;
+// Values of fewer bytes fit into a commit, whatever becomes of them.
+const SMALL: usize = 64 * 1024;
+// What an edit takes besides its values, its names and its id.
+const EDIT_FRAME: usize = 64;
+const CELL_FRAME: usize = 24;
 // Rows of one run that may be listed as contested.
 const CONTESTED_AT_ONCE: usize = 20_000;
 
@@ -53,19 +56,11 @@ impl Flushed {
     }
 }
 
-/// One row that was noted.
-struct Noted {
-    table: usize,
-    key: Vec<Value>,
-    at: i64,
-    deleted: bool,
-    /// Only an audit, or attaching, has found it.
-    found: bool,
-}
-
 struct Taken {
-    last: i64,
+    last: Last,
     turn: i64,
+    /// Rows that are taken later, of which a note goes all the same that they were deleted before they were made again.
+    deleted: Vec<(usize, Vec<Value>, i64)>,
     edits: Vec<Change>,
     refused: Vec<(String, String, String)>,
     seen: Vec<(usize, DocumentId)>,
@@ -91,8 +86,24 @@ struct Change {
     created: bool,
     /// Too much for one edit: each operator is one.
     divided: bool,
+    /// What it takes of a run at most.
+    bytes: usize,
     /// What its note would be if it were the only one.
     op: i64,
+}
+
+impl Taken {
+    // These rows are taken another time: their last notes stay.
+    fn end_before(&mut self, mut rows: impl Iterator<Item = Noted>) {
+        let Some(first) = rows.next() else { return };
+        if first.found {
+            self.last.found = first.seq - 1;
+            return;
+        }
+        self.last = Last { changes: first.seq - 1, found: 0 };
+        let deleted = std::iter::once(first).chain(rows).filter(|noted| noted.deleted);
+        self.deleted = deleted.map(|noted| (noted.table, noted.key, noted.at)).collect();
+    }
 }
 
 impl File {
@@ -127,19 +138,24 @@ impl File {
         }
     }
 
-    fn turn(&self) -> Result<i64, Error> {
-        Ok(ledger::get(&self.connection, ledger::TURN)?.unwrap_or_default())
-    }
-
-    // Takes notes away; `false` if somebody else took any since they were read, or has something in the outbox.
+    // Takes the notes away; `false` if somebody else took any since they were read, or has something in the outbox.
     fn take_away(&self, taken: &Taken) -> Result<bool, Error> {
         if self.turn()? != taken.turn || ledger::has_any(&self.connection, "driftless_outbox")? {
             return Ok(false);
         }
         ledger::put(&self.connection, ledger::TURN, taken.turn + 1)?;
-        let mut statement =
-            self.connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?;
-        statement.execute([taken.last])?;
+        let Last { changes, found } = taken.last;
+        let of = "DELETE FROM driftless_pending";
+        let sql = format!("{of} INDEXED BY driftless_changes WHERE op <> {FOUND} AND seq <= ?1");
+        self.connection.prepare_cached(&sql)?.execute([changes])?;
+        if found > 0 {
+            let sql = format!("{of} WHERE op = {FOUND} AND seq <= ?1");
+            self.connection.prepare_cached(&sql)?.execute([found])?;
+        }
+        for (table, key, at) in &taken.deleted {
+            let Some(table) = self.tables.get(*table) else { continue };
+            self.note(table, key, DELETED, *at)?;
+        }
         Ok(true)
     }
 
@@ -162,7 +178,7 @@ impl File {
 
     fn look(&self) -> Result<Option<Taken>, Error> {
         let (noted, last) = self.noted()?;
-        if last == 0 {
+        if last == (Last { changes: 0, found: 0 }) {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
@@ -170,13 +186,16 @@ impl File {
         let mut taken = Taken {
             last,
             turn,
+            deleted: Vec::new(),
             edits: Vec::new(),
             refused: Vec::new(),
             seen: Vec::new(),
             adopted: Vec::new(),
         };
         let there = self.space.collections()?;
-        for noted in noted {
+        let (mut bytes, mut edits) = (0, 0);
+        let mut later = noted.into_iter();
+        while let Some(noted) = later.next() {
             let Some(table) = self.tables.get(noted.table) else { continue };
             let id = match key::to_id(&noted.key) {
                 Ok(id) => id,
@@ -197,47 +216,23 @@ impl File {
                 continue;
             }
             match self.change(table, &noted, &id, noted.at.max(clock))? {
-                Ok(Some(change)) => taken.edits.push(change),
+                Ok(Some(change)) => {
+                    bytes += change.bytes;
+                    edits += change.operators.len();
+                    let most = if noted.found { FOUND_BYTES } else { self.run_bytes };
+                    if (bytes > most || edits > RUN_EDITS) && !taken.edits.is_empty() {
+                        taken.seen.pop();
+                        taken.end_before(std::iter::once(noted).chain(later));
+                        break;
+                    }
+                    taken.edits.push(change);
+                }
                 Ok(None) => {}
                 Err(why) => taken.refused.push((table.collection.clone(), shown(&noted.key), why)),
             }
         }
         self.refuse_double(&mut taken)?;
         Ok(Some(taken))
-    }
-
-    // Notes in the order of their last one, each row once.
-    fn noted(&self) -> Result<(Vec<Noted>, i64), Error> {
-        let mut statement = self.connection.prepare_cached("SELECT * FROM driftless_pending ORDER BY seq")?;
-        let mut rows = statement.query([])?;
-        let by_number: HashMap<i64, usize> =
-            self.tables.iter().enumerate().map(|(at, table)| (table.number, at)).collect();
-        let (mut noted, mut last, mut found) = (Vec::<Option<Noted>>::new(), 0, 0);
-        let mut places: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
-        while let Some(row) = rows.next()? {
-            let (seq, number, op): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if op == FOUND && found == FOUND_AT_ONCE {
-                break;
-            }
-            found += usize::from(op == FOUND);
-            last = seq;
-            // Of a table that is not under sync any more.
-            let Some(table) = by_number.get(&number).copied() else { continue };
-            let columns =
-                self.tables.get(table).map_or(0, |table| table.described.key.len()).min(MAX_KEY_COLUMNS);
-            let key: Vec<Value> =
-                (0..columns).map(|at| Ok(cell::read(row.get_ref(4 + at)?))).collect::<Result<_, Error>>()?;
-            let mut one = Noted { table, at: row.get(3)?, deleted: op == DELETED, found: op == FOUND, key };
-            let place = places.entry((table, plain(&one.key))).or_insert(usize::MAX);
-            if let Some(before) = noted.get_mut(*place).and_then(Option::take) {
-                one.deleted |= before.deleted;
-                one.found &= before.found;
-                one.at = one.at.max(before.at);
-            }
-            *place = noted.len();
-            noted.push(Some(one));
-        }
-        Ok((noted.into_iter().flatten().collect(), last))
     }
 
     fn row_is_there(&self, table: &Table, key: &[Value]) -> Result<bool, Error> {
@@ -264,7 +259,8 @@ impl File {
         at: i64,
     ) -> Result<Result<Option<Change>, String>, Error> {
         let row = self.row(table, &noted.key)?;
-        let known = ledger::known(&self.connection, table.number, &id.to_cbor())?;
+        let encoded = id.to_cbor();
+        let known = ledger::known(&self.connection, table.number, &encoded)?;
         let change = |deed, cells| RowChange { table: table.name(), deed, cells, writer: &self.writer };
         let made = |change: RowChange<'_>, known: Option<Known>| {
             let created = change.deed == Deed::Create;
@@ -274,7 +270,18 @@ impl File {
                 (_, true) => FOUND,
                 _ => UPDATED,
             };
-            Change { at, table: noted.table, id: id.clone(), operators, known, created, divided: false, op }
+            let bytes = EDIT_FRAME + encoded.len() + table.collection.len();
+            Change {
+                at,
+                table: noted.table,
+                id: id.clone(),
+                operators,
+                known,
+                created,
+                divided: false,
+                bytes,
+                op,
+            }
         };
         let Some(row) = row else {
             return Ok(Ok(known.map(|_| made(change(Deed::Delete, Vec::new()), None))));
@@ -307,7 +314,7 @@ impl File {
             if same {
                 continue;
             }
-            bytes += size;
+            bytes += size + column.field.len() + CELL_FRAME;
             let before = before.as_ref().filter(|_| needed && deed == Deed::Modify);
             let before = before.and_then(|before| before.as_map()?.get(&column.field)).cloned();
             cells.push(CellChange { column: column.name.clone(), field: column.field.clone(), now, before });
@@ -319,11 +326,53 @@ impl File {
             return Ok(Ok(None));
         }
         let mut made = made(change(deed, cells), Some(next));
-        if bytes > EDIT_BYTES {
-            made.operators = divided(made.operators);
-            made.divided = true;
+        made.bytes += bytes;
+        if table.based || bytes > SMALL {
+            return self.measured(table, made).map(|made| made.map(Some));
         }
         Ok(Ok(Some(made)))
+    }
+
+    // What a change takes, divided if that is too much for one edit; `Err` says why it cannot be sent at all.
+    fn measured(&self, table: &Table, mut change: Change) -> Result<Result<Change, String>, Error> {
+        let of = self.space.collection(&table.collection)?;
+        let whole = match self.alone(&of, &change.id, change.operators.clone())? {
+            Ok(whole) => whole,
+            Err(why) => return Ok(Err(why)),
+        };
+        change.bytes = whole.to_bytes().len();
+        if change.bytes <= EDIT_BYTES {
+            return Ok(Ok(change));
+        }
+        change.operators = divided(std::mem::take(&mut change.operators));
+        (change.divided, change.bytes) = (true, 0);
+        for operator in &change.operators {
+            let part = match self.alone(&of, &change.id, vec![operator.clone()])? {
+                Ok(part) => part,
+                Err(why) => return Ok(Err(why)),
+            };
+            match part.check() {
+                Ok(()) => change.bytes += part.to_bytes().len(),
+                Err(driftless::Error::Invalid(why)) => return Ok(Err(why)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Ok(change))
+    }
+
+    // Operators as a transaction of their own; `Err` says why they cannot be one.
+    fn alone(
+        &self,
+        of: &Collection,
+        id: &DocumentId,
+        operators: Vec<Operator>,
+    ) -> Result<Result<Transaction, String>, Error> {
+        let mut alone = self.space.database().transaction();
+        match alone.edit_unseen(of, id, operators) {
+            Ok(()) => Ok(Ok(alone)),
+            Err(driftless::Error::Invalid(why)) => Ok(Err(why)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     // A row that nothing is known of, where the space has its document.
@@ -384,6 +433,11 @@ impl File {
         let Taken { edits, refused, seen, adopted, .. } = &taken;
         let token = random()?;
         let transaction = self.staged(edits, &token)?;
+        // Nothing is noted as taken that can never be written.
+        let bytes: usize = edits.iter().map(|change| change.bytes).sum();
+        if let Some(transaction) = transaction.as_ref().filter(|_| bytes > FOUND_BYTES) {
+            transaction.check()?;
+        }
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
         let is_ours = self.write(|file| {
             let connection = &file.connection;
@@ -577,36 +631,6 @@ fn key_text(table: &Table, id: &DocumentId) -> String {
 /// A key for people.
 pub(crate) fn shown(key: &[Value]) -> String {
     key.iter().map(Value::to_json).collect::<Vec<_>>().join(", ")
-}
-
-// Bytes that are equal for equal keys only.
-fn plain(key: &[Value]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(16);
-    for value in key {
-        let (kind, content): (u8, &[u8]) = match value {
-            Value::I64(number) => {
-                bytes.push(1);
-                bytes.extend(number.to_le_bytes());
-                continue;
-            }
-            Value::F64(number) => {
-                bytes.push(2);
-                bytes.extend(number.get().to_le_bytes());
-                continue;
-            }
-            Value::String(text) => (3, text.as_bytes()),
-            Value::Bytes(content) => (4, content),
-            other => {
-                bytes.push(5);
-                bytes.extend(other.to_json().as_bytes());
-                continue;
-            }
-        };
-        bytes.push(kind);
-        bytes.extend((content.len() as u64).to_le_bytes());
-        bytes.extend(content);
-    }
-    bytes
 }
 
 fn weight(value: &Value) -> usize {

@@ -35,6 +35,7 @@ mod file;
 mod captured;
 mod waiting;
 mod outbox;
+mod notes;
 mod flush;
 mod audit;
 mod lost;

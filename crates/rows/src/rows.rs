@@ -278,6 +278,9 @@ pub fn detach(path: impl AsRef<Path>) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use driftless::Database;
 
     use super::Rows;
@@ -302,5 +305,36 @@ mod tests {
             .unwrap();
         assert_eq!(file.flush().unwrap().rows, 1);
         assert_eq!(space.collection("t").unwrap().page(0, 10).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn more_than_one_run_can_hold_goes_over_in_several_with_what_was_deleted_and_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)").unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        app.execute_batch("INSERT INTO t VALUES(1, 1, 1), (99, 1, 1)").unwrap();
+        rows.sync().unwrap();
+        rows.file.run_bytes = 2000;
+        app.execute_batch(
+            "BEGIN; DELETE FROM t WHERE id = 99; DELETE FROM t WHERE id = 1;
+             WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 50) INSERT INTO t SELECT i, i, 'x' FROM n;
+             INSERT INTO t(id, a) VALUES(99, 2); COMMIT",
+        )
+        .unwrap();
+        let told = Arc::new(AtomicUsize::new(0));
+        let runs = Arc::clone(&told);
+        rows.on_progress(move |_| _ = runs.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(rows.sync().unwrap().flushed.rows, 51);
+        assert!(told.load(Ordering::Relaxed) > 2);
+        let documents = space.collection("t").unwrap().page(0, 100).unwrap().0;
+        let there: Vec<_> = documents.iter().filter(|document| !document.deleted).collect();
+        assert_eq!(there.len(), 50);
+        let again = there.iter().find(|document| document.id == 99.into()).unwrap();
+        assert_eq!(again.fields.to_json(), r#"{"a":2,"b":null}"#);
+        assert_eq!(rows.audit().unwrap(), 0);
     }
 }

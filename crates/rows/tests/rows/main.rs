@@ -13,6 +13,7 @@ mod prepared;
 mod readers;
 mod schemas;
 mod shop;
+mod sizes;
 mod table;
 mod together;
 mod values;
