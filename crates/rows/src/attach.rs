@@ -214,7 +214,9 @@ fn json(columns: &[KnownColumn]) -> Result<String, Error> {
 
 // What something was called in the space before it was renamed somewhere.
 fn before(space: &Space, of: &str, name: &str) -> Result<Option<String>, Error> {
-    let document = space.collection(NAMES)?.get(&name_id(of, name)?)?;
+    // Of a name that is too long for an id nobody can have said it.
+    let Ok(id) = name_id(of, name) else { return Ok(None) };
+    let document = space.collection(NAMES)?.get(&id)?;
     Ok(document.and_then(|document| match document.fields.get(BEFORE) {
         // Anybody who writes in the space can say this.
         Some(Value::String(before)) if is_name_there(before) => Some(before.clone()),
@@ -271,32 +273,69 @@ struct Renamed(Vec<(String, String, String)>, Vec<(String, String, String)>);
 impl File {
     /// Follows what became of the tables since the last time; `true` if something did.
     pub(crate) fn follow_schema(&mut self) -> Result<bool, Error> {
-        if self.is_followed()? {
-            return Ok(false);
+        let is_followed = self.is_followed()?;
+        if !is_followed {
+            self.follow()?;
         }
+        self.tell_names()?;
+        Ok(!is_followed)
+    }
+
+    /// The same, and others are told nothing yet of what was renamed.
+    pub(crate) fn follow(&mut self) -> Result<(), Error> {
         self.followed = true;
         // Another handle may have followed it already; what it knew is not what we do.
         if ledger::get(&self.connection, ledger::SCHEMA)? == Some(schema::version(&self.connection)?) {
             self.read_options()?;
             self.connection.flush_prepared_statement_cache();
-            self.load()?;
-            return Ok(true);
+            return self.load();
         }
-        let renamed = self.write(|file| {
+        self.write(|file| {
             let renamed = file.follow_tables()?;
+            file.keep_names(renamed.0)?;
             // What could be no key of a table may be one now.
             file.connection
                 .execute("UPDATE driftless_waiting SET reason = 'refused' WHERE reason = 'key'", [])?;
-            note_schema(&file.connection)?;
-            Ok(renamed)
+            note_schema(&file.connection)
         })?;
         self.connection.flush_prepared_statement_cache();
-        self.load()?;
-        for (of, name, before) in renamed.0 {
-            let fields = Map::from_iter([(BEFORE, Value::from(before))]);
-            self.space.collection(NAMES)?.save(&name_id(&of, &name)?, fields)?;
+        self.load()
+    }
+
+    fn kept_names(&self) -> Result<Vec<(String, String, String)>, Error> {
+        let kept: Option<String> = ledger::get(&self.connection, ledger::TELL)?;
+        let kept = kept.map(|kept| serde_json::from_str(&kept)).transpose();
+        let kept = kept.map_err(|error| Error::Invalid(format!("what was renamed in the file: {error}")))?;
+        Ok(kept.unwrap_or_default())
+    }
+
+    // What was renamed is kept in the file, in the transaction that follows it, until it is certain that others can hear it.
+    fn keep_names(&self, renamed: Vec<(String, String, String)>) -> Result<(), Error> {
+        if renamed.is_empty() {
+            return Ok(());
         }
-        Ok(true)
+        let mut kept = self.kept_names()?;
+        kept.extend(renamed);
+        let kept = serde_json::to_string(&kept).map_err(|error| Error::Invalid(error.to_string()))?;
+        ledger::put(&self.connection, ledger::TELL, kept)
+    }
+
+    fn tell_names(&mut self) -> Result<(), Error> {
+        let kept = self.kept_names()?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        for (of, name, before) in kept {
+            let Ok(id) = name_id(&of, &name) else { continue };
+            let fields = Map::from_iter([(BEFORE, Value::from(before))]);
+            match self.space.collection(NAMES)?.save(&id, fields) {
+                Ok(_) => {}
+                // It is told once somebody may write who syncs this file.
+                Err(driftless::Error::NotPermitted(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.write(|file| ledger::forget(&file.connection, ledger::TELL))
     }
 
     fn follow_tables(&mut self) -> Result<Renamed, Error> {
@@ -311,6 +350,13 @@ impl File {
                 self.forget_table(number)?;
                 continue;
             };
+            if let Some(why) = described.refusal(&self.connection)? {
+                capture::remove(&self.connection, number)?;
+                self.forget_table(number)?;
+                let why = format!("table {} is left out: {why}", described.name);
+                ledger::put_refused(&self.connection, &collection, ledger::ALL, &why, crate::file::now_ms())?;
+                continue;
+            }
             there.push(described.name.clone());
             if described.name != name {
                 self.options.columns.rename_table(&name, &described.name);
@@ -339,6 +385,10 @@ impl File {
         for name in schema::tables(&self.connection)? {
             let new = is_wanted(&self.options, &name) && !there.contains(&name);
             if new && add(&self.connection, &self.space, &name, &self.options)?.is_none() {
+                self.connection.execute(
+                    "DELETE FROM driftless_refused WHERE key = ?1 AND collection IN (SELECT collection FROM driftless_tables)",
+                    [ledger::ALL],
+                )?;
                 // Documents of it may have come before it did.
                 self.connection.execute("DELETE FROM driftless_settings WHERE name = 'place'", [])?;
             }

@@ -30,6 +30,8 @@ pub(crate) const SENT: &str = "sent";
 /// It is there while rows have to be compared with a space that has lost something.
 pub(crate) const COMPARE: &str = "compare";
 
+/// What was renamed here and others were not told yet: of what, its name, and its name before.
+pub(crate) const TELL: &str = "tell";
 /// How often notes were taken away: whoever has read some sees that they are not there any more.
 pub(crate) const TURN: &str = "turn";
 
@@ -279,6 +281,9 @@ pub(crate) fn forget_waiting(file: &Connection, collection: &str, id: &[u8]) -> 
     statement.execute(params![collection, id])?;
     Ok(())
 }
+
+/// The key under which a whole table is listed.
+pub(crate) const ALL: &str = "*";
 
 /// Notes why a row of the file is not sent.
 pub(crate) fn put_refused(

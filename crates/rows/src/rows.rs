@@ -308,6 +308,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_renamed_just_before_a_process_was_killed_is_told_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, price)").unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        rows.sync().unwrap();
+        app.execute_batch("ALTER TABLE t RENAME TO shelf; ALTER TABLE shelf RENAME COLUMN price TO cost")
+            .unwrap();
+        rows.file.follow().unwrap();
+        drop(rows);
+        Rows::open(&path, &database).unwrap().sync().unwrap();
+        let path = folder.path().join("another.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE shelf(id TEXT PRIMARY KEY, cost)").unwrap();
+        let rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        assert_eq!(rows.status().unwrap().tables[0].collection, "t");
+        assert!(rows.file.tables[0].columns.iter().any(|(column, _)| column.field == "price"));
+    }
+
+    #[test]
     fn more_than_one_run_can_hold_goes_over_in_several_with_what_was_deleted_and_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.db");

@@ -16,6 +16,7 @@ mod shop;
 mod sizes;
 mod table;
 mod together;
+mod unusable;
 mod values;
 
 /// How the application opens its file, and who notes what it does: `tests/in_process` runs all of this with others.

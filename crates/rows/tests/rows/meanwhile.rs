@@ -80,3 +80,29 @@ fn what_several_exchanges_of_one_file_find_at_once_counts_once() {
     assert_eq!(all[1].quoted("SELECT n v FROM t WHERE id = 'sum'"), "100");
     assert_eq!(all[1].quoted("SELECT count(*) v FROM t"), "101");
 }
+
+#[test]
+fn a_file_that_somebody_keeps_locked_is_watched_until_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let app = rusqlite::Connection::open(&path).unwrap();
+    // Without a log beside the file whoever writes locks out whoever reads.
+    app.execute_batch("PRAGMA journal_mode = DELETE; CREATE TABLE t(id TEXT PRIMARY KEY, a)").unwrap();
+    let database = driftless::Database::memory().unwrap();
+    let space = database.create_space("s").unwrap();
+    let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+    rows.sync().unwrap();
+    app.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES('1', 'x')").unwrap();
+    let (ends, (sender, told)) = (AtomicBool::new(false), std::sync::mpsc::channel());
+    std::thread::scope(|scope| {
+        let ends = &ends;
+        let watch = scope
+            .spawn(move || rows.watch(|| !ends.load(Ordering::Relaxed), |told| sender.send(told).unwrap()));
+        assert_eq!(told.recv().unwrap().unwrap_err().code(), "file_busy");
+        app.execute_batch("COMMIT").unwrap();
+        let done = std::iter::from_fn(|| told.recv().ok()).find_map(Result::ok).unwrap();
+        assert_eq!(done.flushed.rows, 1);
+        ends.store(true, Ordering::Relaxed);
+        watch.join().unwrap().unwrap();
+    });
+}
