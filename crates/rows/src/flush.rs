@@ -22,8 +22,9 @@ const TIMES: usize = 256;
 // Bytes of values of one edit, which has to fit into a commit with its names.
 const EDIT_BYTES: usize = 900 * 1024;
 const VALUE_BYTES: usize = 1000 * 1024;
+// Bytes of what an audit or attaching has found that go over in one run.
 const FOUND_BYTES: usize = 16 * 1024 * 1024;
-// The same of edits, of which a commit has 4,096 at most.
+// Edits of one run. A commit has 4,096 at most; how many bytes there may be is said in `file`.
 const RUN_EDITS: usize = 1_000_000;
 // Values of fewer bytes fit into a commit, whatever becomes of them.
 const SMALL: usize = 64 * 1024;
