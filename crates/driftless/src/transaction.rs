@@ -244,7 +244,7 @@ impl Transaction {
         let of = |(space, staged): (&SpaceId, _)| (*space, staged);
         self.edits.iter().map(of).flat_map(|(space, staged): (_, &Vec<Staged>)| {
             let edits = staged.iter().flat_map(|staged| &staged.edits);
-            edits.map(move |edit| (space, edit.collection.as_str(), &edit.document))
+            edits.map(move |edit| (space, &*edit.collection, &edit.document))
         })
     }
 

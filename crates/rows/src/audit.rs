@@ -97,9 +97,10 @@ impl File {
         if suspects.is_empty() {
             return Ok(0);
         }
-        self.write(|file| {
+        let suspects: Vec<i64> = suspects.iter().map(|table| table.number).collect();
+        self.write_followed(|file| {
             let mut found = 0;
-            for table in &suspects {
+            for table in file.tables.iter().filter(|table| suspects.contains(&table.number)) {
                 // What waits to be sent is different, and known to be.
                 if !ledger::has_pending(&file.connection)? {
                     found += file.audit_table(table)?;
