@@ -4,14 +4,17 @@
 
 use std::ops::ControlFlow;
 
+use driftless_core::clock::Timestamp;
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
 
 use crate::collection::Collection;
 use crate::error::Error;
+use crate::history::past::effective;
 use crate::since::Place;
 use crate::space::Space;
+use crate::tables::moved::Position;
 use crate::tables::stored::{Stored, read_stored};
 
 /// What may have changed in a space since a place.
@@ -71,6 +74,18 @@ impl Space {
 }
 
 impl Collection {
+    /// The place at which the last edit of a document that has an effect came here, whatever its time: what came later has
+    /// changed since. `None` if there is no such document.
+    pub fn place_of(&self, id: &DocumentId) -> Result<Option<Place>, Error> {
+        let space = self.space().id();
+        self.space().database().read(|engine| {
+            let commits = effective(engine, self, id, Timestamp(u64::MAX), None)?;
+            let Some(last) = commits.iter().map(|(at, _)| at.seq()).max() else { return Ok(None) };
+            let now = engine.place(&space)?;
+            Ok(Some(Place { position: Position { next: last + 1, row: 0 }, ..now }))
+        })
+    }
+
     /// Documents by their ids, in the order of the ids: `None` for one that is not there, or deleted.
     pub fn get_many(&self, ids: &[DocumentId]) -> Result<Vec<Option<Document>>, Error> {
         self.space().database().read(|engine| {

@@ -4,10 +4,12 @@
 //! puts the edits into the outbox; then they are committed together with the token of the outbox; then it is emptied.
 //! Whoever finds an outbox after a crash looks whether its token was committed.
 
+use std::collections::BTreeSet;
+
 use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
 use rusqlite::params;
 
-use crate::cell::digest;
+use crate::cell::{digest, weight};
 use crate::error::Error;
 use crate::file::{File, Table, now_ms, parameter};
 use crate::key;
@@ -45,6 +47,8 @@ pub struct Flushed {
     pub kept: u64,
     /// Of `rows`, those that the space had and has lost: it was put back to an older copy.
     pub again: u64,
+    /// Of `rows`, those of which nothing was noted: a REPLACE took them away.
+    pub found: u64,
     /// Documents have to be looked at again.
     pub(crate) retry: bool,
 }
@@ -52,8 +56,8 @@ pub struct Flushed {
 impl Flushed {
     pub(crate) fn and(self, more: Self) -> Self {
         let (rows, refused) = (self.rows + more.rows, self.refused + more.refused);
-        let again = self.again + more.again;
-        Self { rows, refused, kept: more.kept, again, retry: self.retry || more.retry }
+        let (again, found) = (self.again + more.again, self.found + more.found);
+        Self { rows, refused, kept: more.kept, again, found, retry: self.retry || more.retry }
     }
 }
 
@@ -63,10 +67,15 @@ struct Taken {
     /// Rows that are taken later, of which a note goes all the same that they were deleted before they were made again.
     deleted: Vec<(usize, Vec<Value>, i64)>,
     edits: Vec<Change>,
-    refused: Vec<(String, String, String)>,
+    refused: Vec<Refused>,
+    /// Of which any row was noted.
+    tables: BTreeSet<usize>,
     seen: Vec<(usize, DocumentId)>,
     adopted: Vec<Adopted>,
 }
+
+// The collection, the key and why.
+type Refused = (String, String, String);
 
 // A row that was found, and is in the space: the space's values hold.
 struct Adopted {
@@ -190,6 +199,7 @@ impl File {
             deleted: Vec::new(),
             edits: Vec::new(),
             refused: Vec::new(),
+            tables: noted.iter().map(|noted| noted.table).collect(),
             seen: Vec::new(),
             adopted: Vec::new(),
         };
@@ -431,7 +441,7 @@ impl File {
 
     // Through the outbox into the database; `false` if somebody else did.
     fn send(&mut self, taken: Taken) -> Result<bool, Error> {
-        let Taken { edits, refused, seen, adopted, .. } = &taken;
+        let Taken { edits, refused, tables, seen, adopted, .. } = &taken;
         let token = random()?;
         let transaction = self.staged(edits, &token)?;
         // Nothing is noted as taken that can never be written.
@@ -440,6 +450,7 @@ impl File {
             transaction.check()?;
         }
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
+        let waits = ledger::has_any(&self.connection, "driftless_waiting")?;
         let is_ours = self.write(|file| {
             let connection = &file.connection;
             if !file.take_away(&taken)? {
@@ -447,7 +458,6 @@ impl File {
             }
             // Mostly there is nothing to forget.
             let refuses = ledger::has_any(connection, "driftless_refused")?;
-            let waits = ledger::has_any(connection, "driftless_waiting")?;
             for (table, id) in seen.iter().filter(|_| refuses) {
                 let Some(table) = file.tables.get(*table) else { continue };
                 // It may have waited as a document, or been refused; what holds now is said again below.
@@ -465,6 +475,7 @@ impl File {
                     ledger::forget_waiting(connection, &table.collection, &id)?;
                 }
             }
+            file.doubt(tables, refused)?;
             file.put_adopted(adopted)?;
             for (collection, key, why) in refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
@@ -492,7 +503,8 @@ impl File {
             file.connection.execute("DELETE FROM driftless_outbox", [])?;
             ledger::put_sent(&file.connection, &token, now_ms())?;
             match next {
-                Some(_) if merged => {}
+                // Of a document that is not wholly shown the row may be something else, too.
+                Some(_) if merged || waits => {}
                 Some(next) => ledger::put_place(&file.connection, &next)?,
                 // Others wrote meanwhile: a value of ours may have lost.
                 None if place.is_some() && edits.len() <= CONTESTED_AT_ONCE => {
@@ -517,6 +529,19 @@ impl File {
                 let key = key_text(table, id);
                 ledger::put_refused(&self.connection, &table.collection, &key, &why, now_ms())?;
                 ledger::put_waiting(&self.connection, &table.collection, id, "other_values", &why, now_ms())?;
+            }
+        }
+        Ok(())
+    }
+
+    // Notes, in the transaction that takes notes away, the tables from which a REPLACE may have taken rows: it deletes rows
+    // only in a statement that a trigger notes. What becomes of a row that is `refused` no count shows.
+    fn doubt(&self, tables: &BTreeSet<usize>, refused: &[Refused]) -> Result<(), Error> {
+        for table in tables.iter().filter_map(|at| self.tables.get(*at)) {
+            if table.described.replaces {
+                let is_refused = refused.iter().any(|(collection, ..)| *collection == table.collection);
+                let how = if is_refused { ledger::LOOK } else { ledger::COUNT };
+                ledger::put(&self.connection, &ledger::unsure(table.number), how)?;
             }
         }
         Ok(())
@@ -550,6 +575,7 @@ impl File {
                 let Some(table) = file.tables.get(*table) else { continue };
                 ledger::forget_refused(connection, &table.collection, &key_text(table, id))?;
             }
+            file.doubt(&taken.tables, &taken.refused)?;
             file.put_adopted(&taken.adopted)?;
             for (collection, key, why) in &taken.refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
@@ -632,15 +658,6 @@ fn key_text(table: &Table, id: &DocumentId) -> String {
 /// A key for people.
 pub(crate) fn shown(key: &[Value]) -> String {
     key.iter().map(Value::to_json).collect::<Vec<_>>().join(", ")
-}
-
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Map(map) => map.iter().map(|(_, value)| weight(value)).sum(),
-        _ => 9,
-    }
 }
 
 // An insert of much more than fits into one commit: the document first, then its fields.

@@ -35,6 +35,20 @@ pub(crate) const TELL: &str = "tell";
 /// How often notes were taken away: whoever has read some sees that they are not there any more.
 pub(crate) const TURN: &str = "turn";
 
+/// Of a table, by its number: a REPLACE may have taken rows away since they were counted.
+pub(crate) fn unsure(table: i64) -> String {
+    format!("unsure {table}")
+}
+
+/// What is to be done about such a table: its rows are counted, or looked at one by one.
+pub(crate) const COUNT: i64 = 1;
+pub(crate) const LOOK: i64 = 2;
+
+/// Of a table, by its number: how many more rows it had than were known when they were last counted.
+pub(crate) fn surplus(table: i64) -> String {
+    format!("surplus {table}")
+}
+
 /// Kinds of what is pending.
 pub(crate) const INSERTED: i64 = 0;
 pub(crate) const UPDATED: i64 = 1;
@@ -281,9 +295,6 @@ pub(crate) fn forget_waiting(file: &Connection, collection: &str, id: &[u8]) -> 
     statement.execute(params![collection, id])?;
     Ok(())
 }
-
-/// The key under which a whole table is listed.
-pub(crate) const ALL: &str = "*";
 
 /// Notes why a row of the file is not sent.
 pub(crate) fn put_refused(

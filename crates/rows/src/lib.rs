@@ -30,9 +30,11 @@ mod ledger;
 mod reconcile;
 mod options;
 mod capture;
+mod mirror;
 mod file;
 #[cfg(feature = "preupdate")]
 mod captured;
+mod fitting;
 mod waiting;
 mod outbox;
 mod notes;

@@ -2,7 +2,7 @@
 //!
 //! It commits only what can have been put there by the flush of this file, whoever else can write to the file.
 
-use driftless::{DocumentId, Operator, Transaction, Value};
+use driftless::{DocumentId, Operator, Place, Transaction, Value};
 
 use crate::error::Error;
 use crate::file::{File, is_name_there, now_ms};
@@ -108,10 +108,9 @@ impl File {
             || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
     }
 
-    /// When something of this file was committed last that the space has, in milliseconds; 0 for nothing.
-    pub(crate) fn last_there(&self) -> Result<u64, Error> {
-        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
-        Ok(last.map_or(0, |document| document.updated.ms()))
+    /// Where the space stood when something of this file was committed last; `None` if it has nothing of it.
+    pub(crate) fn place_of_last(&self) -> Result<Option<Place>, Error> {
+        Ok(self.space.collection(FILES)?.place_of(&self.own_id()?)?)
     }
 
     pub(crate) fn own_id(&self) -> Result<DocumentId, Error> {

@@ -21,6 +21,7 @@ use crate::waiting::{LostValue, RefusedRow, WaitingRow};
 pub struct Rows {
     file: File,
     left_out: Vec<LeftOut>,
+    was_attached: bool,
 }
 
 /// What one exchange between a file and its space did.
@@ -49,6 +50,8 @@ pub struct Status {
     pub refused: u64,
     /// Collections of the space that have no table here.
     pub elsewhere: Vec<String>,
+    /// Tables that would be under sync and cannot be.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One table under sync.
@@ -69,14 +72,14 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// Puts a file under sync with a space: its rows become documents, and documents rows, with the first `sync`. Where
     /// the space has a row of the file already, the space's values hold. A file that is attached to this space takes the
-    /// options.
+    /// options, but keeps its policies: others are refused.
     pub fn attach(path: impl AsRef<Path>, space: &Space, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         let connection = connect(path)?;
         let _alone = Alone::wait(path);
-        let mut left_out = Vec::new();
-        if !ledger::is_attached(&connection)? {
-            left_out = attach::attach(&connection, space, &options)?;
+        let was_attached = ledger::is_attached(&connection)?;
+        if !was_attached {
+            attach::attach(&connection, space, &options)?;
         } else if !ledger::belongs_to(&connection, space)? {
             return Err(Error::Attached(format!(
                 "{} was put under sync with another space, or by another database, perhaps before it was copied",
@@ -85,9 +88,10 @@ impl Rows {
         } else {
             attach::take_options(&connection, &options)?;
         }
-        let mut rows = Self { file: File::new(path, connection, space.clone())?, left_out };
-        rows.file.follow_schema()?;
-        Ok(rows)
+        let mut file = File::new(path, connection, space.clone())?;
+        file.follow_schema()?;
+        let left_out = file.left_out()?;
+        Ok(Self { file, left_out, was_attached })
     }
 
     /// Opens a file that is attached to a space of this database.
@@ -105,7 +109,7 @@ impl Rows {
                 "{path} was put under sync by another database, perhaps before it was copied"
             )));
         }
-        Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new() })
+        Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new(), was_attached: true })
     }
 
     /// Merges columns by something else than the policies of the options. Every device has to use the same.
@@ -123,6 +127,11 @@ impl Rows {
     /// The tables that `attach` left out, and why.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// Whether the file was under sync before it was attached or opened.
+    pub fn was_attached(&self) -> bool {
+        self.was_attached
     }
 
     /// The path of the file.
@@ -144,9 +153,14 @@ impl Rows {
         let mut flushed = self.file.flush()?;
         flushed.again = lost.min(flushed.rows);
         let schema = std::mem::take(&mut self.file.followed);
-        if (flushed.rows > 0 || schema) && self.file.audit_counts()? > 0 {
+        // What is found is sent, and then nothing is in doubt.
+        for round in 0..2 {
+            let found = self.file.audit_replaced(schema && round == 0)?;
+            if found == 0 {
+                break;
+            }
             let more = self.file.flush()?;
-            flushed = flushed.and(more);
+            flushed = Flushed { found: flushed.found + found, ..flushed.and(more) };
         }
         let again = schema || flushed.retry || (flushed.rows > 0 && self.has_waiting()?);
         let mut applied = self.file.apply(again)?;
@@ -242,6 +256,7 @@ impl Rows {
             file: self.file.path.clone(),
             space: self.file.space.id(),
             elsewhere: elsewhere.collect(),
+            left_out: self.file.left_out()?,
             tables,
             pending: count("driftless_pending")?,
             waiting: count("driftless_waiting")?,
