@@ -73,6 +73,9 @@ impl Space {
     }
 }
 
+/// Bytes of stored documents at which a page ends.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 impl Collection {
     /// The place at which the last edit of a document that has an effect came here, whatever its time: what came later has
     /// changed since. `None` if there is no such document.
@@ -102,16 +105,17 @@ impl Collection {
     }
 
     /// At most `limit` documents, deleted ones too, that came here after `after`, and where the next ones begin; `None`
-    /// once there are no more. It begins with 0.
+    /// once there are no more. It begins with 0. Large documents are fewer in a page.
     pub fn page(&self, after: u64, limit: usize) -> Result<(Vec<Document>, Option<u64>), Error> {
         self.space().database().read(|engine| {
             let Some(facts) = self.facts(engine)? else { return Ok((Vec::new(), None)) };
             engine.write_view()?;
-            let (mut found, mut next, mut failed) = (Vec::new(), None, None);
+            let (mut found, mut next, mut failed, mut bytes) = (Vec::new(), None, None, 0);
             engine.storage.scan(facts.number, Some(after), &mut |stored| {
-                if found.len() >= limit {
+                if found.len() >= limit || bytes >= PAGE_BYTES {
                     return ControlFlow::Break(());
                 }
+                bytes += stored.json.len() + stored.state.len();
                 let read = read_stored(stored).and_then(|Stored { state, .. }| {
                     let id = DocumentId::parse_text(stored.id)
                         .map_err(|_| Error::damaged("a document id does not decode"))?;

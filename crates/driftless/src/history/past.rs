@@ -169,7 +169,7 @@ fn edits_of(
         let author = log::author(engine.storage.as_ref(), row.author)?;
         let Some(body) = engine.view.body(engine.storage.as_ref(), *at)? else { continue };
         let own =
-            body.edits.iter().filter(|edit| edit.document == *id && edit.collection == collection.name());
+            body.edits.iter().filter(|edit| edit.document == *id && &*edit.collection == collection.name());
         edits.push((row.time, author, own.flat_map(|edit| edit.operators.iter().cloned()).collect()));
     }
     Ok(edits)

@@ -212,3 +212,19 @@ fn a_secret_is_the_same_for_one_purpose_and_one_database_only() {
     assert_ne!(secret, ann.secret_for("other files").unwrap());
     assert_ne!(secret, bob.secret_for("files").unwrap());
 }
+
+#[test]
+fn a_page_of_large_documents_has_fewer_of_them() {
+    let db = Database::memory().unwrap();
+    let items = db.create_space("shop").unwrap().collection("items").unwrap();
+    for n in 0..12 {
+        let text = "x".repeat(800_000);
+        items.save(&n.into(), Map::from_json(&format!(r#"{{"text":"{text}"}}"#)).unwrap()).unwrap();
+    }
+    let (mut after, mut pages) = (0, Vec::new());
+    while let (page, Some(next)) = items.page(after, 512).unwrap() {
+        (after, pages) = (next, [pages, vec![page.len()]].concat());
+    }
+    assert_eq!(pages.iter().sum::<usize>(), 12);
+    assert!(pages.iter().all(|count| *count <= 6), "{pages:?}");
+}
