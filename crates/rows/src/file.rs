@@ -427,13 +427,6 @@ pub(crate) fn parameter(number: usize, value: &Value) -> String {
     }
 }
 
-fn options(file: &Connection) -> Result<Options, Error> {
-    let options: Option<String> = ledger::get(file, ledger::OPTIONS)?;
-    let options = options.map(|text| serde_json::from_str(&text)).transpose();
-    let options = options.map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?;
-    Ok(options.unwrap_or_default())
-}
-
 type Listed = (i64, String, String, Vec<KnownColumn>);
 
 /// The tables that were attached.
