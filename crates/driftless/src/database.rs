@@ -14,6 +14,7 @@ use driftless_core::document_id::DocumentId;
 use driftless_core::id::{AuthorId, PeerId, SpaceId};
 use driftless_core::limits::MAX_AHEAD_MS;
 use driftless_store::WriterLock;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::keyring::acting::{Acting, Signer};
@@ -200,6 +201,14 @@ impl Database {
     /// The public half of this database's node key.
     pub fn peer(&self) -> Result<PeerId, Error> {
         Ok(self.engine()?.node.id())
+    }
+
+    /// 32 bytes for a purpose that only this database can compute, each time the same: for a program that has to know
+    /// again what it made with this database, and was not made by somebody else.
+    pub fn secret_for(&self, purpose: &str) -> Result<[u8; 32], Error> {
+        let seed = Zeroizing::new(self.engine()?.node.seed());
+        let mut hasher = blake3::Hasher::new_derive_key("driftless: a secret of this database for a purpose");
+        Ok(*hasher.update(&*seed).update(purpose.as_bytes()).finalize().as_bytes())
     }
 
     /// The folder, unless the database is in memory.

@@ -239,6 +239,25 @@ impl Transaction {
         writer.finish()
     }
 
+    /// The documents of which edits are staged: space, collection and id, in the order of the edits of each space.
+    pub fn documents(&self) -> impl Iterator<Item = (SpaceId, &str, &DocumentId)> {
+        let of = |(space, staged): (&SpaceId, _)| (*space, staged);
+        self.edits.iter().map(of).flat_map(|(space, staged): (_, &Vec<Staged>)| {
+            let edits = staged.iter().flat_map(|staged| &staged.edits);
+            edits.map(move |edit| (space, &*edit.collection, &edit.document))
+        })
+    }
+
+    /// Whether what is staged can be written at all, whatever the rules say: an error says what is too large. Nothing is
+    /// changed.
+    pub fn check(&self) -> Result<(), Error> {
+        for staged in self.edits.values() {
+            let commits = staged.iter().map(|staged| Ok(divide(staged.edits.clone())?.len()));
+            check_run(commits.sum::<Result<usize, Error>>()?)?;
+        }
+        Ok(())
+    }
+
     /// How many edits are staged.
     pub fn len(&self) -> usize {
         self.edits.values().flatten().map(|staged| staged.edits.len()).sum()

@@ -37,7 +37,7 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
         ledger::create(file)?;
         ledger::put(file, ledger::SPACE, space.id().to_string())?;
         ledger::put(file, ledger::PEER, space.database().peer()?.to_string())?;
-        ledger::put(file, ledger::WRITER, crate::flush::new_writer()?)?;
+        ledger::seal(file, space, &crate::flush::new_writer()?)?;
         put_options(file, options)?;
         let all = schema::tables(file)?;
         check(file, &all, options)?;
@@ -273,7 +273,9 @@ fn json(columns: &[KnownColumn]) -> Result<String, Error> {
 
 // What something was called in the space before it was renamed somewhere.
 fn before(space: &Space, of: &str, name: &str) -> Result<Option<String>, Error> {
-    let document = space.collection(NAMES)?.get(&name_id(of, name)?)?;
+    // Of a name that is too long for an id nobody can have said it.
+    let Ok(id) = name_id(of, name) else { return Ok(None) };
+    let document = space.collection(NAMES)?.get(&id)?;
     Ok(document.and_then(|document| match document.fields.get(BEFORE) {
         // Anybody who writes in the space can say this.
         Some(Value::String(before)) if is_name_there(before) => Some(before.clone()),
@@ -287,16 +289,20 @@ fn name_id(of: &str, name: &str) -> Result<DocumentId, Error> {
 }
 
 fn note_schema(file: &Connection) -> Result<(), Error> {
-    let version: i64 = file.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-    ledger::put(file, ledger::SCHEMA, version)
+    ledger::put(file, ledger::SCHEMA, schema::version(file)?)
 }
 
 /// Takes our triggers and tables away.
 pub(crate) fn detach(file: &Connection) -> Result<(), Error> {
     file.execute_batch("BEGIN IMMEDIATE")?;
     let done = (|| {
-        for (number, ..) in listed(file)? {
-            capture::remove(file, number)?;
+        // Also what nobody understands who has not made it.
+        let triggers =
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'driftless\\_%' ESCAPE '\\'";
+        let triggers =
+            file.prepare(triggers)?.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        for trigger in triggers {
+            file.execute_batch(&format!("DROP TRIGGER {}", quoted(&trigger)))?;
         }
         for table in ledger::TABLES {
             file.execute_batch(&format!("DROP TABLE IF EXISTS {}", quoted(table)))?;
@@ -340,27 +346,71 @@ impl File {
 
     /// Follows what became of the tables since the last time; `true` if something did.
     pub(crate) fn follow_schema(&mut self) -> Result<bool, Error> {
-        let version: i64 = self.connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-        if ledger::get::<i64>(&self.connection, ledger::SCHEMA)? == Some(version) {
-            return Ok(false);
+        let is_followed = self.is_followed()?;
+        if !is_followed {
+            self.follow()?;
         }
-        let renamed = self.write(|file| {
+        self.tell_names()?;
+        Ok(!is_followed)
+    }
+
+    /// The same, and others are told nothing yet of what was renamed.
+    pub(crate) fn follow(&mut self) -> Result<(), Error> {
+        self.followed = true;
+        // Another handle may have followed it already; what it knew is not what we do.
+        if ledger::get(&self.connection, ledger::SCHEMA)? == Some(schema::version(&self.connection)?) {
+            self.read_options()?;
+            self.connection.flush_prepared_statement_cache();
+            return self.load();
+        }
+        self.write(|file| {
             let renamed = file.follow_tables()?;
+            file.keep_names(renamed.0)?;
             // What could be no key of a table may be one now, and what did not fit may fit.
             file.connection.execute(
                 "UPDATE driftless_waiting SET reason = 'refused' WHERE reason IN ('key', 'check', 'not_null', 'type')",
                 [],
             )?;
-            note_schema(&file.connection)?;
-            Ok(renamed)
+            note_schema(&file.connection)
         })?;
         self.connection.flush_prepared_statement_cache();
-        self.load()?;
-        for (of, name, before) in renamed.0 {
-            let fields = Map::from_iter([(BEFORE, Value::from(before))]);
-            self.space.collection(NAMES)?.save(&name_id(&of, &name)?, fields)?;
+        self.load()
+    }
+
+    fn kept_names(&self) -> Result<Vec<(String, String, String)>, Error> {
+        let kept: Option<String> = ledger::get(&self.connection, ledger::TELL)?;
+        let kept = kept.map(|kept| serde_json::from_str(&kept)).transpose();
+        let kept = kept.map_err(|error| Error::Invalid(format!("what was renamed in the file: {error}")))?;
+        Ok(kept.unwrap_or_default())
+    }
+
+    // What was renamed is kept in the file, in the transaction that follows it, until it is certain that others can hear it.
+    fn keep_names(&self, renamed: Vec<(String, String, String)>) -> Result<(), Error> {
+        if renamed.is_empty() {
+            return Ok(());
         }
-        Ok(true)
+        let mut kept = self.kept_names()?;
+        kept.extend(renamed);
+        let kept = serde_json::to_string(&kept).map_err(|error| Error::Invalid(error.to_string()))?;
+        ledger::put(&self.connection, ledger::TELL, kept)
+    }
+
+    fn tell_names(&mut self) -> Result<(), Error> {
+        let kept = self.kept_names()?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        for (of, name, before) in kept {
+            let Ok(id) = name_id(&of, &name) else { continue };
+            let fields = Map::from_iter([(BEFORE, Value::from(before))]);
+            match self.space.collection(NAMES)?.save(&id, fields) {
+                Ok(_) => {}
+                // It is told once somebody may write who syncs this file.
+                Err(driftless::Error::NotPermitted(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.write(|file| ledger::forget(&file.connection, ledger::TELL))
     }
 
     fn follow_tables(&mut self) -> Result<Renamed, Error> {
@@ -375,6 +425,11 @@ impl File {
                 self.forget_table(number)?;
                 continue;
             };
+            if described.refusal(&self.connection)?.is_some() {
+                capture::remove(&self.connection, number)?;
+                self.forget_table(number)?;
+                continue;
+            }
             there.push(described.name.clone());
             if described.name != name {
                 self.options.columns.rename_table(&name, &described.name);

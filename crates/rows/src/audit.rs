@@ -21,9 +21,9 @@ impl File {
         let mut found = Vec::new();
         let columns = table.described.key.len();
         let names = table
-            .key_columns()
+            .qualified_key()
             .into_iter()
-            .chain(table.columns.iter().map(|(column, _)| quoted(&column.name)));
+            .chain(table.columns.iter().map(|(column, _)| table.qualified(&column.name)));
         let names: Vec<String> = names.collect();
         let mut statement =
             self.connection.prepare(&format!("SELECT {} FROM {}", names.join(", "), quoted(table.name())))?;
@@ -63,7 +63,7 @@ impl File {
 
     /// Notes what the triggers missed in any table.
     pub(crate) fn audit(&mut self) -> Result<u64, Error> {
-        self.write(|file| {
+        self.write_followed(|file| {
             let mut found = 0;
             for table in file.tables.clone() {
                 found += file.audit_table(&table)?;
@@ -80,7 +80,7 @@ impl File {
         if !schema && !self.connection.prepare_cached(doubts)?.query_row([], |row| row.get(0))? {
             return Ok(0);
         }
-        self.write(|file| {
+        self.write_followed(|file| {
             let mut found = 0;
             for table in file.tables.iter().filter(|table| table.described.replaces) {
                 let doubt = ledger::get(&file.connection, &ledger::unsure(table.number))?;

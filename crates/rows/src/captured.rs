@@ -86,7 +86,7 @@ struct Seen {
 struct Keyed {
     number: i64,
     key: Vec<i32>,
-    /// The columns of the key, in quotes, and the table.
+    /// The columns of the key with their table, in quotes, and the table.
     names: Vec<String>,
     quoted: String,
 }
@@ -204,8 +204,10 @@ impl Captured {
                 )?;
                 let key = key.query_map([&name], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
                 let key = key.collect::<Result<Vec<(i32, String)>, _>>()?;
-                let (key, names) = key.into_iter().map(|(at, name)| (at, quoted(&name))).unzip();
-                let keyed = Keyed { number, key, names, quoted: quoted(&name) };
+                let of = quoted(&name);
+                let (key, names) =
+                    key.into_iter().map(|(at, name)| (at, format!("{of}.{}", quoted(&name)))).unzip();
+                let keyed = Keyed { number, key, names, quoted: of };
                 tables.insert(name, keyed);
             }
         }

@@ -82,7 +82,10 @@ impl Error {
             }
             Self::Unusable { .. } => "name the SQLite file in which the application keeps its tables",
             Self::Table { .. } => "change the table, or name the others with `--table`",
-            Self::Attached(_) => "`driftless rows detach` it where it is attached",
+            Self::Attached(_) => {
+                "nothing in it is believed here. `driftless rows detach FILE` takes away what was put into it there, and leaves its \
+                 rows; then `driftless rows attach` begins anew"
+            }
             Self::NotAttached(_) => "`driftless rows attach FILE SPACE` puts it under sync",
             Self::Invalid(_) => "correct the input and try again; nothing was changed",
         }

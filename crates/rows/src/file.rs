@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 // Statements that are kept: some for each table.
 const STATEMENTS: usize = 512;
 
+// What the application wrote goes over in one run up to here: at most two commits for each MiB, one more for each of 256
+// times, and one for each 4,096 edits are fewer than the 1,024 that a run can have.
+pub(crate) const RUN_BYTES: usize = 256 * 1024 * 1024;
+
 // The most memory that pages of the file may take, in KiB (negative means KiB to SQLite).
 const CACHE: i32 = -16 * 1024;
 
@@ -36,6 +40,12 @@ pub(crate) struct File {
     /// It is what the options say, and not one that the program brought.
     pub by_options: bool,
     pub tables: Vec<Arc<Table>>,
+    /// The version of the schema with which `tables` was read.
+    schema: i64,
+    /// Bytes that may go over in one run.
+    pub run_bytes: usize,
+    /// The tables became others since somebody asked.
+    pub followed: bool,
     /// A word that only this file has.
     pub writer: String,
     pub triggers_on: bool,
@@ -133,9 +143,20 @@ impl Table {
         fits.then_some(cells)
     }
 
+    /// A column with its table. A name alone that is none any more SQLite would take for a text.
+    pub(crate) fn qualified(&self, column: &str) -> String {
+        format!("{}.{}", quoted(self.name()), quoted(column))
+    }
+
+    /// The columns of the key, each with its table.
+    pub(crate) fn qualified_key(&self) -> Vec<String> {
+        let columns = self.described.key.iter().filter_map(|at| self.column(*at));
+        columns.map(|column| self.qualified(&column.name)).collect()
+    }
+
     /// Binds the cells of the key, from parameter `from` on.
     pub(crate) fn matches_key(&self, from: usize) -> String {
-        let columns = self.key_columns().into_iter().enumerate();
+        let columns = self.qualified_key().into_iter().enumerate();
         columns.map(|(n, column)| format!("{column} = ?{}", n + from)).collect::<Vec<_>>().join(" AND ")
     }
 
@@ -210,6 +231,9 @@ impl File {
             reconciler,
             by_options: true,
             tables: Vec::new(),
+            schema: 0,
+            followed: false,
+            run_bytes: RUN_BYTES,
             writer: writer.unwrap_or_default(),
             triggers_on: true,
             tell: None,
@@ -221,8 +245,19 @@ impl File {
         Ok(file)
     }
 
+    /// Takes the options that another handle has put into the file.
+    pub(crate) fn read_options(&mut self) -> Result<(), Error> {
+        self.options = options(&self.connection)?;
+        if self.by_options {
+            self.reconciler = Arc::new(self.options.columns.clone());
+        }
+        Ok(self.connection.pragma_update(None, "foreign_keys", self.options.foreign_keys)?)
+    }
+
     /// Reads the tables again, as they are.
     pub(crate) fn load(&mut self) -> Result<(), Error> {
+        // First: what changes meanwhile makes it another one.
+        self.schema = schema::version(&self.connection)?;
         let mut tables = Vec::new();
         for (number, name, collection, columns) in listed(&self.connection)? {
             // One that was dropped is there again when somebody makes it again.
@@ -230,8 +265,16 @@ impl File {
             tables.push(Arc::new(self.table(number, collection, described, columns)));
         }
         self.tables = tables;
+        self.barred = Barred::default();
         self.mirrors.clear();
         Ok(())
+    }
+
+    /// Whether `tables` is what there is, in the words that were agreed on: to be asked in a transaction, until the end of
+    /// which it holds.
+    pub(crate) fn is_followed(&self) -> Result<bool, Error> {
+        let version = schema::version(&self.connection)?;
+        Ok(version == self.schema && ledger::get(&self.connection, ledger::SCHEMA)? == Some(version))
     }
 
     fn table(
@@ -263,7 +306,8 @@ impl File {
             read: String::new(),
             delete: String::new(),
         };
-        let names: Vec<String> = table.columns.iter().map(|(column, _)| quoted(&column.name)).collect();
+        let names: Vec<String> =
+            table.columns.iter().map(|(column, _)| table.qualified(&column.name)).collect();
         let names = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
         let (on, key) = (quoted(table.name()), table.matches_key(1));
         table.read = format!("SELECT {names} FROM {on} WHERE {key}");
@@ -312,6 +356,24 @@ impl File {
             self.connection.execute_batch("ROLLBACK")?;
         }
         done
+    }
+
+    /// The same on tables that are as this handle knows them, which they stay until the end. Another change of the schema
+    /// is followed first, and `work` begins after it.
+    pub(crate) fn write_followed<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        loop {
+            let done = self.write(|file| match file.is_followed()? {
+                true => work(file).map(Some),
+                false => Ok(None),
+            })?;
+            match done {
+                Some(done) => return Ok(done),
+                None => _ = self.follow_schema()?,
+            }
+        }
     }
 
     /// Notes a row as the triggers would.
@@ -375,8 +437,15 @@ pub(crate) fn listed(file: &Connection) -> Result<Vec<Listed>, Error> {
     let mut listed = Vec::new();
     while let Some(row) = rows.next()? {
         let columns: String = row.get(3)?;
-        let columns = serde_json::from_str(&columns)
-            .map_err(|error| Error::Invalid(format!("driftless_tables in the file: {error}")))?;
+        let wrong =
+            |why: &dyn std::fmt::Display| Error::Invalid(format!("driftless_tables in the file: {why}"));
+        let columns: Vec<KnownColumn> = serde_json::from_str(&columns).map_err(|error| wrong(&error))?;
+        if let Some(column) = columns.iter().find(|column| column.number >= ledger::MAX_NUMBER) {
+            return Err(wrong(&format!(
+                "column number {}; `rows detach` it, and attach it anew",
+                column.number
+            )));
+        }
         listed.push((row.get(0)?, row.get(1)?, row.get(2)?, columns));
     }
     Ok(listed)

@@ -4,32 +4,35 @@
 //! puts the edits into the outbox; then they are committed together with the token of the outbox; then it is emptied.
 //! Whoever finds an outbox after a crash looks whether its token was committed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use driftless::{Collection, DocumentId, Operator, Path, Place, Transaction, Value};
+use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
 use rusqlite::params;
 
-use crate::cell::{self, digest};
+use crate::cell::{digest, weight};
 use crate::error::Error;
 use crate::file::{File, Table, now_ms, parameter};
 use crate::key;
 use crate::ledger::{self, DELETED, FOUND, Known, UPDATED};
+use crate::notes::{Last, Noted};
 use crate::options::DoubleCreate;
+use crate::outbox::{FILES, TOKEN};
 use crate::reconcile::{CellChange, Deed, RowChange};
-use crate::schema::MAX_KEY_COLUMNS;
-
-/// The collection with one document for each file: which outbox of it was committed last.
-pub(crate) const FILES: &str = ":files";
-const TOKEN: &str = "token";
 
 // Times in one run: more are put together, the later one counts.
 const TIMES: usize = 256;
 // Bytes of values of one edit, which has to fit into a commit with its names.
 const EDIT_BYTES: usize = 900 * 1024;
 const VALUE_BYTES: usize = 1000 * 1024;
-// Notes of an audit, or of attaching, that become one run. Whoever receives a run holds all of it in memory, decoded some
-// 4 KiB for each row.
-const FOUND_AT_ONCE: usize = 2_000;
+// Bytes of what an audit or attaching has found that go over in one run.
+const FOUND_BYTES: usize = 16 * 1024 * 1024;
+// Edits of one run. A commit has 4,096 at most; how many bytes there may be is said in `file`.
+const RUN_EDITS: usize = 1_000_000;
+// Values of fewer bytes fit into a commit, whatever becomes of them.
+const SMALL: usize = 64 * 1024;
+// What an edit takes besides its values, its names and its id.
+const EDIT_FRAME: usize = 64;
+const CELL_FRAME: usize = 24;
 // Rows of one run that may be listed as contested.
 const CONTESTED_AT_ONCE: usize = 20_000;
 
@@ -58,24 +61,11 @@ impl Flushed {
     }
 }
 
-/// What was taken and is not certainly committed.
-pub(crate) struct Outbox {
-    pub token: Vec<u8>,
-    edits: Vec<u8>,
-}
-
-/// One row that was noted.
-struct Noted {
-    table: usize,
-    key: Vec<Value>,
-    at: i64,
-    deleted: bool,
-    /// Only an audit, or attaching, has found it.
-    found: bool,
-}
-
 struct Taken {
-    last: i64,
+    last: Last,
+    turn: i64,
+    /// Rows that are taken later, of which a note goes all the same that they were deleted before they were made again.
+    deleted: Vec<(usize, Vec<Value>, i64)>,
     edits: Vec<Change>,
     refused: Vec<Refused>,
     /// Of which any row was noted.
@@ -106,8 +96,24 @@ struct Change {
     created: bool,
     /// Too much for one edit: each operator is one.
     divided: bool,
+    /// What it takes of a run at most.
+    bytes: usize,
     /// What its note would be if it were the only one.
     op: i64,
+}
+
+impl Taken {
+    // These rows are taken another time: their last notes stay.
+    fn end_before(&mut self, mut rows: impl Iterator<Item = Noted>) {
+        let Some(first) = rows.next() else { return };
+        if first.found {
+            self.last.found = first.seq - 1;
+            return;
+        }
+        self.last = Last { changes: first.seq - 1, found: 0 };
+        let deleted = std::iter::once(first).chain(rows).filter(|noted| noted.deleted);
+        self.deleted = deleted.map(|noted| (noted.table, noted.key, noted.at)).collect();
+    }
 }
 
 impl File {
@@ -136,81 +142,61 @@ impl File {
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
             // A row that was not sent may have made way for its document.
             flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
-            self.send(taken)?;
-        }
-    }
-
-    // What an earlier process put into the outbox, and perhaps committed.
-    pub(crate) fn finish_outbox(&mut self) -> Result<(), Error> {
-        for Outbox { token, edits } in self.outbox()? {
-            if !self.was_committed(&token)? {
-                match self.space.database().transaction_from_bytes(&edits)?.commit() {
-                    Ok(_) => {}
-                    // It was taken from us meanwhile. What rows say that the space does not is found again, and kept.
-                    Err(driftless::Error::NotPermitted(_)) => {
-                        return self.write(|file| {
-                            file.connection.execute("DELETE FROM driftless_outbox", [])?;
-                            ledger::put(&file.connection, ledger::COMPARE, 2)
-                        });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+            if !self.send(taken)? {
+                self.finish_outbox()?;
             }
-            self.write(|file| {
-                file.connection.execute("DELETE FROM driftless_outbox", [])?;
-                ledger::put_sent(&file.connection, &token, now_ms())
-            })?;
         }
-        Ok(())
     }
 
-    pub(crate) fn outbox(&self) -> Result<Vec<Outbox>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT token, edits FROM driftless_outbox ORDER BY number")?;
-        let rows = statement.query_map([], |row| Ok(Outbox { token: row.get(0)?, edits: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Whether this token is the last that was committed for this file.
-    pub(crate) fn is_committed_last(&self, token: &[u8]) -> Result<bool, Error> {
-        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
-        let last = last.as_ref().and_then(|document| document.fields.get(TOKEN));
-        Ok(matches!(last, Some(Value::Bytes(last)) if last == token))
-    }
-
-    /// Whether this token was ever committed for this file. Only in a copy of a file it was, and is not the last.
-    pub(crate) fn was_committed(&self, token: &[u8]) -> Result<bool, Error> {
-        let is_it = |operator: &Operator| matches!(operator, Operator::Set { value: Value::Bytes(said), .. } if said == token);
-        let files = self.space.collection(FILES)?;
-        Ok(self.is_committed_last(token)?
-            || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
-    }
-
-    /// Where the space stood when something of this file was committed last; `None` if it has nothing of it.
-    pub(crate) fn place_of_last(&self) -> Result<Option<Place>, Error> {
-        Ok(self.space.collection(FILES)?.place_of(&self.own_id()?)?)
-    }
-
-    fn own_id(&self) -> Result<DocumentId, Error> {
-        DocumentId::string(self.writer.as_str()).map_err(|error| Error::Invalid(error.to_string()))
+    // Takes the notes away; `false` if somebody else took any since they were read, or has something in the outbox.
+    fn take_away(&self, taken: &Taken) -> Result<bool, Error> {
+        if self.turn()? != taken.turn || ledger::has_any(&self.connection, "driftless_outbox")? {
+            return Ok(false);
+        }
+        ledger::put(&self.connection, ledger::TURN, taken.turn + 1)?;
+        let Last { changes, found } = taken.last;
+        let of = "DELETE FROM driftless_pending";
+        let sql = format!("{of} INDEXED BY driftless_changes WHERE op <> {FOUND} AND seq <= ?1");
+        self.connection.prepare_cached(&sql)?.execute([changes])?;
+        if found > 0 {
+            let sql = format!("{of} WHERE op = {FOUND} AND seq <= ?1");
+            self.connection.prepare_cached(&sql)?.execute([found])?;
+        }
+        for (table, key, at) in &taken.deleted {
+            let Some(table) = self.tables.get(*table) else { continue };
+            self.note(table, key, DELETED, *at)?;
+        }
+        Ok(true)
     }
 
     // Reads what was captured, and the rows as they are, in one snapshot; `None` if there is nothing.
     fn take(&mut self) -> Result<Option<Taken>, Error> {
-        self.connection.execute_batch("BEGIN")?;
-        let taken = self.look();
-        self.connection.execute_batch("COMMIT")?;
-        taken
+        loop {
+            self.connection.execute_batch("BEGIN")?;
+            let taken = match self.is_followed() {
+                Ok(true) => self.look().map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+            self.connection.execute_batch("COMMIT")?;
+            match taken? {
+                Some(taken) => return Ok(taken),
+                None => _ = self.follow_schema()?,
+            }
+        }
     }
 
     fn look(&self) -> Result<Option<Taken>, Error> {
         let (noted, last) = self.noted()?;
-        if last == 0 {
+        if last == (Last { changes: 0, found: 0 }) {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
+        let turn = self.turn()?;
         let mut taken = Taken {
             last,
+            turn,
+            deleted: Vec::new(),
             edits: Vec::new(),
             refused: Vec::new(),
             tables: noted.iter().map(|noted| noted.table).collect(),
@@ -218,7 +204,9 @@ impl File {
             adopted: Vec::new(),
         };
         let there = self.space.collections()?;
-        for noted in noted {
+        let (mut bytes, mut edits) = (0, 0);
+        let mut later = noted.into_iter();
+        while let Some(noted) = later.next() {
             let Some(table) = self.tables.get(noted.table) else { continue };
             let id = match key::to_id(&noted.key) {
                 Ok(id) => id,
@@ -239,7 +227,17 @@ impl File {
                 continue;
             }
             match self.change(table, &noted, &id, noted.at.max(clock))? {
-                Ok(Some(change)) => taken.edits.push(change),
+                Ok(Some(change)) => {
+                    bytes += change.bytes;
+                    edits += change.operators.len();
+                    let most = if noted.found { FOUND_BYTES } else { self.run_bytes };
+                    if (bytes > most || edits > RUN_EDITS) && !taken.edits.is_empty() {
+                        taken.seen.pop();
+                        taken.end_before(std::iter::once(noted).chain(later));
+                        break;
+                    }
+                    taken.edits.push(change);
+                }
                 Ok(None) => {}
                 Err(why) => taken.refused.push((table.collection.clone(), shown(&noted.key), why)),
             }
@@ -248,43 +246,9 @@ impl File {
         Ok(Some(taken))
     }
 
-    // Notes in the order of their last one, each row once.
-    fn noted(&self) -> Result<(Vec<Noted>, i64), Error> {
-        let mut statement = self.connection.prepare_cached("SELECT * FROM driftless_pending ORDER BY seq")?;
-        let mut rows = statement.query([])?;
-        let by_number: HashMap<i64, usize> =
-            self.tables.iter().enumerate().map(|(at, table)| (table.number, at)).collect();
-        let (mut noted, mut last, mut found) = (Vec::<Option<Noted>>::new(), 0, 0);
-        let mut places: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
-        while let Some(row) = rows.next()? {
-            let (seq, number, op): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if op == FOUND && found == FOUND_AT_ONCE {
-                break;
-            }
-            found += usize::from(op == FOUND);
-            last = seq;
-            // Of a table that is not under sync any more.
-            let Some(table) = by_number.get(&number).copied() else { continue };
-            let columns =
-                self.tables.get(table).map_or(0, |table| table.described.key.len()).min(MAX_KEY_COLUMNS);
-            let key: Vec<Value> =
-                (0..columns).map(|at| Ok(cell::read(row.get_ref(4 + at)?))).collect::<Result<_, Error>>()?;
-            let mut one = Noted { table, at: row.get(3)?, deleted: op == DELETED, found: op == FOUND, key };
-            let place = places.entry((table, plain(&one.key))).or_insert(usize::MAX);
-            if let Some(before) = noted.get_mut(*place).and_then(Option::take) {
-                one.deleted |= before.deleted;
-                one.found &= before.found;
-                one.at = one.at.max(before.at);
-            }
-            *place = noted.len();
-            noted.push(Some(one));
-        }
-        Ok((noted.into_iter().flatten().collect(), last))
-    }
-
     fn row_is_there(&self, table: &Table, key: &[Value]) -> Result<bool, Error> {
         let columns: Vec<String> = table
-            .key_columns()
+            .qualified_key()
             .iter()
             .zip(key)
             .enumerate()
@@ -306,7 +270,8 @@ impl File {
         at: i64,
     ) -> Result<Result<Option<Change>, String>, Error> {
         let row = self.row(table, &noted.key)?;
-        let known = ledger::known(&self.connection, table.number, &id.to_cbor())?;
+        let encoded = id.to_cbor();
+        let known = ledger::known(&self.connection, table.number, &encoded)?;
         let change = |deed, cells| RowChange { table: table.name(), deed, cells, writer: &self.writer };
         let made = |change: RowChange<'_>, known: Option<Known>| {
             let created = change.deed == Deed::Create;
@@ -316,7 +281,18 @@ impl File {
                 (_, true) => FOUND,
                 _ => UPDATED,
             };
-            Change { at, table: noted.table, id: id.clone(), operators, known, created, divided: false, op }
+            let bytes = EDIT_FRAME + encoded.len() + table.collection.len();
+            Change {
+                at,
+                table: noted.table,
+                id: id.clone(),
+                operators,
+                known,
+                created,
+                divided: false,
+                bytes,
+                op,
+            }
         };
         let Some(row) = row else {
             return Ok(Ok(known.map(|_| made(change(Deed::Delete, Vec::new()), None))));
@@ -331,7 +307,7 @@ impl File {
         let mut next = known.clone().unwrap_or_default();
         let (mut cells, mut base, mut bytes) = (Vec::new(), driftless::Map::new(), 0);
         for ((column, _), now) in table.columns.iter().zip(row) {
-            let size = cell::weight(&now);
+            let size = weight(&now);
             if size > VALUE_BYTES {
                 return Ok(Err(format!(
                     "column {} holds {size} bytes; at most {VALUE_BYTES} can be sent",
@@ -349,7 +325,7 @@ impl File {
             if same {
                 continue;
             }
-            bytes += size;
+            bytes += size + column.field.len() + CELL_FRAME;
             let before = before.as_ref().filter(|_| needed && deed == Deed::Modify);
             let before = before.and_then(|before| before.as_map()?.get(&column.field)).cloned();
             cells.push(CellChange { column: column.name.clone(), field: column.field.clone(), now, before });
@@ -361,11 +337,53 @@ impl File {
             return Ok(Ok(None));
         }
         let mut made = made(change(deed, cells), Some(next));
-        if bytes > EDIT_BYTES {
-            made.operators = divided(made.operators);
-            made.divided = true;
+        made.bytes += bytes;
+        if table.based || bytes > SMALL {
+            return self.measured(table, made).map(|made| made.map(Some));
         }
         Ok(Ok(Some(made)))
+    }
+
+    // What a change takes, divided if that is too much for one edit; `Err` says why it cannot be sent at all.
+    fn measured(&self, table: &Table, mut change: Change) -> Result<Result<Change, String>, Error> {
+        let of = self.space.collection(&table.collection)?;
+        let whole = match self.alone(&of, &change.id, change.operators.clone())? {
+            Ok(whole) => whole,
+            Err(why) => return Ok(Err(why)),
+        };
+        change.bytes = whole.to_bytes().len();
+        if change.bytes <= EDIT_BYTES {
+            return Ok(Ok(change));
+        }
+        change.operators = divided(std::mem::take(&mut change.operators));
+        (change.divided, change.bytes) = (true, 0);
+        for operator in &change.operators {
+            let part = match self.alone(&of, &change.id, vec![operator.clone()])? {
+                Ok(part) => part,
+                Err(why) => return Ok(Err(why)),
+            };
+            match part.check() {
+                Ok(()) => change.bytes += part.to_bytes().len(),
+                Err(driftless::Error::Invalid(why)) => return Ok(Err(why)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Ok(change))
+    }
+
+    // Operators as a transaction of their own; `Err` says why they cannot be one.
+    fn alone(
+        &self,
+        of: &Collection,
+        id: &DocumentId,
+        operators: Vec<Operator>,
+    ) -> Result<Result<Transaction, String>, Error> {
+        let mut alone = self.space.database().transaction();
+        match alone.edit_unseen(of, id, operators) {
+            Ok(()) => Ok(Ok(alone)),
+            Err(driftless::Error::Invalid(why)) => Ok(Err(why)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     // A row that nothing is known of, where the space has its document.
@@ -421,16 +439,23 @@ impl File {
         Ok(())
     }
 
-    // Through the outbox into the database.
-    fn send(&mut self, taken: Taken) -> Result<(), Error> {
-        let Taken { last, edits, refused, tables, seen, adopted } = taken;
+    // Through the outbox into the database; `false` if somebody else did.
+    fn send(&mut self, taken: Taken) -> Result<bool, Error> {
+        let Taken { edits, refused, tables, seen, adopted, .. } = &taken;
         let token = random()?;
-        let transaction = self.staged(&edits, &token)?;
+        let transaction = self.staged(edits, &token)?;
+        // Nothing is noted as taken that can never be written.
+        let bytes: usize = edits.iter().map(|change| change.bytes).sum();
+        if let Some(transaction) = transaction.as_ref().filter(|_| bytes > FOUND_BYTES) {
+            transaction.check()?;
+        }
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
         let waits = ledger::has_any(&self.connection, "driftless_waiting")?;
-        self.write(|file| {
+        let is_ours = self.write(|file| {
             let connection = &file.connection;
-            connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?.execute([last])?;
+            if !file.take_away(&taken)? {
+                return Ok(false);
+            }
             // Mostly there is nothing to forget.
             let refuses = ledger::has_any(connection, "driftless_refused")?;
             for (table, id) in seen.iter().filter(|_| refuses) {
@@ -439,7 +464,7 @@ impl File {
                 let key = key_text(table, id);
                 ledger::forget_refused(connection, &table.collection, &key)?;
             }
-            for change in &edits {
+            for change in edits {
                 let Some(table) = file.tables.get(change.table) else { continue };
                 let id = change.id.to_cbor();
                 match &change.known {
@@ -450,9 +475,9 @@ impl File {
                     ledger::forget_waiting(connection, &table.collection, &id)?;
                 }
             }
-            file.doubt(&tables, &refused)?;
-            file.put_adopted(&adopted)?;
-            for (collection, key, why) in &refused {
+            file.doubt(tables, refused)?;
+            file.put_adopted(adopted)?;
+            for (collection, key, why) in refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
             }
             if let Some(outbox) = outbox {
@@ -460,9 +485,9 @@ impl File {
                     .prepare_cached("INSERT INTO driftless_outbox(token, edits) VALUES(?1, ?2)")?
                     .execute(params![token, outbox])?;
             }
-            Ok(())
+            Ok(true)
         })?;
-        let Some(transaction) = transaction else { return Ok(()) };
+        let Some(transaction) = transaction.filter(|_| is_ours) else { return Ok(is_ours) };
         let place = ledger::place(&self.connection)?;
         let next = match &place {
             Some(place) => transaction.commit_from(&self.space, place)?,
@@ -490,7 +515,7 @@ impl File {
                 }
                 None => {}
             }
-            Ok(())
+            Ok(true)
         })
     }
 
@@ -543,7 +568,9 @@ impl File {
         flushed.retry = true;
         self.write(|file| {
             let connection = &file.connection;
-            connection.execute("DELETE FROM driftless_pending WHERE seq <= ?1", [taken.last])?;
+            if !file.take_away(&taken)? {
+                return Ok(());
+            }
             for (table, id) in &taken.seen {
                 let Some(table) = file.tables.get(*table) else { continue };
                 ledger::forget_refused(connection, &table.collection, &key_text(table, id))?;
@@ -631,36 +658,6 @@ fn key_text(table: &Table, id: &DocumentId) -> String {
 /// A key for people.
 pub(crate) fn shown(key: &[Value]) -> String {
     key.iter().map(Value::to_json).collect::<Vec<_>>().join(", ")
-}
-
-// Bytes that are equal for equal keys only.
-fn plain(key: &[Value]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(16);
-    for value in key {
-        let (kind, content): (u8, &[u8]) = match value {
-            Value::I64(number) => {
-                bytes.push(1);
-                bytes.extend(number.to_le_bytes());
-                continue;
-            }
-            Value::F64(number) => {
-                bytes.push(2);
-                bytes.extend(number.get().to_le_bytes());
-                continue;
-            }
-            Value::String(text) => (3, text.as_bytes()),
-            Value::Bytes(content) => (4, content),
-            other => {
-                bytes.push(5);
-                bytes.extend(other.to_json().as_bytes());
-                continue;
-            }
-        };
-        bytes.push(kind);
-        bytes.extend((content.len() as u64).to_le_bytes());
-        bytes.extend(content);
-    }
-    bytes
 }
 
 // An insert of much more than fits into one commit: the document first, then its fields.

@@ -18,6 +18,8 @@ pub(crate) const FORMAT: &str = "format";
 pub(crate) const SPACE: &str = "space";
 pub(crate) const PEER: &str = "database";
 pub(crate) const WRITER: &str = "writer";
+/// What only the database can have written that has made our tables: nobody else's are believed.
+const SEAL: &str = "seal";
 pub(crate) const PLACE: &str = "place";
 /// The latest time of what was applied, in milliseconds: what is captured after it is later.
 pub(crate) const CLOCK: &str = "clock";
@@ -27,6 +29,11 @@ pub(crate) const OPTIONS: &str = "options";
 pub(crate) const SENT: &str = "sent";
 /// It is there while rows have to be compared with a space that has lost something.
 pub(crate) const COMPARE: &str = "compare";
+
+/// What was renamed here and others were not told yet: of what, its name, and its name before.
+pub(crate) const TELL: &str = "tell";
+/// How often notes were taken away: whoever has read some sees that they are not there any more.
+pub(crate) const TURN: &str = "turn";
 
 /// Of a table, by its number: a REPLACE may have taken rows away since they were counted.
 pub(crate) fn unsure(table: i64) -> String {
@@ -56,6 +63,7 @@ pub(crate) fn create(file: &Connection) -> Result<(), Error> {
         "CREATE TABLE driftless_settings(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
          CREATE TABLE driftless_tables(number INTEGER PRIMARY KEY, name TEXT NOT NULL, collection TEXT NOT NULL, columns TEXT NOT NULL);
          CREATE TABLE driftless_pending(seq INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op INTEGER NOT NULL, at INTEGER NOT NULL, {});
+         CREATE INDEX driftless_changes ON driftless_pending(seq) WHERE op <> {FOUND};
          CREATE TABLE driftless_known(tbl INTEGER NOT NULL, id BLOB NOT NULL, cells BLOB NOT NULL, base TEXT, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
          CREATE TABLE driftless_outbox(number INTEGER PRIMARY KEY, token BLOB NOT NULL, edits BLOB NOT NULL);
          CREATE TABLE driftless_waiting(collection TEXT NOT NULL, id BLOB NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY(collection, id)) WITHOUT ROWID;
@@ -80,7 +88,8 @@ pub(crate) const TABLES: [&str; 8] = [
 
 /// Whether the file is attached.
 pub(crate) fn is_attached(file: &Connection) -> Result<bool, Error> {
-    let query = "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE name = 'driftless_settings')";
+    let query =
+        "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'driftless_settings')";
     Ok(file.query_row(query, [], |row| row.get(0))?)
 }
 
@@ -132,6 +141,9 @@ pub(crate) struct KnownColumn {
     /// The digest of what rows have that were there before the column.
     pub base: u64,
 }
+
+/// Numbers of columns: each column that a table ever had has one, and so many digests are kept of each row.
+pub(crate) const MAX_NUMBER: usize = 65_536;
 
 /// What is known of a row: what was last sent of it or applied to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -323,9 +335,28 @@ pub(crate) fn has_any(file: &Connection, table: &str) -> Result<bool, Error> {
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 
-/// Whether the file belongs to this space of this database.
+/// Gives the file its word, and seals it.
+pub(crate) fn seal(file: &Connection, space: &Space, writer: &str) -> Result<(), Error> {
+    put(file, WRITER, writer)?;
+    put(file, SEAL, sealing(space, writer)?.as_bytes())
+}
+
+// The word of a file says which one it is, and is read by everybody who reads the space.
+fn sealing(space: &Space, writer: &str) -> Result<blake3::Hash, Error> {
+    let secret = space.database().secret_for("a SQLite file under sync")?;
+    let said = [&space.id().0[..], writer.as_bytes()].concat();
+    Ok(blake3::keyed_hash(&secret, &said))
+}
+
+/// Whether the file belongs to this space of this database, and its tables were made by it.
 pub(crate) fn belongs_to(file: &Connection, space: &Space) -> Result<bool, Error> {
     let peer = space.database().peer()?.to_string();
-    Ok(get::<String>(file, SPACE)? == Some(space.id().to_string())
-        && get::<String>(file, PEER)? == Some(peer))
+    if get::<String>(file, SPACE)? != Some(space.id().to_string()) || get::<String>(file, PEER)? != Some(peer)
+    {
+        return Ok(false);
+    }
+    let (writer, seal) = (get::<String>(file, WRITER)?.unwrap_or_default(), get::<Vec<u8>>(file, SEAL)?);
+    // Such hashes are compared in the same time whatever is in them.
+    let sealing = sealing(space, &writer)?;
+    Ok(seal.and_then(|seal| blake3::Hash::from_slice(&seal).ok()) == Some(sealing))
 }

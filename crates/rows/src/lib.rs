@@ -22,6 +22,7 @@
 //! Modules are listed low to high; a module uses only those above it.
 
 mod error;
+mod alone;
 mod cell;
 mod key;
 mod schema;
@@ -35,6 +36,8 @@ mod file;
 mod captured;
 mod fitting;
 mod waiting;
+mod outbox;
+mod notes;
 mod flush;
 mod audit;
 mod lost;

@@ -53,7 +53,7 @@ impl File {
                 self.finish_outbox()?;
                 let writer = flush::new_writer()?;
                 self.write(|file| {
-                    ledger::put(&file.connection, ledger::WRITER, &writer)?;
+                    ledger::seal(&file.connection, &file.space, &writer)?;
                     ledger::forget(&file.connection, ledger::SENT)
                 })?;
                 self.writer = writer;
@@ -117,7 +117,7 @@ impl File {
             LOST => self.came_since()?,
             _ => Came::Nothing,
         };
-        self.write(|file| {
+        self.write_followed(|file| {
             let clock: i64 = ledger::get(&file.connection, ledger::CLOCK)?.unwrap_or_default();
             let sent = ledger::sent(&file.connection)?.map_or(0, |(_, at)| at);
             let at = clock.max(sent);
@@ -139,8 +139,8 @@ impl File {
 
     fn compare_table(&self, table: &Table, at: i64, came: &Came) -> Result<u64, Error> {
         let keys = table.described.key.len();
-        let names = table.key_columns().into_iter();
-        let names = names.chain(table.columns.iter().map(|(column, _)| quoted(&column.name)));
+        let names = table.qualified_key().into_iter();
+        let names = names.chain(table.columns.iter().map(|(column, _)| table.qualified(&column.name)));
         let names: Vec<String> = names.collect();
         let mut statement =
             self.connection.prepare(&format!("SELECT {} FROM {}", names.join(", "), quoted(table.name())))?;
@@ -286,7 +286,7 @@ impl File {
     }
 
     // What would be known of a row that is exactly its document.
-    fn said(&self, table: &Table, document: &Document) -> Known {
+    pub(crate) fn said(&self, table: &Table, document: &Document) -> Known {
         let (mut known, mut base) = (Known::default(), Map::new());
         for (column, _) in &table.columns {
             let Some(field) = document.fields.get(&column.field) else { continue };

@@ -16,7 +16,7 @@ impl File {
     /// without a document go. How many. What is applied next has to look at every document.
     pub(crate) fn revert(&mut self) -> Result<u64, Error> {
         self.let_triggers_run(false)?;
-        let done = self.write(|file| file.forget_changes());
+        let done = self.write_followed(|file| file.forget_changes());
         self.let_triggers_run(true)?;
         self.keeps = false;
         done
@@ -31,6 +31,8 @@ impl File {
             }
         }
         self.connection.execute("DELETE FROM driftless_pending", [])?;
+        let turn: i64 = ledger::get(&self.connection, ledger::TURN)?.unwrap_or_default();
+        ledger::put(&self.connection, ledger::TURN, turn + 1)?;
         ledger::forget(&self.connection, ledger::PLACE)?;
         Ok(reverted)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use driftless::{Database, Progress, Space, SpaceId};
 use serde::{Deserialize, Serialize};
 
+use crate::alone::Alone;
 use crate::apply::Applied;
 use crate::attach::{self, LeftOut};
 use crate::error::Error;
@@ -75,12 +76,13 @@ impl Rows {
     pub fn attach(path: impl AsRef<Path>, space: &Space, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         let connection = connect(path)?;
+        let _alone = Alone::wait(path);
         let was_attached = ledger::is_attached(&connection)?;
         if !was_attached {
             attach::attach(&connection, space, &options)?;
         } else if !ledger::belongs_to(&connection, space)? {
             return Err(Error::Attached(format!(
-                "{} is under sync with another space, or by another database",
+                "{} was put under sync with another space, or by another database, perhaps before it was copied",
                 path.display()
             )));
         } else {
@@ -102,7 +104,10 @@ impl Rows {
         let space: Option<String> = ledger::get(&connection, ledger::SPACE)?;
         let space = database.space(&space.unwrap_or_default())?;
         if !ledger::belongs_to(&connection, &space)? {
-            return Err(Error::Attached(format!("{} is under sync by another database", path.display())));
+            let path = path.display();
+            return Err(Error::Attached(format!(
+                "{path} was put under sync by another database, perhaps before it was copied"
+            )));
         }
         Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new(), was_attached: true })
     }
@@ -142,10 +147,12 @@ impl Rows {
     /// Commits what the application wrote, then writes what came from others: after this the file and the space say the
     /// same, but for what is listed.
     pub fn sync(&mut self) -> Result<Exchanged, Error> {
-        let schema = self.file.follow_schema()?;
+        let _alone = Alone::wait(&self.file.path);
+        self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let mut flushed = self.file.flush()?;
         flushed.again = lost.min(flushed.rows);
+        let schema = std::mem::take(&mut self.file.followed);
         // What is found is sent, and then nothing is in doubt.
         for round in 0..2 {
             let found = self.file.audit_replaced(schema && round == 0)?;
@@ -175,6 +182,7 @@ impl Rows {
 
     /// Only commits what the application wrote.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
+        let _alone = Alone::wait(&self.file.path);
         self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let flushed = self.file.flush()?;
@@ -183,6 +191,7 @@ impl Rows {
 
     /// Only writes what came from others. What the application wrote is committed first if there is any.
     pub fn apply(&mut self) -> Result<Applied, Error> {
+        let _alone = Alone::wait(&self.file.path);
         self.file.follow_schema()?;
         self.file.recover()?;
         self.file.apply(false)
@@ -191,6 +200,7 @@ impl Rows {
     /// Compares every row with what is known of it, for what the triggers could not see; the next `sync` sends it. How
     /// many rows are different.
     pub fn audit(&mut self) -> Result<u64, Error> {
+        let _alone = Alone::wait(&self.file.path);
         self.file.follow_schema()?;
         self.file.audit()
     }
@@ -198,6 +208,7 @@ impl Rows {
     /// Makes rows that were changed here, and are not in the space, what the space says of them; rows that were created
     /// are gone. How many. Refused to whoever may write in the space.
     pub fn revert(&mut self) -> Result<u64, Error> {
+        let _alone = Alone::wait(&self.file.path);
         if self.file.space.may_write().is_ok() {
             return Err(Error::Invalid(
                 "you may write in this space: what was changed here is sent by the next exchange, and not undone".into(),
@@ -239,7 +250,7 @@ impl Rows {
             .collect();
         let elsewhere = self.file.space.collections()?.into_iter();
         let elsewhere = elsewhere
-            .filter(|name| name != crate::flush::FILES && name != attach::NAMES)
+            .filter(|name| name != crate::outbox::FILES && name != attach::NAMES)
             .filter(|name| !tables.iter().any(|table| table.collection == *name));
         Ok(Status {
             file: self.file.path.clone(),
@@ -273,8 +284,95 @@ impl Rows {
 pub fn detach(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
     let connection = connect(path)?;
+    let _alone = Alone::wait(path);
     if !ledger::is_attached(&connection)? {
         return Err(Error::NotAttached(path.display().to_string()));
     }
     attach::detach(&connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use driftless::Database;
+
+    use super::Rows;
+    use crate::options::Options;
+
+    // As `Rows::audit` does it, but the schema is changed between its two looks.
+    #[test]
+    fn a_key_column_that_is_renamed_just_before_an_audit_begins_is_no_deletion() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a); INSERT INTO t VALUES('1', 1), ('2', 2)")
+            .unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut file = Rows::attach(&path, &space, Options::default()).unwrap().file;
+        file.flush().unwrap();
+        assert!(!file.follow_schema().unwrap());
+        app.execute_batch("ALTER TABLE t RENAME COLUMN id TO key").unwrap();
+        assert_eq!(file.audit().unwrap(), 0);
+        app.execute_batch("ALTER TABLE t RENAME COLUMN key TO name; UPDATE t SET a = 3 WHERE name = '1'")
+            .unwrap();
+        assert_eq!(file.flush().unwrap().rows, 1);
+        assert_eq!(space.collection("t").unwrap().page(0, 10).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn what_was_renamed_just_before_a_process_was_killed_is_told_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, price)").unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        rows.sync().unwrap();
+        app.execute_batch("ALTER TABLE t RENAME TO shelf; ALTER TABLE shelf RENAME COLUMN price TO cost")
+            .unwrap();
+        rows.file.follow().unwrap();
+        drop(rows);
+        Rows::open(&path, &database).unwrap().sync().unwrap();
+        let path = folder.path().join("another.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE shelf(id TEXT PRIMARY KEY, cost)").unwrap();
+        let rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        assert_eq!(rows.status().unwrap().tables[0].collection, "t");
+        assert!(rows.file.tables[0].columns.iter().any(|(column, _)| column.field == "price"));
+    }
+
+    #[test]
+    fn more_than_one_run_can_hold_goes_over_in_several_with_what_was_deleted_and_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)").unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        app.execute_batch("INSERT INTO t VALUES(1, 1, 1), (99, 1, 1)").unwrap();
+        rows.sync().unwrap();
+        rows.file.run_bytes = 2000;
+        app.execute_batch(
+            "BEGIN; DELETE FROM t WHERE id = 99; DELETE FROM t WHERE id = 1;
+             WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 50) INSERT INTO t SELECT i, i, 'x' FROM n;
+             INSERT INTO t(id, a) VALUES(99, 2); COMMIT",
+        )
+        .unwrap();
+        let told = Arc::new(AtomicUsize::new(0));
+        let runs = Arc::clone(&told);
+        rows.on_progress(move |_| _ = runs.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(rows.sync().unwrap().flushed.rows, 51);
+        assert!(told.load(Ordering::Relaxed) > 2);
+        let documents = space.collection("t").unwrap().page(0, 100).unwrap().0;
+        let there: Vec<_> = documents.iter().filter(|document| !document.deleted).collect();
+        assert_eq!(there.len(), 50);
+        let again = there.iter().find(|document| document.id == 99.into()).unwrap();
+        assert_eq!(again.fields.to_json(), r#"{"a":2,"b":null}"#);
+        assert_eq!(rows.audit().unwrap(), 0);
+    }
 }

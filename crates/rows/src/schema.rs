@@ -61,6 +61,11 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A number that is another one after each change of the schema.
+pub(crate) fn version(file: &Connection) -> Result<i64, Error> {
+    Ok(file.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))?)
+}
+
 /// The tables of the application, by name.
 pub(crate) fn tables(file: &Connection) -> Result<Vec<String>, Error> {
     let mut statement = file.prepare(

@@ -25,17 +25,17 @@ impl Rows {
         let mut not_before = Instant::now();
         let mut news = true;
         while goes_on() {
-            let version = self.data_version()?;
-            if (news || seen != Some(version)) && Instant::now() >= not_before {
-                let done = self.sync();
+            if Instant::now() >= not_before {
+                let done = self.look(news, &mut seen);
                 match &done {
-                    // Its own writes do not change the number.
-                    Ok(_) => (seen, news) = (Some(version), false),
+                    Ok(Some(_)) => news = false,
+                    Ok(None) => {}
                     Err(_) => not_before = Instant::now() + REST,
                 }
-                let told = !matches!(&done, Ok(exchanged) if *exchanged == Exchanged::default());
-                if told {
-                    tell(done);
+                match done.transpose() {
+                    Some(Ok(exchanged)) if exchanged == Exchanged::default() => {}
+                    Some(told) => tell(told),
+                    None => {}
                 }
             }
             match changes.wait_for(LOOK_EVERY) {
@@ -45,5 +45,17 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    // Exchanges if there is something. Also a look at the file can fail, while somebody keeps it locked.
+    fn look(&mut self, news: bool, seen: &mut Option<i64>) -> Result<Option<Exchanged>, Error> {
+        let version = self.data_version()?;
+        if !news && *seen == Some(version) {
+            return Ok(None);
+        }
+        let done = self.sync()?;
+        // Its own writes do not change the number.
+        *seen = Some(version);
+        Ok(Some(done))
     }
 }

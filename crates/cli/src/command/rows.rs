@@ -181,9 +181,7 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
                 let path = rows.path().to_owned();
                 let goes_on = || !gone.as_ref().is_some_and(|gone| gone.load(Ordering::Relaxed));
                 let tell = |outcome| _ = sender.send((path.clone(), outcome));
-                if let Err(error) = rows.watch(goes_on, tell) {
-                    let _ = sender.send((path.clone(), Err(error)));
-                }
+                rows.watch(goes_on, tell)
             })
         })
         .collect();
@@ -198,10 +196,19 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
         }
         context.output.flush()?;
     }
+    let mut failed = None;
     for thread in threads {
-        let _ = thread.join();
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed = Some(put_off(context, failed, error.into())),
+            Err(_) => {
+                let hint = "run the command again; what was half done is finished then";
+                let failure = Failure::new(Exit::Failed, "internal", "watching a file ended by itself", hint);
+                failed = Some(put_off(context, failed, failure));
+            }
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 fn exchange(

@@ -189,6 +189,31 @@ fn documents_come_many_at_a_time_and_page_by_page() {
 }
 
 #[test]
+fn a_transaction_says_which_documents_it_edits_and_whether_it_can_be_written() {
+    let database = Database::memory().unwrap();
+    let space = database.create_space("shop").unwrap();
+    let (t, other) = (space.collection("t").unwrap(), space.collection("other").unwrap());
+    let mut transaction = database.transaction();
+    let fields = |text: String| Map::from_iter([("v", driftless::Value::from(text))]);
+    let one = transaction.insert(&t, fields("x".repeat(900_000))).unwrap();
+    let two = transaction.insert(&other, fields("y".into())).unwrap();
+    let said: Vec<_> = transaction.documents().collect();
+    assert_eq!(said, [(space.id(), "t", &one), (space.id(), "other", &two)]);
+    transaction.check().unwrap();
+    transaction.insert(&t, fields("z".repeat(1_100_000))).unwrap();
+    assert_eq!(transaction.check().unwrap_err().code(), "invalid");
+}
+
+#[test]
+fn a_secret_is_the_same_for_one_purpose_and_one_database_only() {
+    let (ann, bob) = (Database::memory().unwrap(), Database::memory().unwrap());
+    let secret = ann.secret_for("files").unwrap();
+    assert_eq!(secret, ann.clone().secret_for("files").unwrap());
+    assert_ne!(secret, ann.secret_for("other files").unwrap());
+    assert_ne!(secret, bob.secret_for("files").unwrap());
+}
+
+#[test]
 fn a_page_of_large_documents_has_fewer_of_them() {
     let db = Database::memory().unwrap();
     let items = db.create_space("shop").unwrap().collection("items").unwrap();

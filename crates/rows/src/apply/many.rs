@@ -105,13 +105,18 @@ impl Pass<'_> {
                 Some((same, sql)) if same == like => sql,
                 _ => first.sql(of),
             };
-            let mut statement = self.file.connection.prepare_cached(&sql)?;
-            self.several = Some((like, sql));
-            for (n, row) in new.iter().enumerate() {
-                let values = row.key.iter().chain(row.cells.iter().map(|cell| &*cell.value));
-                bind_from(&mut statement, n * width, values)?;
+            // A table that needs what only the application has is none that we can write.
+            match self.file.connection.prepare_cached(&sql) {
+                Err(error) => Err(error),
+                Ok(mut statement) => {
+                    self.several = Some((like, sql));
+                    for (n, row) in new.iter().enumerate() {
+                        let values = row.key.iter().chain(row.cells.iter().map(|cell| &*cell.value));
+                        bind_from(&mut statement, n * width, values)?;
+                    }
+                    statement.raw_execute()
+                }
             }
-            statement.raw_execute()
         };
         if let Err(error) = done {
             // Which row it is about, and what is to be done, is seen when each is tried alone.

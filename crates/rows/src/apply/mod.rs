@@ -60,6 +60,7 @@ impl File {
     /// Writes what changed in the space to the tables.
     pub(crate) fn apply(&mut self, again: bool) -> Result<Applied, Error> {
         self.barred = Barred::default();
+        let mut again = again;
         let mut round = 0;
         loop {
             let place = ledger::place(&self.connection)?;
@@ -78,8 +79,11 @@ impl File {
             }
             match done? {
                 Some(applied) => return Ok(applied),
-                // The application wrote meanwhile: that comes first.
-                None => _ = self.flush()?,
+                // The application wrote meanwhile, or made other tables: that comes first.
+                None => {
+                    again |= self.follow_schema()?;
+                    _ = self.flush()?;
+                }
             }
             round += 1;
         }
@@ -88,7 +92,7 @@ impl File {
     fn pass(&mut self, since: &Since, anyway: bool) -> Result<Option<Applied>, Error> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let done = (|| {
-            if ledger::has_pending(&self.connection)? && !anyway {
+            if !self.is_followed()? || (ledger::has_pending(&self.connection)? && !anyway) {
                 return Ok(None);
             }
             self.connection.pragma_update(None, "defer_foreign_keys", true)?;

@@ -346,6 +346,7 @@ impl Refusal {
     pub(super) fn text(&self) -> String {
         match &self.0 {
             rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
             other => other.to_string(),
         }
     }
@@ -353,6 +354,11 @@ impl Refusal {
     // Why the row waits; an error if it is not the row's fault.
     pub(super) fn reason(self) -> Result<(&'static str, String), Error> {
         let text = self.text();
+        // The table or one of its triggers needs what only the application has.
+        if matches!(&self.0, rusqlite::Error::SqlInputError { error, .. } if error.code == ErrorCode::Unknown)
+        {
+            return Ok((OTHER, text));
+        }
         Ok(match self.extended() {
             ffi::SQLITE_CONSTRAINT_NOTNULL => (NOT_NULL, text),
             ffi::SQLITE_CONSTRAINT_CHECK => (CHECK, text),

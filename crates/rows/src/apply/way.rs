@@ -277,11 +277,14 @@ impl Pass<'_> {
             let matches: Vec<String> = columns
                 .iter()
                 .enumerate()
-                .map(|(n, of)| format!("{} = ?{} COLLATE {}", quoted(&of.name), n + 1, quoted(&of.collation)))
+                .map(|(n, column)| {
+                    let name = of.qualified(&column.name);
+                    format!("{name} = ?{} COLLATE {}", n + 1, quoted(&column.collation))
+                })
                 .collect();
             let query = format!(
                 "SELECT {} FROM {} WHERE {}",
-                of.key_columns().join(", "),
+                of.qualified_key().join(", "),
                 quoted(of.name()),
                 matches.join(" AND ")
             );

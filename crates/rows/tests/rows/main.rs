@@ -7,14 +7,18 @@ mod constraints;
 mod copies;
 mod crash;
 mod failures;
+mod meanwhile;
 mod memory;
 mod misfits;
 mod merging;
+mod prepared;
 mod readers;
 mod schemas;
 mod shop;
+mod sizes;
 mod table;
 mod together;
+mod unusable;
 mod values;
 
 /// How the application opens its file, and who notes what it does: `tests/in_process` runs all of this with others.
