@@ -3,6 +3,8 @@
 use driftless::{PeerId, SpaceId};
 use serde::Serialize;
 
+use crate::output::counted;
+
 #[derive(Serialize)]
 pub(crate) struct Mailbox {
     pub(crate) space: SpaceId,
@@ -20,6 +22,13 @@ pub(crate) struct Mailbox {
     #[serde(skip)]
     pub(crate) privacy: &'static str,
     pub(crate) alarms: Vec<Alarm>,
+}
+
+impl Mailbox {
+    /// Whether its last exchange ended well, and what is there is as it was left.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.error.is_none() && self.alarms.is_empty()
+    }
 }
 
 impl From<driftless::MailboxSummary> for Mailbox {
@@ -46,6 +55,8 @@ impl From<driftless::MailboxSummary> for Mailbox {
 pub(crate) struct MailboxSynced {
     pub(crate) space: SpaceId,
     pub(crate) url: String,
+    /// False where it was stopped before the end; the next one goes on there.
+    pub(crate) finished: bool,
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) refused: u64,
@@ -56,6 +67,45 @@ pub(crate) struct MailboxSynced {
     pub(crate) repaired: u64,
     pub(crate) foreign: u64,
     pub(crate) alarms: Vec<Alarm>,
+}
+
+impl MailboxSynced {
+    pub(crate) fn new(known: &driftless::MailboxSummary, done: &driftless::MailboxSynced) -> Self {
+        Self {
+            space: known.space,
+            url: known.url.clone(),
+            finished: done.finished,
+            sent: done.sent,
+            received: done.received,
+            refused: done.refused,
+            objects_out: done.objects_out,
+            objects_in: done.objects_in,
+            bytes_out: done.bytes_out,
+            bytes_in: done.bytes_in,
+            repaired: done.repaired,
+            foreign: done.foreign,
+            alarms: done.alarms.iter().map(Alarm::from).collect(),
+        }
+    }
+
+    /// In a line for people, without the URL.
+    pub(crate) fn text(&self) -> String {
+        let mut text =
+            format!("sent {}, received {}", counted(self.sent, "commit"), counted(self.received, "commit"));
+        if self.repaired > 0 {
+            text += &format!("; put {} again that had been lost there", counted(self.repaired, "object"));
+        }
+        if self.refused > 0 {
+            text += &format!("; {} refused (`driftless status` says why)", counted(self.refused, "commit"));
+        }
+        if self.foreign > 0 {
+            text += &format!("; left {} alone that nobody's device wrote", counted(self.foreign, "thing"));
+        }
+        if !self.finished {
+            text += "; stopped, the next sync goes on from here";
+        }
+        text
+    }
 }
 
 /// `kind` is one of `missing`, `damaged`, `gone`, `forked`, `withheld`, `sealed`, `newer`, `early`.

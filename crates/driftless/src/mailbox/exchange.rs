@@ -82,6 +82,7 @@ impl<'e> Exchange<'e> {
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         self.forget_another().await?;
+        self.is_still_there().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
         if self.options.receive && !self.receive().await? {
@@ -129,15 +130,14 @@ impl<'e> Exchange<'e> {
                 biased;
                 done = &mut work => return Ok(done?),
                 _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
-                    return Err(Error::Unreachable("the exchange was cancelled".into()));
+                    return Err(MailboxError::Unreachable("the exchange was cancelled".into()).into());
                 }
                 () = tokio::time::sleep(patience) => {
                     waited += patience;
                     self.tell(MailboxEvent::Stalled { waited });
                     if waited >= self.options.given_up_after {
-                        return Err(Error::Unreachable(format!(
-                            "the mailbox has not answered for {} seconds", waited.as_secs()
-                        )));
+                        let why = format!("no answer for {} seconds", waited.as_secs());
+                        return Err(MailboxError::Unreachable(why).into());
                     }
                 }
             }

@@ -122,6 +122,14 @@ fn has_password(url: &str) -> bool {
     user.contains(':') || url.split_once('?').is_some_and(|(_, query)| query.split('&').any(word))
 }
 
+/// A URL as it may be shown: one that has a password in it is no more than its kind.
+pub(super) fn shown(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, _)) if has_password(url) => format!("{scheme}://..."),
+        _ => url.to_owned(),
+    }
+}
+
 impl Database {
     /// Remembers a mailbox of a space, which may be one that is not here yet. `false` if it is known.
     pub fn add_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
@@ -170,12 +178,11 @@ impl Database {
         })
     }
 
-    pub(super) fn mailbox_token(&self, space: &SpaceId, url: &str) -> Result<Option<String>, Error> {
+    pub(super) fn mailbox_settings(&self, space: &SpaceId, url: &str) -> Result<Option<Settings>, Error> {
         let key = key(space, url);
         self.read(|engine| {
             let row = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?;
-            let settings = row.and_then(|row| Settings::decode(&row));
-            Ok(settings.map(|settings| settings.token).filter(|token| !token.is_empty()))
+            Ok(row.and_then(|row| Settings::decode(&row)))
         })
     }
 

@@ -1,6 +1,7 @@
 //! Devices that meet only in a mailbox: what they have afterwards, what a hostile operator can do, and what is said.
 
 mod contents;
+mod gone;
 mod hostile;
 mod hub;
 #[cfg(all(feature = "postgres", unix))]
