@@ -10,8 +10,9 @@ pub(crate) const EXAMPLES: &str = "EXAMPLES
   driftless mailbox sync
 
 A mailbox is a folder that several devices share: a network drive, a stick, or a folder that another program carries from
-device to device; or a bucket that speaks S3. The devices need not be on at the same time. Whoever runs the mailbox can read what is in it, and can
-change nothing that anybody would take.";
+device to device; or a bucket that speaks S3, a hub (`driftless serve --mailbox`), or a table of a PostgreSQL server. The
+devices need not be on at the same time. Whoever runs the mailbox can read what is in it, and can change nothing that
+anybody would take.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailboxCommand {
