@@ -12,9 +12,9 @@ use {
 /// A connection to the first of the host's addresses that takes one.
 #[cfg(any(feature = "http", feature = "postgres"))]
 pub(super) async fn dial(host: &str, port: u16) -> Result<TcpStream, MailboxError> {
-    let found = lookup_host((host, port)).await;
-    let mut last = MailboxError::NoHost(format!("{host} has no address"));
-    for address in found.map_err(|error| MailboxError::NoHost(format!("{host}: {}", sentence(&error))))? {
+    let nowhere = || MailboxError::NoHost(format!("{host} has no address"));
+    let mut last = nowhere();
+    for address in lookup_host((host, port)).await.map_err(|_| nowhere())? {
         match TcpStream::connect(address).await.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)) {
             Ok(tcp) => return Ok(tcp),
             Err(error) => last = MailboxError::Unreachable(sentence(&error)),

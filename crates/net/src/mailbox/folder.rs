@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::dial::sentence;
 use super::{
-    FolderUse, Listed, Listing, MAX_LISTING, Mailbox, MailboxError, ObjectName, Put, check_size, is_part,
-    length,
+    Listed, Listing, MAX_LISTING, Mailbox, MailboxError, ObjectName, Put, check_size, is_part, length,
 };
 use crate::transport::BoxFuture;
 
@@ -35,6 +34,18 @@ enum Entry {
     File,
     /// A link, a pipe, a device: nothing to be opened.
     Other,
+}
+
+/// How a folder becomes a mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FolderUse {
+    /// It is made if it is not there; the folder above it has to be there.
+    #[default]
+    Make,
+    /// It has to be there.
+    Find,
+    /// It is made if it is not there, and what is put into it is for this user of the machine alone.
+    Private,
 }
 
 /// A folder of objects.

@@ -19,11 +19,11 @@ pub mod conformance;
 
 #[cfg(feature = "object-store")]
 pub use bucket::{BucketAddress, BucketMailbox, S3, S3Patience};
-pub use folder::FolderMailbox;
+pub use folder::{FolderMailbox, FolderUse};
 #[cfg(feature = "http")]
 pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubError, HubLimits, HubNumbers, HubOptions};
 pub use memory::MemoryMailbox;
-pub use place::{Access, FolderUse, MailboxPlace};
+pub use place::{Access, MailboxPlace};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresMailbox;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::PostgresMailbox;
 #[cfg(feature = "object-store")]
 use super::{BucketAddress, BucketMailbox, S3};
-use super::{FolderMailbox, Mailbox, MailboxError};
+use super::{FolderMailbox, FolderUse, Mailbox, MailboxError};
 #[cfg(feature = "http")]
 use super::{HttpMailbox, HubAddress};
 
@@ -58,18 +58,6 @@ pub struct Access {
     pub token: Option<String>,
     /// If it is a folder, how that is used.
     pub folder: FolderUse,
-}
-
-/// How a folder becomes a mailbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum FolderUse {
-    /// It is made if it is not there; the folder above it has to be there.
-    #[default]
-    Make,
-    /// It has to be there.
-    Find,
-    /// It is made if it is not there, and what is put into it is for this user of the machine alone.
-    Private,
 }
 
 impl fmt::Debug for Access {
