@@ -343,8 +343,27 @@ fn one(
     if output.json {
         return output.record(&line);
     }
-    output.text(format!("{}: {}", escape(&known.url), line.text()))?;
+    output.text(format!("{}: {}", escape(&known.url), came_to(&line)))?;
     line.alarms.iter().map(told).try_for_each(|line| output.text(format!("  {line}")))
+}
+
+// What an exchange came to, in a line.
+fn came_to(done: &contract::MailboxSynced) -> String {
+    let mut text =
+        format!("sent {}, received {}", counted(done.sent, "commit"), counted(done.received, "commit"));
+    if done.repaired > 0 {
+        text += &format!("; put {} again that had been lost there", counted(done.repaired, "object"));
+    }
+    if done.refused > 0 {
+        text += &format!("; {} refused (`driftless status` says why)", counted(done.refused, "commit"));
+    }
+    if done.foreign > 0 {
+        text += &format!("; left {} alone that nobody's device wrote", counted(done.foreign, "thing"));
+    }
+    if !done.finished {
+        text += "; stopped, the next sync goes on from here";
+    }
+    text
 }
 
 fn tell(output: &mut Output, event: &MailboxEvent) {

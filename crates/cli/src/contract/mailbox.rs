@@ -3,8 +3,6 @@
 use driftless::{PeerId, SpaceId};
 use serde::Serialize;
 
-use crate::output::counted;
-
 #[derive(Serialize)]
 pub(crate) struct Mailbox {
     pub(crate) space: SpaceId,
@@ -86,25 +84,6 @@ impl MailboxSynced {
             foreign: done.foreign,
             alarms: done.alarms.iter().map(Alarm::from).collect(),
         }
-    }
-
-    /// In a line for people, without the URL.
-    pub(crate) fn text(&self) -> String {
-        let mut text =
-            format!("sent {}, received {}", counted(self.sent, "commit"), counted(self.received, "commit"));
-        if self.repaired > 0 {
-            text += &format!("; put {} again that had been lost there", counted(self.repaired, "object"));
-        }
-        if self.refused > 0 {
-            text += &format!("; {} refused (`driftless status` says why)", counted(self.refused, "commit"));
-        }
-        if self.foreign > 0 {
-            text += &format!("; left {} alone that nobody's device wrote", counted(self.foreign, "thing"));
-        }
-        if !self.finished {
-            text += "; stopped, the next sync goes on from here";
-        }
-        text
     }
 }
 
