@@ -90,7 +90,7 @@ fn add(context: &mut Context, space: &str, url: &str, token: Option<&Path>) -> R
     }
     let output = &mut context.output;
     if output.json {
-        let known = database.mailboxes()?.into_iter().find(|known| known.space == space && known.url == url);
+        let known = database.mailboxes()?.into_iter().find(|known| known.space == space && known.is_at(url));
         return known.map_or(Ok(()), |known| output.record(&contract::Mailbox::from(known)));
     }
     let done = if new { "is a mailbox of this space now" } else { "was a mailbox of this space already" };
@@ -112,10 +112,10 @@ fn remove(context: &mut Context, word: &str, url: Option<&str>) -> Result<(), Fa
     let database = context.maintain()?;
     let space = id(&database, word)?;
     // A bucket also by its URL without what stands behind `?`.
-    let named = |known: &str, url: &str| {
-        known == url || known.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
+    let named = |known: &MailboxSummary, url: &str| {
+        known.is_at(url) || known.url.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
     };
-    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(&known.url, url));
+    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(known, url));
     let known: Vec<_> = database.mailboxes()?.into_iter().filter(of_it).collect();
     if known.is_empty() {
         return Err(match url {
@@ -339,6 +339,13 @@ fn one(
         error @ driftless::Error::Mailbox { .. } => Failure::from(error),
         error => Failure::from(error).about(&known.url),
     })?;
+    if let Some(why) = &done.undeleted {
+        output.note(format!(
+            "{}: an own object was changed there and cannot be taken away ({}); another stands for it",
+            escape(&known.url),
+            escape(why)
+        ));
+    }
     let line = contract::MailboxSynced::new(known, &done);
     if output.json {
         return output.record(&line);

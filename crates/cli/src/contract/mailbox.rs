@@ -63,6 +63,8 @@ pub(crate) struct MailboxSynced {
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
     pub(crate) repaired: u64,
+    /// Why the mailbox kept own objects that somebody had changed; null if it did not.
+    pub(crate) undeleted: Option<String>,
     pub(crate) foreign: u64,
     pub(crate) alarms: Vec<Alarm>,
 }
@@ -81,6 +83,7 @@ impl MailboxSynced {
             bytes_out: done.bytes_out,
             bytes_in: done.bytes_in,
             repaired: done.repaired,
+            undeleted: done.undeleted.clone(),
             foreign: done.foreign,
             alarms: done.alarms.iter().map(Alarm::from).collect(),
         }

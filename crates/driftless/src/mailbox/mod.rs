@@ -9,8 +9,12 @@ pub(crate) mod row;
 mod build;
 pub(crate) mod settings;
 mod check;
+mod effort;
+mod ahead;
 mod exchange;
 mod gone;
+mod hearsay;
+mod writers;
 mod receive;
 mod send;
 pub(crate) mod news;
@@ -32,6 +36,7 @@ use alarm::Alarm;
 use exchange::Exchange;
 use object::Writer;
 use row::{MailboxKey, Reading};
+use settings::Came;
 
 /// One space of a database, and one mailbox.
 #[derive(Debug, Clone)]
@@ -76,15 +81,19 @@ impl Database {
         token: Option<&str>,
         anew: bool,
     ) -> Result<Mailbox, Error> {
-        let known = self.mailbox_settings(space, url)?;
+        let (key, known) = self.mailbox_settings(space, url)?;
         let folder = if known.is_some() && !anew { FolderUse::Find } else { FolderUse::Make };
         let remembered = known.map(|known| known.token).filter(|token| !token.is_empty());
         let token = token.map(str::to_owned).or(remembered);
         match driftless_net::mailbox::open(url, &Access { token, folder }) {
-            Ok(place) => Ok(self.mailbox(space, url, place)),
+            Ok(place) => {
+                // Once the folder is there it is known whether a link leads to it.
+                let (key, _) = self.mailbox_settings(space, url)?;
+                Ok(Mailbox { key, ..self.mailbox(space, url, place) })
+            }
             Err(error) => {
                 let error = Error::Mailbox { url: settings::shown(url), error };
-                self.note_mailbox(&settings::key(space, url), Some(&error), None)?;
+                self.note_mailbox(&key, Came::Failed(&error), None)?;
                 Err(error)
             }
         }
@@ -272,6 +281,8 @@ pub struct MailboxSynced {
     pub bytes_in: u64,
     /// Own objects that were lost or changed, and are there again.
     pub repaired: u64,
+    /// Why the mailbox kept own objects that somebody had changed, if it did: others stand for them now.
+    pub undeleted: Option<String>,
     /// Things that are no objects of anybody.
     pub foreign: u64,
     /// What is wrong now.
@@ -306,7 +317,12 @@ impl Mailbox {
     ) -> Result<MailboxSynced, Error> {
         let mut exchange = Exchange::begin(self, options, event)?;
         let done = exchange.run().await.map_err(|error| self.told(error));
-        self.database.note_mailbox(&self.key, done.as_ref().err(), Some(exchange.open))?;
+        let came = match &done {
+            Ok(done) if !done.finished => Came::Cancelled,
+            Ok(_) => Came::Through,
+            Err(error) => Came::Failed(error),
+        };
+        self.database.note_mailbox(&self.key, came, Some(exchange.open))?;
         done
     }
 }

@@ -1,12 +1,14 @@
 //! Files of SQLite under sync, as their users see them: edited by the `sqlite3` program or another connection, never
 //! by ours.
 
+mod attaching;
 mod attacks;
 mod constraints;
 mod copies;
 mod crash;
 mod failures;
 mod memory;
+mod misfits;
 mod merging;
 mod readers;
 mod schemas;
