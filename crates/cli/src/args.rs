@@ -684,5 +684,18 @@ pub(crate) enum Format {
     Csv,
 }
 
+impl Command {
+    /// Whether it goes on until somebody ends it, so that this is how it ends well.
+    #[cfg(unix)]
+    pub(crate) fn is_watch(&self) -> bool {
+        matches!(
+            self,
+            Self::Query(QueryCommand::Watch { .. })
+                | Self::Rows(RowsCommand::Sync { watch: true, .. })
+                | Self::Mailbox(MailboxCommand::Sync { watch: true, .. })
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -92,6 +92,14 @@ impl Failure {
         }
     }
 
+    /// The same of one of several things; if it is not known which, nothing changes.
+    pub(crate) fn about(self, name: &str) -> Self {
+        match name {
+            "" => self,
+            name => Self { message: format!("{name}: {}", self.message), ..self },
+        }
+    }
+
     /// Nobody reads our output any more; there is nobody to tell either.
     pub(crate) fn is_silent(&self) -> bool {
         self.exit == Exit::Done
@@ -146,6 +154,9 @@ impl From<io::Error> for Failure {
 impl From<driftless::Error> for Failure {
     fn from(error: driftless::Error) -> Self {
         let mut failure = Self::new(exit_of(error.code()), error.code(), &error, error.hint());
+        if let driftless::Error::Mailbox { url, .. } = &error {
+            failure = failure.about(url);
+        }
         if let driftless::Error::Schema { errors, .. } = error {
             failure.errors = errors.into_iter().map(Fault::from).collect();
         }
@@ -166,11 +177,13 @@ impl From<driftless_rows::Error> for Failure {
 fn exit_of(code: &str) -> Exit {
     match code {
         "not_found" | "not_attached" | "file_not_found" => Exit::NotFound,
-        "not_permitted" | "not_open" | "queue_full" | "mailbox_full" | "author_forked" | "login_failed"
-        | "login_needed" | "too_many_attempts" => Exit::Refused,
+        "not_permitted" | "not_open" | "queue_full" | "mailbox_denied" | "mailbox_full" | "author_forked"
+        | "login_failed" | "login_needed" | "too_many_attempts" => Exit::Refused,
         "invalid" | "schema" | "invalid_filter" | "invalid_operators" | "ambiguous" | "table_refused"
         | "not_sqlite" => Exit::Invalid,
-        "peer_unreachable" => Exit::Unreachable,
+        "peer_unreachable" | "mailbox_unreachable" | "mailbox_untrusted" | "mailbox_gone" => {
+            Exit::Unreachable
+        }
         "locked" | "newer_version" | "damaged" | "poisoned" | "restored" | "chain_lost" => Exit::Store,
         _ => Exit::Failed,
     }

@@ -8,7 +8,10 @@ use driftless_core::query::SortError;
 use driftless_core::session::{Cursor, SessionError};
 use driftless_core::value::{JsonError, TypedError};
 use driftless_net::NetError;
+use driftless_net::mailbox::MailboxError;
 use driftless_store::StorageError;
+
+use crate::advice::advice;
 
 /// One thing in a document that its schema does not allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,9 +143,14 @@ pub enum Error {
     /// The peer would let an admin decide, and has no room for another request now.
     #[error("the peer has no room for this request now")]
     QueueFull,
-    /// A mailbox takes no more: of this device, or of anybody.
-    #[error("{0}")]
-    MailboxFull(String),
+    /// A mailbox did not do what it was asked.
+    #[error("{error}")]
+    Mailbox {
+        /// Which one; empty where that is not known. There is no secret in it.
+        url: String,
+        /// Why.
+        error: MailboxError,
+    },
     /// A cursor that is not of this log: of another store, or of what this one was before it was restored.
     #[error("the cursor is not of this log")]
     Stale {
@@ -185,7 +193,14 @@ impl Error {
             Self::Unreachable(_) => "peer_unreachable",
             Self::NotOpen(_) => "not_open",
             Self::QueueFull => "queue_full",
-            Self::MailboxFull(_) => "mailbox_full",
+            Self::Mailbox { error, .. } => match error {
+                MailboxError::Unreachable(_) | MailboxError::NoHost(_) => "mailbox_unreachable",
+                MailboxError::Untrusted(_) => "mailbox_untrusted",
+                MailboxError::Gone(_) => "mailbox_gone",
+                MailboxError::Denied(_) => "mailbox_denied",
+                MailboxError::Full(_) => "mailbox_full",
+                MailboxError::Unusable(_) | MailboxError::TooLarge { .. } => "invalid",
+            },
             Self::Stale { .. } => "stale_cursor",
             Self::Peer(_) => "peer_protocol",
             Self::Io(_) => "io",
@@ -227,7 +242,10 @@ impl Error {
                 "correct the document; `driftless schema show SPACE COLLECTION` prints the schema"
             }
             Self::Exists(_) => "choose another name, or use what is there",
-            Self::Locked => "wait for it to end, or end it; reading commands work meanwhile",
+            Self::Locked => {
+                "wait for it to end, or end it; reading commands work meanwhile. Start `driftless serve` before a \
+                 `--watch`, and others can write beside it"
+            }
             Self::ReadOnly => "open the database for writing",
             Self::Newer { .. } => "install the newer driftless; nothing was changed",
             Self::Older { .. } => {
@@ -246,9 +264,7 @@ impl Error {
             Self::Unreachable(_) => "check the address, and that `driftless serve` runs there",
             Self::NotOpen(_) => "ask a member for a ticket, or an admin to `grant` you a permission",
             Self::QueueFull => "ask again later; its admins can answer the requests that wait there",
-            Self::MailboxFull(_) => {
-                "ask whoever runs it for more room, or add another mailbox; nothing here is lost"
-            }
+            Self::Mailbox { url, error } => advice(url, error),
             Self::Stale { .. } => "`driftless sync` the space once, then go on from the new cursor",
             Self::Peer(_) => {
                 "run the same version of driftless on both sides; if it is, the peer is not to be trusted"
@@ -328,6 +344,12 @@ impl From<NetError> for Error {
             | NetError::TooLarge { .. } => Self::Peer(error.to_string()),
             other => Self::Unreachable(other.to_string()),
         }
+    }
+}
+
+impl From<MailboxError> for Error {
+    fn from(error: MailboxError) -> Self {
+        Self::Mailbox { url: String::new(), error }
     }
 }
 

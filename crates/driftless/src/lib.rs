@@ -18,6 +18,7 @@
 //!
 //! Modules are listed low to high; a module uses only those above it.
 
+mod advice;
 mod error;
 mod schema;
 mod walk;
@@ -68,7 +69,7 @@ pub use collection::Collection;
 pub use database::{Database, Durability};
 #[cfg(feature = "iroh")]
 pub use driftless_net::Relay;
-pub use driftless_net::mailbox::{HubLimits, HubNumbers, HubOptions, MailboxPlace};
+pub use driftless_net::mailbox::{HubLimits, HubNumbers, HubOptions, MailboxError, MailboxPlace};
 pub use driftless_net::{Address, Traffic};
 pub use error::{Error, SchemaError};
 pub use explain::{Explanation, Step};

@@ -10,8 +10,9 @@ pub(crate) const EXAMPLES: &str = "EXAMPLES
   driftless mailbox sync
 
 A mailbox is a folder that several devices share: a network drive, a stick, or a folder that another program carries from
-device to device; or a bucket that speaks S3. The devices need not be on at the same time. Whoever runs the mailbox can read what is in it, and can
-change nothing that anybody would take.";
+device to device; or a bucket that speaks S3, a hub (`driftless serve --mailbox`), or a table of a PostgreSQL server. The
+devices need not be on at the same time. Whoever runs the mailbox can read what is in it, and can change nothing that
+anybody would take.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailboxCommand {
@@ -49,18 +50,29 @@ know puts that replace nothing (If-None-Match): that is tried, and what it leave
   driftless mailbox sync
   driftless mailbox sync notes --json
   driftless mailbox sync notes --watch --interval 30
+  driftless mailbox sync notes --anew
 
 It goes on where it stopped, however it ended. Objects that are missing, damaged or hidden are alarms; nothing here is lost
-by them, and the next sync of the device that wrote them puts them right.")]
+by them, and the next sync of the device that wrote them puts them right.
+
+With --watch it goes on until it is stopped (Ctrl-C): what is written here is sent within a second or so, what others put
+into a hub comes as soon. Start `driftless serve` before it: then other commands can write meanwhile.
+
+A folder that is gone or empty although something was put there is not filled again: its disk may not be mounted. --anew says
+that it is lost for good.")]
     Sync {
         /// Only the mailboxes of this space
         space: Option<String>,
         /// Again and again, until it is stopped
         #[arg(long)]
         watch: bool,
-        /// Seconds between two exchanges
-        #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "watch")]
+        /// Seconds between two exchanges, at least 1; news come sooner
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "watch",
+            value_parser = clap::value_parser!(u64).range(1..))]
         interval: u64,
+        /// Fill folders again that are gone or empty: what was put there is lost for good
+        #[arg(long)]
+        anew: bool,
     },
     /// List the mailboxes, what waits for them, and what is wrong with them
     #[command(after_help = "EXAMPLES

@@ -166,7 +166,7 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
     line.ok = line.copied.is_none()
         && line.refused.is_empty()
         && line.spaces.iter().all(is_fine)
-        && line.mailboxes.iter().all(|mailbox| mailbox.alarms.is_empty())
+        && line.mailboxes.iter().all(contract::Mailbox::is_fine)
         && line.rows.iter().all(|file| file.error.is_none() && file.waiting + file.refused == 0)
         && !guarded
         && line.lost.is_empty();
@@ -297,7 +297,13 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
         (true, true) => "There is no space yet: `driftless space create NAME` makes one.",
         (true, false) => "All is well: every commit is applied, and nothing was refused.",
         (false, _) if status.refused.is_empty() && status.spaces.iter().all(is_fine) => {
-            "Every commit that is here is applied, and nothing was refused."
+            match status.mailboxes.iter().all(contract::Mailbox::is_fine) {
+                true => "Every commit that is here is applied, and nothing was refused.",
+                false => {
+                    "Every commit that is here is applied, and nothing was refused; a mailbox is not as it should be \
+                     (`driftless mailbox sync` tries again, and says what to do)."
+                }
+            }
         }
         (false, _) => "`void` has no effect any more; `held` and `wanted` are still to come.",
     })

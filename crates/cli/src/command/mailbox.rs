@@ -5,18 +5,23 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use driftless::{Database, MailboxEvent, MailboxNews, MailboxOptions, MailboxPlace, MailboxSummary, SpaceId};
+use driftless::{
+    Database, MailboxError, MailboxEvent, MailboxNews, MailboxOptions, MailboxPlace, MailboxSummary, SpaceId,
+};
 use tokio::runtime::{Handle, Runtime};
 
 use super::Context;
+use super::stop::Stop;
 use crate::args::MailboxCommand;
 use crate::contract;
-use crate::failure::Failure;
-use crate::output::{Output, Table, counted, escape, time_text};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Table, counted, escape, size_text, thousands, time_text};
 use crate::runtime;
 
 // Bytes of a file of which the first line is a token.
 const MAX_FILE: u64 = 64 * 1024;
+// How often what shows that work goes on is drawn.
+const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(context: &mut Context, command: MailboxCommand) -> Result<(), Failure> {
     match command {
@@ -24,8 +29,9 @@ pub(super) fn run(context: &mut Context, command: MailboxCommand) -> Result<(), 
             let url = whole(url, endpoint.as_deref(), region.as_deref())?;
             add(context, &space, &url, token_file.as_deref())
         }
-        MailboxCommand::Sync { space, watch, interval } => {
-            sync(context, space.as_deref(), watch.then_some(Duration::from_secs(interval)))
+        MailboxCommand::Sync { space, watch, interval, anew } => {
+            let every = watch.then_some(Duration::from_secs(interval));
+            sync(context, space.as_deref(), Wishes { every, anew })
         }
         MailboxCommand::List => list(context),
         MailboxCommand::Remove { space, url } => remove(context, &space, url.as_deref()),
@@ -59,10 +65,19 @@ fn add(context: &mut Context, space: &str, url: &str, token: Option<&Path>) -> R
     let token = token.map(|path| first_line(context, path)).transpose()?;
     let database = context.maintain()?;
     let space = id(&database, space)?;
-    // Also makes the folder, so that a wrong path is known now; a bucket is asked.
-    let mailbox = database.open_mailbox(&space, url)?;
+    // Also makes the folder, so that a wrong path is known now; whoever else is there is asked.
+    let mailbox = match &token {
+        Some(token) => database.open_mailbox_with(&space, url, token)?,
+        None => database.open_mailbox(&space, url)?,
+    };
     let (handle, own) = handle(context)?;
-    handle.block_on(mailbox.probe())?;
+    match handle.block_on(mailbox.probe()) {
+        // What is needed of a bucket can be found out only there; everybody else may be away for now.
+        Err(driftless::Error::Mailbox { error, .. }) if may_be_away(&error) && !url.starts_with("s3://") => {
+            context.output.note(format!("{}: {error}; it is asked again with each sync", escape(url)));
+        }
+        probed => probed?,
+    }
     drop(own);
     let new = database.add_mailbox(&space, url)?;
     if token.is_some() {
@@ -82,6 +97,10 @@ fn add(context: &mut Context, space: &str, url: &str, token: Option<&Path>) -> R
     output.text(format!("{} {done}; whoever runs it can read what is in it", escape(url)))
 }
 
+fn may_be_away(error: &MailboxError) -> bool {
+    matches!(error, MailboxError::Unreachable(_) | MailboxError::NoHost(_))
+}
+
 fn first_line(context: &mut Context, path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let file = context.input.open(path)?;
@@ -89,9 +108,9 @@ fn first_line(context: &mut Context, path: &Path) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-fn remove(context: &mut Context, space: &str, url: Option<&str>) -> Result<(), Failure> {
+fn remove(context: &mut Context, word: &str, url: Option<&str>) -> Result<(), Failure> {
     let database = context.maintain()?;
-    let space = id(&database, space)?;
+    let space = id(&database, word)?;
     // A bucket also by its URL without what stands behind `?`.
     let named = |known: &MailboxSummary, url: &str| {
         known.is_at(url) || known.url.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
@@ -99,7 +118,10 @@ fn remove(context: &mut Context, space: &str, url: Option<&str>) -> Result<(), F
     let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(known, url));
     let known: Vec<_> = database.mailboxes()?.into_iter().filter(of_it).collect();
     if known.is_empty() {
-        return Err(none(url.unwrap_or_default()));
+        return Err(match url {
+            Some(url) => unknown(url),
+            None => no_mailbox(Some(word)),
+        });
     }
     for MailboxSummary { space, url, .. } in &known {
         database.remove_mailbox(space, url)?;
@@ -115,12 +137,9 @@ fn remove(context: &mut Context, space: &str, url: Option<&str>) -> Result<(), F
     Ok(())
 }
 
-fn none(name: &str) -> Failure {
-    let error = driftless::Error::NotFound { what: "mailbox", name: name.to_owned() };
-    Failure {
-        hint: "`driftless mailbox list` shows them; `mailbox add SPACE URL` adds one".into(),
-        ..error.into()
-    }
+fn unknown(url: &str) -> Failure {
+    let error = driftless::Error::NotFound { what: "mailbox", name: url.to_owned() };
+    Failure { hint: "`driftless mailbox list` shows those that are known".into(), ..error.into() }
 }
 
 fn list(context: &mut Context) -> Result<(), Failure> {
@@ -133,20 +152,37 @@ fn list(context: &mut Context) -> Result<(), Failure> {
         output.note("there is no mailbox: `driftless mailbox add SPACE URL` adds one");
         return Ok(());
     }
-    let mut table = Table::new(&["SPACE", "MAILBOX", "OBJECTS", "UNSENT", "ALARMS"]);
+    let mut table = Table::new(&["SPACE", "MAILBOX", "#OBJECTS", "LAST EXCHANGE (UTC)", "UNSENT", "#ALARMS"]);
     for known in &known {
-        let unsent = if known.unsent { "yes" } else { "" };
-        let cells = [known.space.short(), known.url.clone(), known.objects.to_string(), unsent.to_owned()];
-        let alarms = [known.alarms.len().to_string()];
-        table.row(cells.iter().chain(&alarms).map(|cell| escape(cell).into_owned()));
+        let last = if known.last_ms == 0 { "never".to_owned() } else { time_text(known.last_ms) };
+        table.row([
+            known.space.short(),
+            escape(&known.url).into_owned(),
+            thousands(known.objects),
+            last,
+            if known.unsent { "yes".to_owned() } else { String::new() },
+            thousands(known.alarms.len() as u64),
+        ]);
     }
     output.table(&table)?;
-    let alarms = known.iter().flat_map(|known| &known.alarms);
-    alarms.map(|alarm| told(&alarm.into())).try_for_each(|line| output.text(line))?;
-    for known in &known {
-        output.note(format!("{}: {}", escape(&known.url), known.privacy()));
+    for known in known {
+        let known = contract::Mailbox::from(known);
+        if known.error.is_some() || !known.alarms.is_empty() {
+            output.text("")?;
+            output.text(format!("{}:", escape(&known.url)))?;
+            print_trouble(output, &known)?;
+        }
+        output.note(format!("{}: {}", escape(&known.url), known.privacy));
     }
     Ok(())
+}
+
+// What is wrong with a mailbox.
+fn print_trouble(output: &mut Output, known: &contract::Mailbox) -> Result<(), Failure> {
+    if let Some(error) = &known.error {
+        output.text(format!("  the last exchange failed: {}", escape(error)))?;
+    }
+    known.alarms.iter().map(told).try_for_each(|line| output.text(format!("  {line}")))
 }
 
 fn told(alarm: &contract::Alarm) -> String {
@@ -164,10 +200,7 @@ pub(super) fn print_status(output: &mut Output, known: &[contract::Mailbox]) -> 
         let privacy = mailbox.privacy;
         output.text("")?;
         output.text(format!("mailbox {}: {last}{unsent}; {privacy}", escape(&mailbox.url)))?;
-        if let Some(error) = &mailbox.error {
-            output.text(format!("  the last exchange failed: {}", escape(error)))?;
-        }
-        mailbox.alarms.iter().map(told).try_for_each(|line| output.text(format!("  {line}")))?;
+        print_trouble(output, mailbox)?;
     }
     Ok(())
 }
@@ -181,46 +214,93 @@ fn handle(context: &Context) -> Result<(Handle, Option<Runtime>), Failure> {
     Ok((own.handle().clone(), Some(own)))
 }
 
-fn sync(context: &mut Context, space: Option<&str>, every: Option<Duration>) -> Result<(), Failure> {
+/// How mailboxes are to be exchanged.
+struct Wishes {
+    every: Option<Duration>,
+    /// Folders that are gone are lost for good.
+    anew: bool,
+}
+
+fn sync(context: &mut Context, space: Option<&str>, mut wishes: Wishes) -> Result<(), Failure> {
     let database = context.maintain()?;
-    let space = space.map(|space| id(&database, space)).transpose()?;
+    let only = space.map(|space| id(&database, space)).transpose()?;
     let (handle, _own) = handle(context)?;
     let mut news = BTreeMap::<(SpaceId, String), MailboxNews>::new();
+    let stop = Stop::of(context)?;
     loop {
         let known = database.mailboxes()?.into_iter();
-        let known: Vec<_> = known.filter(|known| space.is_none_or(|space| known.space == space)).collect();
+        let known: Vec<_> = known.filter(|known| only.is_none_or(|only| known.space == only)).collect();
         if known.is_empty() {
-            return Err(none(""));
+            return Err(no_mailbox(space));
         }
-        let mut failed = None;
+        let mut failed: Option<Failure> = None;
         news.retain(|(space, url), _| known.iter().any(|known| known.space == *space && known.url == *url));
         for known in known {
-            if every.is_some()
+            if wishes.every.is_some()
                 && let Ok(mailbox) = database.open_mailbox(&known.space, &known.url)
             {
                 let of_it = news.entry((known.space, known.url.clone())).or_insert_with(|| mailbox.news());
-                handle.block_on(of_it.begin());
+                handle.block_on(async {
+                    tokio::select! {
+                        () = of_it.begin() => {}
+                        () = stop.wished() => {}
+                    }
+                });
             }
-            match one(context, &database, &handle, &known) {
+            match one(context, &database, &handle, &known, &wishes, &stop) {
                 Ok(()) => {}
-                // Each is tried; with --watch it is tried again.
-                Err(failure) if every.is_some() && !failure.is_silent() => context.output.failure(&failure),
-                Err(failure) => failed = failed.or(Some(failure)),
+                // Each is tried, and told of; with --watch it is tried again.
+                Err(failure) if failure.is_silent() => return Err(failure),
+                Err(failure) if wishes.every.is_some() => context.output.failure(&failure),
+                Err(failure) => {
+                    if let Some(before) = failed.replace(failure) {
+                        context.output.failure(&before);
+                    }
+                }
             }
-        }
-        if let Some(failure) = failed {
-            return Err(failure);
+            if stop.is_wished() {
+                break;
+            }
         }
         context.output.flush()?;
-        let Some(every) = every else { return Ok(()) };
-        if context.served.as_ref().is_some_and(|served| served.gone.load(std::sync::atomic::Ordering::SeqCst))
-        {
-            return Ok(());
+        // Somebody who watches has seen enough; else something may be left to do.
+        match (failed, wishes.every) {
+            (Some(failure), _) => return Err(failure),
+            (None, Some(_)) if stop.is_wished() => return Ok(()),
+            (None, None) if stop.is_wished() => return Err(stopped()),
+            (None, None) => return Ok(()),
+            (None, Some(every)) => {
+                wishes.anew = false;
+                // Until then, or until something was put there or written here.
+                let any = MailboxNews::of_any(news.values_mut());
+                handle.block_on(async {
+                    tokio::select! {
+                        _ = tokio::time::timeout(every, any) => {}
+                        () = stop.wished() => {}
+                    }
+                });
+                if stop.is_wished() {
+                    return Ok(());
+                }
+            }
         }
-        // Until then, or until one of them tells that something was put there.
-        let any = MailboxNews::of_any(news.values_mut());
-        let _ = handle.block_on(async { tokio::time::timeout(every, any).await });
     }
+}
+
+fn no_mailbox(space: Option<&str>) -> Failure {
+    let (of, word) = match space {
+        Some(space) => (format!(" of {space}"), space),
+        None => (String::new(), "SPACE"),
+    };
+    let hint = format!(
+        "`driftless mailbox add {word} URL` adds one: a folder (file:///..), a hub (https://..), a bucket (s3://..)"
+    );
+    Failure::new(Exit::NotFound, "not_found", format!("there is no mailbox{of} yet"), hint)
+}
+
+fn stopped() -> Failure {
+    let hint = "`driftless mailbox sync` goes on where this stopped; nothing that came or went is lost";
+    Failure::new(Exit::Failed, "stopped", "it was stopped before everything was exchanged", hint)
 }
 
 fn one(
@@ -228,49 +308,124 @@ fn one(
     database: &Database,
     handle: &Handle,
     known: &MailboxSummary,
+    wishes: &Wishes,
+    stop: &Stop,
 ) -> Result<(), Failure> {
-    let mailbox = database.open_mailbox(&known.space, &known.url)?;
+    let mailbox = match wishes.anew {
+        true => database.open_mailbox_anew(&known.space, &known.url)?,
+        false => database.open_mailbox(&known.space, &known.url)?,
+    };
     let options = MailboxOptions::default();
+    let bar = super::network::progress(context);
+    bar.enable_steady_tick(TICK);
     let output = &mut context.output;
-    let mut lines = |event: MailboxEvent| match event {
+    let mut far = Far::default();
+    let mut lines = |event: MailboxEvent| {
+        bar.suspend(|| tell(output, &event));
+        bar.set_message(far.after(&event));
+    };
+    let done = handle.block_on(async {
+        let mut exchange = std::pin::pin!(mailbox.sync(&options, &mut lines));
+        tokio::select! {
+            done = &mut exchange => return done,
+            () = stop.wished() => {}
+        }
+        // It ends with the object that is on its way.
+        options.control.cancel();
+        exchange.await
+    });
+    bar.finish_and_clear();
+    let done = done.map_err(|error| match error {
+        error @ driftless::Error::Mailbox { .. } => Failure::from(error),
+        error => Failure::from(error).about(&known.url),
+    })?;
+    if let Some(why) = &done.undeleted {
+        output.note(format!(
+            "{}: an own object was changed there and cannot be taken away ({}); another stands for it",
+            escape(&known.url),
+            escape(why)
+        ));
+    }
+    let line = contract::MailboxSynced::new(known, &done);
+    if output.json {
+        return output.record(&line);
+    }
+    output.text(format!("{}: {}", escape(&known.url), came_to(&line)))?;
+    line.alarms.iter().map(told).try_for_each(|line| output.text(format!("  {line}")))
+}
+
+// What an exchange came to, in a line.
+fn came_to(done: &contract::MailboxSynced) -> String {
+    let mut text =
+        format!("sent {}, received {}", counted(done.sent, "commit"), counted(done.received, "commit"));
+    if done.repaired > 0 {
+        text += &format!("; put {} again that had been lost there", counted(done.repaired, "object"));
+    }
+    if done.refused > 0 {
+        text += &format!("; {} refused (`driftless status` says why)", counted(done.refused, "commit"));
+    }
+    if done.foreign > 0 {
+        text += &format!("; left {} alone that nobody's device wrote", counted(done.foreign, "thing"));
+    }
+    if !done.finished {
+        text += "; stopped, the next sync goes on from here";
+    }
+    text
+}
+
+fn tell(output: &mut Output, event: &MailboxEvent) {
+    match event {
         MailboxEvent::Found { objects, bytes } => {
-            output.detail(format!("{} of {bytes} bytes to read", counted(objects, "object")));
+            output.detail(format!("{} of {bytes} bytes to read", counted(*objects, "object")));
         }
         MailboxEvent::Received { commits, .. } => {
-            output.detail(format!("received {}", counted(commits, "commit")))
+            output.detail(format!("received {}", counted(*commits, "commit")));
         }
-        MailboxEvent::Sent { commits, .. } => output.detail(format!("sent {}", counted(commits, "commit"))),
+        MailboxEvent::Sent { commits, .. } => output.detail(format!("sent {}", counted(*commits, "commit"))),
         MailboxEvent::Repaired { number } => output.detail(format!("put object {number} again")),
         MailboxEvent::Stalled { waited } => {
             output.note(format!("the mailbox has not answered for {} seconds", waited.as_secs()));
         }
-        MailboxEvent::Alarm(_) | MailboxEvent::Paused | MailboxEvent::Resumed => {}
-    };
-    let done = handle.block_on(mailbox.sync(&options, &mut lines))?;
-    if let Some(why) = &done.undeleted {
-        output.note(format!(
-            "an own object was changed there and cannot be taken away ({}); another stands for it",
-            escape(why)
-        ));
+        _ => {}
     }
-    if output.json {
-        return output.record(&contract::MailboxSynced {
-            space: known.space,
-            url: known.url.clone(),
-            sent: done.sent,
-            received: done.received,
-            refused: done.refused,
-            objects_out: done.objects_out,
-            objects_in: done.objects_in,
-            bytes_out: done.bytes_out,
-            bytes_in: done.bytes_in,
-            repaired: done.repaired,
-            undeleted: done.undeleted,
-            foreign: done.foreign,
-            alarms: done.alarms.iter().map(contract::Alarm::from).collect(),
-        });
+}
+
+/// How far an exchange is.
+#[derive(Default)]
+struct Far {
+    /// Bytes of others' objects, where that is known beforehand.
+    all: Option<u64>,
+    bytes: u64,
+    received: u64,
+    sent: u64,
+    repaired: u64,
+}
+
+impl Far {
+    /// In a line, after one more thing has happened.
+    fn after(&mut self, event: &MailboxEvent) -> String {
+        match event {
+            MailboxEvent::Found { bytes, .. } => self.all = Some(*bytes),
+            MailboxEvent::Received { commits, bytes } => {
+                self.received += commits;
+                self.bytes += bytes;
+            }
+            MailboxEvent::Sent { commits, .. } => self.sent += commits,
+            MailboxEvent::Repaired { .. } => self.repaired += 1,
+            _ => {}
+        }
+        let mut parts = Vec::new();
+        if self.bytes > 0 {
+            let of = self.all.map_or_else(String::new, |all| format!(" of {}", size_text(all)));
+            let commits = counted(self.received, "commit");
+            parts.push(format!("received {commits}, {}{of}", size_text(self.bytes)));
+        }
+        if self.repaired > 0 {
+            parts.push(format!("put {} again", counted(self.repaired, "object")));
+        }
+        if self.sent > 0 {
+            parts.push(format!("sent {}", counted(self.sent, "commit")));
+        }
+        parts.join("; ")
     }
-    let (sent, received) = (counted(done.sent, "commit"), counted(done.received, "commit"));
-    output.text(format!("{}: sent {sent}, received {received}", escape(&known.url)))?;
-    done.alarms.iter().map(|alarm| told(&alarm.into())).try_for_each(|line| output.text(line))
 }

@@ -28,6 +28,7 @@ mod share;
 #[cfg(unix)]
 mod socket;
 mod space;
+mod stop;
 mod ui;
 mod user;
 

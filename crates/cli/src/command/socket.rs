@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::{Served, Serving, execute};
-use crate::args::{Arguments, Command, QueryCommand};
+use crate::args::{Arguments, Command};
 use crate::failure::{Exit, Failure};
 use crate::output::print_failure;
 use crate::secret::{self, Question, Secrets};
@@ -148,7 +148,7 @@ pub(super) fn forward(dir: &Path, words: &[OsString], command: &Command, json: b
         // It is just ending, and has not begun with this.
         _ => return None,
     };
-    if matches!(command, Command::Query(QueryCommand::Watch { .. })) {
+    if command.is_watch() {
         // As where a watch runs by itself: that somebody ends it is how it ends.
         let _ = ctrlc::set_handler(|| std::process::exit(0));
     }

@@ -22,6 +22,13 @@ pub(crate) struct Mailbox {
     pub(crate) alarms: Vec<Alarm>,
 }
 
+impl Mailbox {
+    /// Whether its last exchange ended well, and what is there is as it was left.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.error.is_none() && self.alarms.is_empty()
+    }
+}
+
 impl From<driftless::MailboxSummary> for Mailbox {
     fn from(summary: driftless::MailboxSummary) -> Self {
         let privacy = summary.privacy();
@@ -46,6 +53,8 @@ impl From<driftless::MailboxSummary> for Mailbox {
 pub(crate) struct MailboxSynced {
     pub(crate) space: SpaceId,
     pub(crate) url: String,
+    /// False where it was stopped before the end; the next one goes on there.
+    pub(crate) finished: bool,
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) refused: u64,
@@ -58,6 +67,27 @@ pub(crate) struct MailboxSynced {
     pub(crate) undeleted: Option<String>,
     pub(crate) foreign: u64,
     pub(crate) alarms: Vec<Alarm>,
+}
+
+impl MailboxSynced {
+    pub(crate) fn new(known: &driftless::MailboxSummary, done: &driftless::MailboxSynced) -> Self {
+        Self {
+            space: known.space,
+            url: known.url.clone(),
+            finished: done.finished,
+            sent: done.sent,
+            received: done.received,
+            refused: done.refused,
+            objects_out: done.objects_out,
+            objects_in: done.objects_in,
+            bytes_out: done.bytes_out,
+            bytes_in: done.bytes_in,
+            repaired: done.repaired,
+            undeleted: done.undeleted.clone(),
+            foreign: done.foreign,
+            alarms: done.alarms.iter().map(Alarm::from).collect(),
+        }
+    }
 }
 
 /// `kind` is one of `missing`, `damaged`, `gone`, `forked`, `withheld`, `sealed`, `newer`, `early`.

@@ -8,10 +8,6 @@ use serde_json::{Value, json};
 use crate::s3_server::{BUCKET, KEYS, Server};
 use crate::sandbox::Sandbox;
 
-fn other(sandbox: &Sandbox, words: &[&str]) -> Value {
-    sandbox.json(&[&["--dir", "other"], words].concat())
-}
-
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -39,18 +35,18 @@ fn two_devices_meet_in_a_bucket_and_no_key_is_kept_or_shown() {
     assert_eq!((&sent["sent"], &sent["alarms"]), (&json!(2), &json!([])));
 
     sandbox.ok(&["--dir", "other", "init"]);
-    let id = sandbox.json(&["space", "show", "world"])["space"].as_str().unwrap().to_owned();
-    other(&sandbox, &["mailbox", "add", &id, &bucket, "--endpoint", &endpoint, "--region", "eu-north-1"]);
-    assert_eq!(other(&sandbox, &["mailbox", "sync"])["received"], 2);
-    assert_eq!(sandbox.json(&["digest", "world"]), other(&sandbox, &["digest", &id]));
+    let id = sandbox.space();
+    sandbox.other(&["mailbox", "add", &id, &bucket, "--endpoint", &endpoint, "--region", "eu-north-1"]);
+    assert_eq!(sandbox.other(&["mailbox", "sync"])["received"], 2);
+    assert_eq!(sandbox.json(&["digest", "world"]), sandbox.other(&["digest", &id]));
 
     // The operator takes an object away: it is told, and put again.
     let objects = files(&Path::new(&root).join(BUCKET));
     assert_eq!(objects.len(), 1, "{objects:?}");
     fs::remove_file(&objects[0]).unwrap();
-    assert_eq!(other(&sandbox, &["mailbox", "sync"])["alarms"][0]["kind"], "gone");
+    assert_eq!(sandbox.other(&["mailbox", "sync"])["alarms"][0]["kind"], "gone");
     assert_eq!(sandbox.json(&["mailbox", "sync"])["repaired"], 1);
-    assert_eq!(other(&sandbox, &["mailbox", "sync"])["alarms"], json!([]));
+    assert_eq!(sandbox.other(&["mailbox", "sync"])["alarms"], json!([]));
 
     // Neither in what is printed, nor in what is stored.
     let listed = sandbox.run(&["-v", "mailbox", "list"]);
@@ -58,6 +54,7 @@ fn two_devices_meet_in_a_bucket_and_no_key_is_kept_or_shown() {
     drop(server);
     let failed = sandbox.run(&["-v", "mailbox", "sync"]);
     assert_eq!(failed.code, Some(6), "{failed:?}");
+    assert!(failed.stderr.contains("check the endpoint"), "{failed:?}");
     for said in [listed, synced, failed] {
         assert!(!format!("{said:?}").contains(KEYS[1].1), "{said:?}");
     }
@@ -77,8 +74,9 @@ fn what_a_bucket_needs_is_said() {
     assert!(add("s3://key:secret@letters").contains("never in the URL"));
     assert!(add("s3://letters?endpoint=http://127.0.0.1:1").contains("AWS_ALLOW_HTTP=true"));
     assert!(add("s3://letters?endpoint=https://ann:secret@host").contains("without a name or a password"));
-    let (message, _) = sandbox.fails(6, "peer_unreachable", &["mailbox", "add", "world", "s3://letters"]);
+    let (message, hint) = sandbox.fails(4, "mailbox_denied", &["mailbox", "add", "world", "s3://letters"]);
     assert!(message.contains("AWS_ACCESS_KEY_ID is not set"), "{message}");
+    assert!(hint.contains("AWS_SECRET_ACCESS_KEY"), "{hint}");
     let words = ["mailbox", "add", "world", "file:///tmp/x", "--endpoint", "https://s3.example.com"];
     sandbox.fails(5, "invalid", &words);
 
@@ -90,5 +88,12 @@ fn what_a_bucket_needs_is_said() {
     assert!(message.contains("If-None-Match"), "{message}");
     let words = ["mailbox", "add", "world", "s3://nothing", "--endpoint", &endpoint];
     assert!(sandbox.fails(5, "invalid", &words).0.contains("no such bucket"));
+    let words = ["mailbox", "add", "world", &format!("s3://{BUCKET}"), "--endpoint", &endpoint];
+    let sandbox = sandbox.with(&[("AWS_SECRET_ACCESS_KEY", "another")]);
+    let (message, hint) = sandbox.fails(4, "mailbox_denied", &words);
+    assert!(
+        message.starts_with(&format!("s3://{BUCKET}")) && hint.contains("AWS_SECRET_ACCESS_KEY"),
+        "{message}"
+    );
     assert_eq!(sandbox.lines(&["mailbox", "list"]), Vec::<Value>::new());
 }

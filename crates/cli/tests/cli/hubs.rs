@@ -1,18 +1,15 @@
 //! `serve --mailbox`: devices that are never on together exchange through a hub, whichever of them is killed.
 
-use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Running, Sandbox};
+use crate::sandbox::{Ran, Running, Sandbox};
 
 const ROWS: u64 = 6_000;
-
-fn other(sandbox: &Sandbox, words: &[&str]) -> Value {
-    sandbox.json(&[&["--dir", "other"], words].concat())
-}
 
 // A hub of its own, which is no member of anything; gives its first line.
 fn hub(sandbox: &Sandbox, at: &str, more: &[&str]) -> (Running, Value) {
@@ -29,21 +26,15 @@ fn url(line: &Value) -> String {
 #[test]
 fn two_devices_exchange_through_a_hub_that_is_killed_and_so_are_they() {
     let sandbox = Sandbox::new();
-    let rows = (0..ROWS).fold(String::new(), |mut text, number| {
-        // Words that do not repeat, so that there are several objects.
-        writeln!(text, r#"{{"n": {number}, "text": "{:x}{}"}}"#, number * 7919, "x".repeat(600)).unwrap();
-        text
-    });
-    let file = sandbox.file("numbers.jsonl", rows);
-    sandbox.ok(&["import", "world", "numbers", &file, "--key", "n"]);
+    sandbox.fill(ROWS);
     sandbox.ok(&["--dir", "hub", "init"]);
     sandbox.ok(&["--dir", "other", "init"]);
     let (mut serve, line) = hub(&sandbox, "127.0.0.1:0", &[]);
     let url = url(&line);
     let at = url.trim_start_matches("http://").trim_end_matches("/mailbox").to_owned();
-    let id = sandbox.json(&["space", "show", "world"])["space"].as_str().unwrap().to_owned();
+    let id = sandbox.space();
     sandbox.ok(&["mailbox", "add", "world", &url]);
-    other(&sandbox, &["mailbox", "add", &id, &url]);
+    sandbox.other(&["mailbox", "add", &id, &url]);
 
     // The device is killed while it sends, then the hub is.
     let mut sync = sandbox.start(&["mailbox", "sync", "-v"]);
@@ -55,7 +46,8 @@ fn two_devices_exchange_through_a_hub_that_is_killed_and_so_are_they() {
     let ended = sync.wait().code();
     // It had everything there already, or could not go on.
     assert!(matches!(ended, Some(0 | 6)), "{ended:?}");
-    sandbox.fails(6, "peer_unreachable", &["mailbox", "sync"]);
+    let (message, hint) = sandbox.fails(6, "mailbox_unreachable", &["mailbox", "sync"]);
+    assert!(message.starts_with(&url) && hint.contains("serve --mailbox"), "{message}; {hint}");
     (serve, _) = hub(&sandbox, &at, &[]);
     sandbox.ok(&["mailbox", "sync"]);
 
@@ -68,29 +60,15 @@ fn two_devices_exchange_through_a_hub_that_is_killed_and_so_are_they() {
     serve.kill();
     assert!(matches!(sync.wait().code(), Some(0 | 6)));
     (serve, _) = hub(&sandbox, &at, &[]);
-    other(&sandbox, &["mailbox", "sync"]);
+    sandbox.other(&["mailbox", "sync"]);
 
-    assert_eq!(sandbox.json(&["digest", "world"]), other(&sandbox, &["digest", &id]));
-    assert_eq!(other(&sandbox, &["count", &id, "numbers"])["count"], ROWS);
+    assert_eq!(sandbox.json(&["digest", "world"]), sandbox.other(&["digest", &id]));
+    assert_eq!(sandbox.other(&["count", &id, "numbers"])["count"], ROWS);
     for words in [&["mailbox", "sync"][..], &["--dir", "other", "mailbox", "sync"]] {
         let idle = sandbox.json(words);
         assert_eq!((&idle["sent"], &idle["received"], &idle["alarms"]), (&json!(0), &json!(0), &json!([])));
     }
-    // One writer, one object for each number, and nothing half-written that counts.
-    let mut numbers = Vec::new();
-    let folder = std::path::PathBuf::from(sandbox.path("box")).join(&id);
-    for writer in std::fs::read_dir(folder).unwrap().flatten() {
-        for object in std::fs::read_dir(writer.path()).unwrap().flatten() {
-            let name = object.file_name().into_string().unwrap();
-            if !name.starts_with('.') {
-                numbers.push(name.split_once('-').unwrap().0.to_owned());
-            }
-        }
-    }
-    numbers.sort();
-    let wanted: Vec<_> = (1..=numbers.len()).map(|number| format!("{number:016x}")).collect();
-    assert!(numbers.len() >= 3);
-    assert_eq!(numbers, wanted);
+    assert!(sandbox.objects(&id) >= 3);
     assert_eq!(sandbox.json(&["fsck"])["ok"], true);
     #[cfg(unix)]
     assert_eq!(serve.interrupt().code(), Some(0));
@@ -105,17 +83,21 @@ fn a_hub_wakes_who_watches_asks_for_its_token_and_says_how_it_goes() {
     let options = ["--mailbox-token-file", "token", "--metrics", "127.0.0.1:0"];
     let (_serve, line) = hub(&sandbox, "127.0.0.1:0", &options);
     let (url, token) = (url(&line), sandbox.path("token"));
-    let id = sandbox.json(&["space", "show", "world"])["space"].as_str().unwrap().to_owned();
-    sandbox.ok(&["mailbox", "add", "world", &url]);
-    let (message, _) = sandbox.fails(6, "peer_unreachable", &["mailbox", "sync"]);
-    assert!(message.contains("token"), "{message}");
+    let id = sandbox.space();
+    let wrong = sandbox.file("wrong", "another\n");
+    for more in [&[][..], &["--token-file", &wrong]] {
+        let words = [&["mailbox", "add", "world", &url][..], more].concat();
+        let (message, hint) = sandbox.fails(4, "mailbox_denied", &words);
+        assert!(message.contains("token") && hint.contains("--token-file"), "{message}; {hint}");
+    }
+    sandbox.fails(3, "not_found", &["mailbox", "sync"]);
     sandbox.fails(3, "file_not_found", &["mailbox", "add", "world", &url, "--token-file", "nowhere"]);
     sandbox.ok(&["mailbox", "add", "world", &url, "--token-file", &token]);
     sandbox.ok(&["mailbox", "sync"]);
     let secret = std::fs::read_to_string(&token).unwrap();
     assert!(!sandbox.ok(&["mailbox", "list", "--json"]).contains(secret.trim()));
 
-    other(&sandbox, &["mailbox", "add", &id, &url, "--token-file", &token]);
+    sandbox.other(&["mailbox", "add", &id, &url, "--token-file", &token]);
     let watch = ["--dir", "other", "mailbox", "sync", "--watch", "--interval", "3600", "--json"];
     let watch = sandbox.start(&watch);
     assert_eq!(watch.stdout.json()["received"], 1);
@@ -123,6 +105,11 @@ fn a_hub_wakes_who_watches_asks_for_its_token_and_says_how_it_goes() {
     sandbox.ok(&["mailbox", "sync"]);
     // An hour before its time.
     while watch.stdout.json()["received"] != 1 {}
+    #[cfg(unix)]
+    {
+        let mode = |path: &str| std::fs::metadata(sandbox.path(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("box"), mode(&format!("box/{id}"))), (0o700, 0o700));
+    }
 
     let at = line["metrics"].as_str().unwrap().trim_start_matches("http://").trim_end_matches("/metrics");
     let mut stream = TcpStream::connect(at).unwrap();
@@ -197,12 +184,12 @@ fn a_hub_behind_a_proxy_with_tls_is_believed_if_the_machine_believes_its_certifi
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let at = url(&line).trim_start_matches("http://").trim_end_matches("/mailbox").to_owned();
     let url = format!("https://127.0.0.1:{}", proxy(&runtime, at));
-    sandbox.ok(&["mailbox", "add", "world", &url]);
-    let (message, _) = sandbox.fails(6, "peer_unreachable", &["mailbox", "sync"]);
-    assert!(message.contains("TLS"), "{message}");
+    let (message, hint) = sandbox.fails(6, "mailbox_untrusted", &["mailbox", "add", "world", &url]);
+    assert!(message.contains("TLS") && hint.contains("trust"), "{message}; {hint}");
     let authority = sandbox.file("authority.pem", include_bytes!("certificates/ca.pem"));
-    let mut sync = sandbox.command(&["mailbox", "sync", "--json"]);
-    let synced = crate::sandbox::Ran::of(sync.env("SSL_CERT_FILE", authority));
+    let believes = |words: &[&str]| Ran::of(sandbox.command(words).env("SSL_CERT_FILE", &authority));
+    assert_eq!(believes(&["mailbox", "add", "world", &url]).code, Some(0));
+    let synced = believes(&["mailbox", "sync", "--json"]);
     assert_eq!(synced.code, Some(0), "{synced:?}");
     assert!(synced.stdout.contains("\"sent\":1"), "{synced:?}");
 }

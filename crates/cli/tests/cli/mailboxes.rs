@@ -1,20 +1,13 @@
 //! Mailboxes from the command line: what is printed, and `kill -9` in the middle of sending and receiving.
 
-use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::sandbox::Sandbox;
 
 const ROWS: u64 = 8_000;
-
-fn space(sandbox: &Sandbox) -> String {
-    sandbox.json(&["space", "show", "world"])["space"].as_str().unwrap().to_owned()
-}
-
-fn other(sandbox: &Sandbox, words: &[&str]) -> Value {
-    sandbox.json(&[&["--dir", "other"], words].concat())
-}
 
 #[test]
 fn what_is_sent_is_received_and_what_is_wrong_is_told() {
@@ -29,33 +22,43 @@ fn what_is_sent_is_received_and_what_is_wrong_is_told() {
     assert!(sent["bytes_out"].as_u64().unwrap() > 100);
 
     sandbox.ok(&["--dir", "other", "init"]);
-    let id = space(&sandbox);
-    other(&sandbox, &["mailbox", "add", &id, &url]);
-    assert_eq!(other(&sandbox, &["mailbox", "sync"])["received"], 2);
-    assert_eq!(sandbox.json(&["digest", "world"]), other(&sandbox, &["digest", &id]));
+    let id = sandbox.space();
+    sandbox.other(&["mailbox", "add", &id, &url]);
+    assert_eq!(sandbox.other(&["mailbox", "sync"])["received"], 2);
+    assert_eq!(sandbox.json(&["digest", "world"]), sandbox.other(&["digest", &id]));
 
-    // Somebody empties the folder.
-    std::fs::remove_dir_all(sandbox.path("box")).unwrap();
-    let told = other(&sandbox, &["mailbox", "sync"]);
+    // Somebody takes it away, and leaves something else there.
+    let there = Path::new(&sandbox.path("box")).join(&id);
+    fs::remove_dir_all(&there).unwrap();
+    fs::create_dir(&there).unwrap();
+    fs::write(there.join("letter"), "x").unwrap();
+    let told = sandbox.other(&["mailbox", "sync"]);
     assert_eq!((&told["alarms"][0]["kind"], &told["alarms"][0]["number"]), (&json!("gone"), &json!(1)));
     let listed = sandbox.ok(&["--dir", "other", "mailbox", "list"]);
     assert!(listed.contains("gone of p_"), "{listed}");
-    let status = other(&sandbox, &["status"]);
+    let status = sandbox.other(&["status"]);
     assert_eq!(
         (&status["ok"], &status["mailboxes"][0]["alarms"][0]["kind"]),
         (&json!(false), &json!("gone"))
     );
-    let checks = other(&sandbox, &["doctor"]);
+    let checks = sandbox.other(&["doctor"]);
     let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "mailboxes").unwrap();
     assert_eq!(check["ok"], false);
-    assert_eq!(sandbox.json(&["mailbox", "sync"])["repaired"], 1);
-    assert_eq!(other(&sandbox, &["mailbox", "sync"])["alarms"], json!([]));
+    let repaired = sandbox.ok(&["mailbox", "sync"]);
+    assert!(repaired.contains("put 1 object again that had been lost there"), "{repaired}");
+    assert_eq!(sandbox.other(&["mailbox", "sync"])["alarms"], json!([]));
 
     sandbox.fails(5, "invalid", &["mailbox", "add", "world", "gopher://box"]);
     sandbox.fails(5, "invalid", &["mailbox", "add", "world", "file://box"]);
     sandbox.fails(3, "not_found", &["mailbox", "remove", "world", "file:///nowhere"]);
     sandbox.ok(&["mailbox", "remove", "world"]);
-    sandbox.fails(3, "not_found", &["mailbox", "sync"]);
+    for words in [&["mailbox", "sync"][..], &["mailbox", "sync", "world"], &["mailbox", "remove", "world"]] {
+        let (message, hint) = sandbox.fails(3, "not_found", words);
+        assert!(
+            message.starts_with("there is no mailbox") && hint.contains("mailbox add"),
+            "{message}; {hint}"
+        );
+    }
 }
 
 #[test]
@@ -76,12 +79,23 @@ fn status_says_what_came_of_each_mailbox_and_that_its_operator_can_read() {
     let told = sandbox.ok(&["status"]);
     assert!(told.contains("whoever runs it can read what is in it"), "{told}");
     // One that cannot be reached any more.
-    std::fs::remove_dir_all(sandbox.path("box")).unwrap();
-    std::fs::write(sandbox.path("box"), "a file").unwrap();
-    sandbox.fails(6, "peer_unreachable", &["mailbox", "sync"]);
-    assert!(
-        sandbox.json(&["status"])["mailboxes"][0]["error"].as_str().unwrap().contains("cannot be reached")
-    );
+    let second = format!("file://{}", sandbox.path("second"));
+    sandbox.ok(&["mailbox", "add", "world", &second]);
+    fs::remove_dir_all(sandbox.path("box")).unwrap();
+    fs::write(sandbox.path("box"), "a file").unwrap();
+    let ran = sandbox.run(&["mailbox", "sync"]);
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("error: {url}: ")), "{ran:?}");
+    assert!(ran.stdout.starts_with(&format!("{second}: sent 1 commit")), "the other is exchanged: {ran:?}");
+    let status = sandbox.json(&["status"]);
+    assert_eq!(status["ok"], false);
+    let errors: Vec<_> = status["mailboxes"].as_array().unwrap().iter().map(|one| &one["error"]).collect();
+    assert!(errors.contains(&&json!("this is no mailbox: not a directory")), "{errors:?}");
+    for words in [&["status"][..], &["mailbox", "list"]] {
+        let told = sandbox.ok(words);
+        assert!(told.contains("the last exchange failed: this is no mailbox"), "{told}");
+        assert!(!told.contains("All is well"), "{told}");
+    }
     // Passwords are not for what is remembered.
     for secret in ["postgres://ann:hunter2@db/notes", "https://h/box?password=hunter2"] {
         let told = sandbox.fails(5, "invalid", &["mailbox", "add", "world", secret]);
@@ -93,16 +107,11 @@ fn status_says_what_came_of_each_mailbox_and_that_its_operator_can_read() {
 fn a_sync_that_is_killed_while_it_sends_or_receives_loses_nothing_and_does_nothing_twice() {
     let sandbox = Sandbox::new();
     let url = format!("file://{}", sandbox.path("box"));
-    let rows = (0..ROWS).fold(String::new(), |mut text, number| {
-        writeln!(text, r#"{{"n": {number}, "text": "{}"}}"#, "x".repeat(500)).unwrap();
-        text
-    });
-    let file = sandbox.file("numbers.jsonl", rows);
-    sandbox.ok(&["import", "world", "numbers", &file, "--key", "n"]);
+    sandbox.fill(ROWS);
     sandbox.ok(&["mailbox", "add", "world", &url]);
-    let id = space(&sandbox);
+    let id = sandbox.space();
     sandbox.ok(&["--dir", "other", "init"]);
-    other(&sandbox, &["mailbox", "add", &id, &url]);
+    sandbox.other(&["mailbox", "add", &id, &url]);
     // Each is cut a little later than the last one, and goes on where that stopped.
     for _ in 0..3 {
         let mut sync = sandbox.start(&["mailbox", "sync", "-v"]);
@@ -118,27 +127,13 @@ fn a_sync_that_is_killed_while_it_sends_or_receives_loses_nothing_and_does_nothi
         sync.stderr.until("received");
         sync.kill();
     }
-    other(&sandbox, &["mailbox", "sync"]);
-    assert_eq!(sandbox.json(&["digest", "world"]), other(&sandbox, &["digest", &id]));
-    assert_eq!(other(&sandbox, &["count", &id, "numbers"])["count"], ROWS);
+    sandbox.other(&["mailbox", "sync"]);
+    assert_eq!(sandbox.json(&["digest", "world"]), sandbox.other(&["digest", &id]));
+    assert_eq!(sandbox.other(&["count", &id, "numbers"])["count"], ROWS);
     for words in [&["mailbox", "sync"][..], &["--dir", "other", "mailbox", "sync"]] {
         let idle = sandbox.json(words);
         assert_eq!((&idle["sent"], &idle["received"], &idle["alarms"]), (&json!(0), &json!(0), &json!([])));
     }
-    // One writer, one object for each number.
-    let mut numbers = Vec::new();
-    let folder = std::path::PathBuf::from(sandbox.path("box")).join(&id);
-    for writer in std::fs::read_dir(folder).unwrap().flatten() {
-        for object in std::fs::read_dir(writer.path()).unwrap().flatten() {
-            let name = object.file_name().into_string().unwrap();
-            if !name.starts_with('.') {
-                numbers.push(name.split_once('-').unwrap().0.to_owned());
-            }
-        }
-    }
-    numbers.sort();
-    let wanted: Vec<_> = (1..=numbers.len()).map(|number| format!("{number:016x}")).collect();
-    assert!(numbers.len() >= 4);
-    assert_eq!(numbers, wanted);
+    assert!(sandbox.objects(&id) >= 4);
     assert_eq!(sandbox.json(&["fsck"])["ok"], true);
 }

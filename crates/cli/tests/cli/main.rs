@@ -18,12 +18,17 @@ mod killing;
 #[cfg(feature = "iroh")]
 mod lan;
 mod looking;
+mod mailbox_errors;
+mod mailbox_watch;
 mod mailboxes;
 mod merging;
 mod networking;
 #[cfg(feature = "iroh")]
 mod over_iroh;
 mod permissions;
+#[cfg(all(feature = "postgres", unix))]
+#[path = "../../../net/tests/net/postgres_server.rs"]
+mod postgres_server;
 mod prefs;
 mod pulling;
 mod repairing;

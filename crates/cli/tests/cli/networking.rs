@@ -153,7 +153,10 @@ fn tickets_and_peers_that_are_no_good_say_why() {
     sandbox.person("ben");
     sandbox.fails(6, "peer_unreachable", &["--dir", "ben", "join", &ticket]);
     sandbox.fails(5, "invalid_ticket", &["--dir", "ben", "join", "rubbish"]);
-    sandbox.fails(5, "invalid_ticket", &["--dir", "ben", "join", &ticket[..ticket.len() / 2]]);
+    for broken in [&ticket[..ticket.len() / 2], &ticket[..ticket.len() - 1], "driftless:abc", "driftless:"] {
+        let (message, _) = sandbox.fails(5, "invalid_ticket", &["--dir", "ben", "join", broken]);
+        assert!(message.contains("damaged"), "{message}");
+    }
     sandbox.fails(5, "invalid_duration", &["ticket", "world", "--expires", "soon"]);
     sandbox.fails(5, "invalid_address", &["ticket", "world", "--address", "nowhere"]);
     sandbox.fails(3, "no_peers", &["sync"]);

@@ -99,7 +99,8 @@ impl Sandbox {
         command.args(words).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("DRIFTLESS_DIR", self.path("db")).env("HOME", self.path("home")).env("USER", "somebody");
         command.env_remove("XDG_DATA_HOME").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        let of_others = |name: &str| name.starts_with("AWS_") || name.starts_with("PG");
+        for (name, _) in std::env::vars().filter(|(name, _)| of_others(name)) {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -174,6 +175,41 @@ impl Sandbox {
         self.spawn(&mut self.command(words))
     }
 
+    /// The one value that a command prints with `--json` on the database `other`.
+    pub(crate) fn other(&self, words: &[&str]) -> Value {
+        self.json(&[&["--dir", "other"], words].concat())
+    }
+
+    /// The whole id of `world`.
+    pub(crate) fn space(&self) -> String {
+        self.json(&["space", "show", "world"])["space"].as_str().unwrap().to_owned()
+    }
+
+    /// How many objects the folder `box` has of a space: of one writer, one for each number, and nothing that is half written.
+    pub(crate) fn objects(&self, space: &str) -> usize {
+        let mut numbers = Vec::new();
+        for writer in fs::read_dir(Path::new(&self.path("box")).join(space)).unwrap().flatten() {
+            let objects = fs::read_dir(writer.path()).unwrap().flatten();
+            let names = objects.map(|object| object.file_name().into_string().unwrap());
+            let whole = names.filter(|name| !name.starts_with('.'));
+            numbers.extend(whole.map(|name| name.split_once('-').unwrap().0.to_owned()));
+        }
+        numbers.sort();
+        let wanted: Vec<_> = (1..=numbers.len()).map(|number| format!("{number:016x}")).collect();
+        assert_eq!(numbers, wanted);
+        numbers.len()
+    }
+
+    /// Imports so many documents of some 600 bytes into `numbers` of `world`: several objects in a mailbox.
+    pub(crate) fn fill(&self, rows: u64) {
+        let text = (0..rows).fold(String::new(), |text, number| {
+            // Words that do not repeat, so that they do not get small.
+            text + &format!("{{\"n\": {number}, \"text\": \"{:x}{}\"}}\n", number * 7919, "x".repeat(600))
+        });
+        let file = self.file("numbers.jsonl", text);
+        self.ok(&["import", "world", "numbers", &file, "--key", "n"]);
+    }
+
     /// The `view` of the digest of `world` in a database.
     pub(crate) fn view(&self, dir: &str) -> Value {
         self.json(&["--dir", dir, "digest", "world"])["view"].clone()
@@ -212,8 +248,15 @@ impl Running {
     /// Like Ctrl-C.
     #[cfg(unix)]
     pub(crate) fn interrupt(&mut self) -> ExitStatus {
+        self.signal("INT")
+    }
+
+    /// Sends a signal, and waits for the end.
+    #[cfg(unix)]
+    pub(crate) fn signal(&mut self, name: &str) -> ExitStatus {
         let id = self.id().to_string();
-        assert!(Command::new("sh").args(["-c", "kill -INT $0", &id]).status().unwrap().success());
+        let kill = format!("kill -{name} $0");
+        assert!(Command::new("sh").args(["-c", &kill, &id]).status().unwrap().success());
         self.wait()
     }
 }

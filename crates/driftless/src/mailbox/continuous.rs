@@ -34,7 +34,7 @@ impl Drop for MailboxTask {
 
 impl Mailbox {
     /// Exchanges now, and `interval` after the end of each exchange, whether it went well or not; sooner, where the mailbox
-    /// tells that something was put there. Needs a runtime.
+    /// tells that something was put there, and when something is written here. Needs a runtime.
     pub fn continuous(
         self,
         options: MailboxOptions,
@@ -45,7 +45,9 @@ impl Mailbox {
         let (enabled, mut wanted) = watch::channel(true);
         let (tell, told) = watch::channel(Told::default());
         let task = tokio::spawn(async move {
-            let (mut due, mut news) = (Instant::now(), self.news());
+            let news = self.news();
+            let mut news = if options.send { news } else { news.only_there() };
+            let mut due = Instant::now();
             loop {
                 let on = *wanted.borrow_and_update();
                 tokio::select! {

@@ -115,6 +115,7 @@ impl<'e> Exchange<'e> {
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         self.forget_another().await?;
+        self.is_still_there().await?;
         self.held = self.finish_what_was_begun().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
@@ -191,15 +192,14 @@ impl<'e> Exchange<'e> {
                 biased;
                 done = &mut work => return Ok(done),
                 _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
-                    return Err(Error::Unreachable("the exchange was cancelled".into()));
+                    return Err(MailboxError::Unreachable("the exchange was cancelled".into()).into());
                 }
                 () = tokio::time::sleep(patience) => {
                     waited += patience;
                     self.tell(MailboxEvent::Stalled { waited });
                     if waited >= self.options.given_up_after {
-                        return Err(Error::Unreachable(format!(
-                            "the mailbox has not answered for {} seconds", waited.as_secs()
-                        )));
+                        let why = format!("no answer for {} seconds", waited.as_secs());
+                        return Err(MailboxError::Unreachable(why).into());
                     }
                 }
             }
@@ -268,11 +268,11 @@ impl<'e> Exchange<'e> {
         let place = self.mailbox.place.clone();
         match self.tried(place.delete(name)).await? {
             Ok(()) => Ok(true),
-            Err(error @ MailboxError::Unreachable(_)) => Err(error.into()),
-            Err(error) => {
+            Err(error @ (MailboxError::Denied(_) | MailboxError::Unusable(_))) => {
                 self.done.undeleted = Some(error.to_string());
                 Ok(false)
             }
+            Err(error) => Err(error.into()),
         }
     }
 

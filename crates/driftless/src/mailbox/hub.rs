@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use driftless_net::mailbox::{self, Access, Hub, HubError, HubNumbers, HubOptions};
+use driftless_net::mailbox::{self, Access, FolderUse, Hub, HubError, HubNumbers, HubOptions};
 
-use super::object;
+use super::{object, settings};
 use crate::error::Error;
 
 /// A mailbox that is served. Dropping it ends that at once.
@@ -14,15 +14,17 @@ use crate::error::Error;
 pub struct MailboxHub(Hub);
 
 impl MailboxHub {
-    /// Serves the mailbox at `url` (a folder, or any other) at an address; port 0 takes any free one. An object is stored
+    /// Serves the mailbox at `url` (a folder, which is then this user's alone, or any other) at an address; port 0 takes any free one. An object is stored
     /// under the name that its writer has signed it for, and stays as long as it is whole. Needs a runtime.
     pub async fn serve(url: &str, at: SocketAddr, options: HubOptions) -> Result<Self, Error> {
-        let place = mailbox::open(url, &Access::default())?;
+        let access = Access { folder: FolderUse::Private, ..Access::default() };
+        let at_url = |error| Error::Mailbox { url: settings::shown(url), error };
+        let place = mailbox::open(url, &access).map_err(at_url)?;
         let admit = Arc::new(object::belongs);
         let served = Hub::serve(place, at, HubOptions { admit: Some(admit), ..options }).await;
         served.map(Self).map_err(|error| match error {
             HubError::Listen { .. } => Error::Io(error.to_string()),
-            HubError::Mailbox(error) => error.into(),
+            HubError::Mailbox(error) => at_url(error),
         })
     }
 

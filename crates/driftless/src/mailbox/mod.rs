@@ -12,6 +12,7 @@ mod check;
 mod effort;
 mod ahead;
 mod exchange;
+mod gone;
 mod hearsay;
 mod writers;
 mod receive;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use driftless_core::clock::Timestamp;
 use driftless_core::commit::{Header, Kind};
 use driftless_core::id::{AuthorId, SpaceId, base32};
-use driftless_net::mailbox::{Access, Mailbox as Place, MailboxError};
+use driftless_net::mailbox::{Access, FolderUse, Mailbox as Place};
 use tokio::sync::watch;
 
 use crate::database::Database;
@@ -44,27 +45,55 @@ pub struct Mailbox {
     space: SpaceId,
     place: Arc<dyn Place>,
     key: MailboxKey,
+    url: String,
+    // It may be there and empty although objects were put there.
+    anew: bool,
 }
 
 impl Database {
     /// The mailbox at `url`, which `place` reaches, for a space that may not be here yet: then the first sync brings it.
     pub fn mailbox(&self, space: &SpaceId, url: &str, place: Arc<dyn Place>) -> Mailbox {
-        Mailbox { database: self.clone(), space: *space, place, key: settings::key(space, url) }
+        let (key, url) = (settings::key(space, url), settings::shown(url));
+        Mailbox { database: self.clone(), space: *space, place, key, url, anew: false }
     }
 
-    /// The same, with the place that the URL names, and the token that was remembered for it. That it cannot be opened is
-    /// remembered like an exchange that failed.
+    /// The same, with the place that the URL names, and the token that was remembered for it. A folder is made if it is not
+    /// there, unless the mailbox was added before: then its disk may not be mounted. That it cannot be opened is remembered
+    /// like an exchange that failed.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
-        let (known, token) = self.mailbox_key(space, url)?;
-        match driftless_net::mailbox::open(url, &Access { token }) {
+        self.open_place(space, url, None, false)
+    }
+
+    /// The same, with a token that is not remembered (yet), to probe whether it is the right one.
+    pub fn open_mailbox_with(&self, space: &SpaceId, url: &str, token: &str) -> Result<Mailbox, Error> {
+        self.open_place(space, url, Some(token), false)
+    }
+
+    /// The same, and the folder is made again and filled if it is gone: what was put there is lost for good.
+    pub fn open_mailbox_anew(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
+        Ok(Mailbox { anew: true, ..self.open_place(space, url, None, true)? })
+    }
+
+    fn open_place(
+        &self,
+        space: &SpaceId,
+        url: &str,
+        token: Option<&str>,
+        anew: bool,
+    ) -> Result<Mailbox, Error> {
+        let (key, known) = self.mailbox_settings(space, url)?;
+        let folder = if known.is_some() && !anew { FolderUse::Find } else { FolderUse::Make };
+        let remembered = known.map(|known| known.token).filter(|token| !token.is_empty());
+        let token = token.map(str::to_owned).or(remembered);
+        match driftless_net::mailbox::open(url, &Access { token, folder }) {
             Ok(place) => {
                 // Once the folder is there it is known whether a link leads to it.
-                let (key, _) = self.mailbox_key(space, url)?;
-                Ok(Mailbox { database: self.clone(), space: *space, place, key })
+                let (key, _) = self.mailbox_settings(space, url)?;
+                Ok(Mailbox { key, ..self.mailbox(space, url, place) })
             }
             Err(error) => {
-                let error = Error::from(error);
-                self.note_mailbox(&known, Came::Failed(&error), None)?;
+                let error = Error::Mailbox { url: settings::shown(url), error };
+                self.note_mailbox(&key, Came::Failed(&error), None)?;
                 Err(error)
             }
         }
@@ -268,7 +297,15 @@ impl Mailbox {
 
     /// Whether the place is there, lets us in and keeps its promises, as far as can be tried without leaving anything.
     pub async fn probe(&self) -> Result<(), Error> {
-        Ok(self.place.probe().await?)
+        self.place.probe().await.map_err(|error| self.told(error.into()))
+    }
+
+    // Which mailbox it was.
+    fn told(&self, error: Error) -> Error {
+        match error {
+            Error::Mailbox { error, .. } => Error::Mailbox { url: self.url.clone(), error },
+            error => error,
+        }
     }
 
     /// Receives what others have put there, applies it, sends what is new here, puts again what was lost of the own
@@ -279,7 +316,7 @@ impl Mailbox {
         event: &mut (dyn FnMut(MailboxEvent) + Send),
     ) -> Result<MailboxSynced, Error> {
         let mut exchange = Exchange::begin(self, options, event)?;
-        let done = exchange.run().await;
+        let done = exchange.run().await.map_err(|error| self.told(error));
         let came = match &done {
             Ok(done) if !done.finished => Came::Cancelled,
             Ok(_) => Came::Through,
@@ -310,14 +347,4 @@ fn alarms(writer: &Writer, reading: &Reading) -> Vec<Alarm> {
         since_ms: *since_ms,
     };
     reading.alarms.iter().map(alarm).collect()
-}
-
-impl From<MailboxError> for Error {
-    fn from(error: MailboxError) -> Self {
-        match error {
-            MailboxError::Unusable(_) | MailboxError::TooLarge { .. } => Self::Invalid(error.to_string()),
-            MailboxError::Full(_) => Self::MailboxFull(error.to_string()),
-            MailboxError::Unreachable(_) | MailboxError::Denied(_) => Self::Unreachable(error.to_string()),
-        }
-    }
 }

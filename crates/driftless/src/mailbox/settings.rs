@@ -170,6 +170,14 @@ fn has_password(url: &str) -> bool {
     user.contains(':') || url.split_once('?').is_some_and(|(_, query)| query.split('&').any(word))
 }
 
+/// A URL as it may be shown: one that has a password in it is no more than its kind.
+pub(super) fn shown(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, _)) if has_password(url) => format!("{scheme}://..."),
+        _ => url.to_owned(),
+    }
+}
+
 impl Database {
     /// Remembers a mailbox of a space, which may be one that is not here yet. `false` if it is known.
     pub fn add_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
@@ -220,18 +228,17 @@ impl Database {
         })
     }
 
-    /// What a mailbox is found by, and the token that was remembered for it.
-    pub(super) fn mailbox_key(
+    /// What a mailbox is found by, and what was remembered of it.
+    pub(super) fn mailbox_settings(
         &self,
         space: &SpaceId,
         url: &str,
-    ) -> Result<(MailboxKey, Option<String>), Error> {
+    ) -> Result<(MailboxKey, Option<Settings>), Error> {
         let whole = without_links(url);
         self.read(|engine| {
             let (key, _) = known(engine.storage.as_ref(), space, url, &whole)?;
             let row = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?;
-            let settings = row.and_then(|row| Settings::decode(&row));
-            Ok((key, settings.map(|settings| settings.token).filter(|token| !token.is_empty())))
+            Ok((key, row.and_then(|row| Settings::decode(&row))))
         })
     }
 

@@ -128,16 +128,18 @@ impl FromStr for Ticket {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bytes =
-            text.trim().strip_prefix(PREFIX).filter(|text| text.len() <= MAX_TEXT).and_then(from_base32);
-        let bytes = bytes
+        let text = text.trim().strip_prefix(PREFIX);
+        let text = text
             .ok_or_else(|| Error::Invalid("this is not a ticket; tickets begin with `driftless:`".into()))?;
+        let damaged = || Error::Invalid("this ticket is damaged; copy the whole of it".into());
+        let bytes = Some(text).filter(|text| text.len() <= MAX_TEXT).and_then(from_base32);
+        let bytes = bytes.ok_or_else(damaged)?;
         match Self::decode(&bytes) {
             Ok(ticket) => Ok(ticket),
             Err(CborError::Unsupported) => {
                 Err(Error::Invalid("this ticket was made by a newer driftless".into()))
             }
-            Err(_) => Err(Error::Invalid("this ticket is damaged; copy the whole of it".into())),
+            Err(_) => Err(damaged()),
         }
     }
 }

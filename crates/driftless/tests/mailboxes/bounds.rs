@@ -223,7 +223,7 @@ async fn an_object_that_is_hidden_until_it_cannot_be_made_again_makes_no_twin() 
     let mut cut = Arc::into_inner(Endless::over(&place, "nothing")).unwrap();
     cut.cuts = true;
     let cut = ann.mailbox(&here.id(), URL, Arc::new(cut)).sync(&options, &mut |_| ()).await;
-    assert!(matches!(cut, Err(Error::Unreachable(_))), "{cut:?}");
+    assert!(matches!(cut, Err(Error::Mailbox { error: MailboxError::Unreachable(_), .. })), "{cut:?}");
     let hidden = place.names()[0].clone();
     let bytes = place.bytes(&hidden);
     place.replace(&hidden, None);

@@ -108,7 +108,7 @@ async fn who_has_put_as_much_as_it_may_is_told_so_and_others_go_on() {
     let scene = scene(HubOptions { limits, ..HubOptions::default() }).await;
     let ann = scene.on(&scene.ann);
     let full = ann.sync(&small(), &mut |_| ()).await.unwrap_err();
-    assert!(matches!(full, Error::MailboxFull(_)), "{full:?}");
+    assert!(matches!(full, Error::Mailbox { error: MailboxError::Full(_), .. }), "{full:?}");
     assert_eq!((full.code(), scene.hub.numbers().objects), ("mailbox_full", 2));
     // What is there is read, and another device has room of its own.
     let ben = scene.on(&scene.ben);

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod contents;
+mod gone;
 mod hostile;
 mod hub;
 mod lies;

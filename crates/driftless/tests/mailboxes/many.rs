@@ -113,7 +113,7 @@ async fn what_comes_next_is_asked_for_meanwhile_and_taken_in_order() {
     place.inside.replace(&objects[60], Some(b"something longer than what was there".repeat(40)));
     place.gives.store(30, Ordering::SeqCst);
     let cut = at_bob.sync(&MailboxOptions::default(), &mut |_| ()).await;
-    assert!(matches!(cut, Err(Error::Unreachable(_))), "{cut:?}");
+    assert!(matches!(cut, Err(Error::Mailbox { error: MailboxError::Unreachable(_), .. })), "{cut:?}");
     let got = space_of(&bob, id).summary().unwrap().commits;
     assert!((20..=30).contains(&got), "{got}");
     place.gives.store(u64::MAX, Ordering::SeqCst);

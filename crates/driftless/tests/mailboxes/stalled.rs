@@ -83,7 +83,10 @@ async fn a_first_copy_from_a_mailbox_that_falls_silent_is_given_up_and_goes_on_f
         }
     };
     let given_up = mute(&bob, id, &place, 4).sync(&options, &mut note).await;
-    assert!(matches!(&given_up, Err(Error::Unreachable(why)) if why.contains("180 seconds")), "{given_up:?}");
+    assert!(
+        matches!(&given_up, Err(Error::Mailbox { error: MailboxError::Unreachable(why), .. }) if why.contains("180 seconds")),
+        "{given_up:?}"
+    );
     assert_eq!(stalls, (1..=18).map(|tens| tens * 10).collect::<Vec<_>>());
     let known = &bob.mailboxes().unwrap()[0];
     assert!(known.error.contains("180 seconds") && known.last_ms == 0, "{known:?}");
@@ -102,7 +105,10 @@ async fn a_mailbox_that_falls_silent_while_it_is_written_gets_each_object_once()
     let here = shared(&ann, &[]);
     fill(&here, 0, 50);
     let given_up = mute(&ann, here.id(), &place, 3).sync(&small(), &mut |_| ()).await;
-    assert!(matches!(given_up, Err(Error::Unreachable(_))), "{given_up:?}");
+    assert!(
+        matches!(given_up, Err(Error::Mailbox { error: MailboxError::Unreachable(_), .. })),
+        "{given_up:?}"
+    );
     assert_eq!(place.names().len(), 3);
     let rest = sync_with(&on(&ann, here.id(), &place), &small()).await;
     assert_eq!((rest.alarms.len(), place.names().len()), (0, 11));

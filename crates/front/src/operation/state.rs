@@ -83,7 +83,7 @@ pub(super) fn status(backend: &Backend, arguments: &Arguments) -> Answer {
     let ok = status.copied.is_none()
         && refused.is_empty()
         && spaces.iter().all(is_fine)
-        && mailboxes.iter().all(|mailbox| mailbox.alarms.is_empty())
+        && mailboxes.iter().all(|mailbox| mailbox.error.is_empty() && mailbox.alarms.is_empty())
         && !guarded
         && status.lost.is_empty();
     let refused = refused.into_iter().map(|line| {

@@ -312,15 +312,26 @@ fn failure(error: &Error) -> MailboxError {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => MailboxError::Denied(told(error)),
         Error::NotFound { .. } => MailboxError::Unusable("there is no such bucket".into()),
         Error::NotImplemented { .. } | Error::NotSupported { .. } => MailboxError::Unusable(told(error)),
+        _ => unreached(error),
+    }
+}
+
+// Why there was no answer.
+fn unreached(error: &(dyn std::error::Error + 'static)) -> MailboxError {
+    let why =
+        std::iter::successors(Some(error), |&cause| cause.source()).find_map(|cause| cause.downcast_ref());
+    match why {
+        Some(wire::Trouble::NoHost(_)) => MailboxError::NoHost(told(error)),
+        Some(wire::Trouble::Untrusted(_)) => MailboxError::Untrusted(told(error)),
         _ => MailboxError::Unreachable(told(error)),
     }
 }
 
 // The innermost reason, short, without control characters.
-fn told(error: &Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string().chars().filter(|one| !one.is_control()).take(200).collect()
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let inner = std::iter::successors(Some(error), |&cause| cause.source()).last().unwrap_or(error);
+    let text = inner.to_string();
+    // Without the number of the system.
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.chars().filter(|one| !one.is_control()).take(200).collect()
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::dial::sentence;
 use super::{
     Listed, Listing, MAX_LISTING, Mailbox, MailboxError, ObjectName, Put, check_size, is_part, length,
 };
@@ -35,19 +36,41 @@ enum Entry {
     Other,
 }
 
+/// How a folder becomes a mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FolderUse {
+    /// It is made if it is not there; the folder above it has to be there.
+    #[default]
+    Make,
+    /// It has to be there.
+    Find,
+    /// It is made if it is not there, and what is put into it is for this user of the machine alone.
+    Private,
+}
+
 /// A folder of objects.
 #[derive(Debug, Clone)]
 pub struct FolderMailbox {
     root: PathBuf,
+    private: bool,
 }
 
 impl FolderMailbox {
-    /// A mailbox in this folder, which is made if it is not there.
+    /// A mailbox in this folder, which is made if it is not there, with all folders above it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, MailboxError> {
         let root = root.into();
         std::fs::create_dir_all(&root).map_err(failure)?;
-        Place::open(&root).map_err(|error| MailboxError::Unusable(format!("{}: {error}", root.display())))?;
-        Ok(Self { root })
+        Self::used(&root, FolderUse::Find)
+    }
+
+    /// The same, with a folder that is used so.
+    pub fn used(root: &Path, how: FolderUse) -> Result<Self, MailboxError> {
+        let private = how == FolderUse::Private;
+        if how != FolderUse::Find {
+            make(root, private)?;
+        }
+        rooted(Place::open(root, private), root)?;
+        Ok(Self { root: root.to_owned(), private })
     }
 
     /// The folder.
@@ -60,28 +83,55 @@ impl FolderMailbox {
         &self,
         work: impl FnOnce(Place) -> io::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, MailboxError>> {
-        let root = self.root.clone();
+        let (root, private) = (self.root.clone(), self.private);
         Box::pin(async move {
-            let done = tokio::task::spawn_blocking(move || work(Place::open(&root)?)).await;
-            match done {
-                Ok(done) => done.map_err(failure),
+            let work = move || work(rooted(Place::open(&root, private), &root)?).map_err(failure);
+            match tokio::task::spawn_blocking(work).await {
+                Ok(done) => done,
                 Err(_) => Err(MailboxError::Unreachable("the work on the folder was stopped".into())),
             }
         })
     }
 }
 
-fn failure(error: io::Error) -> MailboxError {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            MailboxError::Denied(error.to_string())
+// Makes the folder if it is not there. Without the one above it this is hardly what is meant, unless nobody else uses it.
+fn make(root: &Path, private: bool) -> Result<(), MailboxError> {
+    match place::make(root, private) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = root.parent().unwrap_or(root);
+            Err(MailboxError::Gone(format!("{} is not there", above.display())))
         }
-        io::ErrorKind::NotADirectory => MailboxError::Unusable(error.to_string()),
-        _ => MailboxError::Unreachable(error.to_string()),
+        made => made.map_err(failure),
+    }
+}
+
+fn rooted<T>(opened: io::Result<T>, root: &Path) -> Result<T, MailboxError> {
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => MailboxError::Gone(format!("{} is not there", root.display())),
+        _ => failure(error),
+    })
+}
+
+fn failure(error: io::Error) -> MailboxError {
+    let why = sentence(&error);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => MailboxError::Denied(why),
+        io::ErrorKind::NotADirectory => MailboxError::Unusable(why),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => MailboxError::Full(why),
+        _ => MailboxError::Unreachable(why),
     }
 }
 
 impl Mailbox for FolderMailbox {
+    fn can_be_unmounted(&self) -> bool {
+        true
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), MailboxError>> {
+        self.run(|root| root.may_be_used())
+    }
+
     fn put_if_absent<'a>(
         &'a self,
         name: &'a ObjectName,

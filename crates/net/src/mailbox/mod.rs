@@ -5,6 +5,7 @@
 //! adapter promises is only that it holds no more than was asked for in memory, opens nothing but regular objects with
 //! names of its own, and never waits for ever on what it finds. It knows nothing of commits.
 
+mod dial;
 mod folder;
 #[cfg(feature = "http")]
 mod http;
@@ -18,7 +19,7 @@ pub mod conformance;
 
 #[cfg(feature = "object-store")]
 pub use bucket::{BucketAddress, BucketMailbox, S3, S3Patience};
-pub use folder::FolderMailbox;
+pub use folder::{FolderMailbox, FolderUse};
 #[cfg(feature = "http")]
 pub use http::{Admit, HttpMailbox, Hub, HubAddress, HubError, HubLimits, HubNumbers, HubOptions};
 pub use memory::MemoryMailbox;
@@ -72,9 +73,15 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
     fn delete<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<(), MailboxError>>;
 
     /// Whether it is there, lets us in and keeps the contract, as far as that can be tried without leaving anything. For
-    /// whoever adds it; if an adapter has nothing to try, it is.
+    /// whoever adds it; if an adapter has nothing else to try, it is asked for a name.
     fn probe(&self) -> BoxFuture<'_, Result<(), MailboxError>> {
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async { self.list("", "", 1).await.map(drop) })
+    }
+
+    /// Whether something else can be in its place without anybody having changed it, such as the empty folder on which a disk
+    /// is mounted otherwise.
+    fn can_be_unmounted(&self) -> bool {
+        false
     }
 
     /// How many objects one reader may ask for at the same time. If an adapter does not say so, one.
@@ -136,6 +143,15 @@ pub enum MailboxError {
     /// It does not answer, or not now: try again later.
     #[error("the mailbox cannot be reached: {0}")]
     Unreachable(String),
+    /// Its host has no address: the name is wrong, or there is no network.
+    #[error("the mailbox cannot be reached: {0}")]
+    NoHost(String),
+    /// It does not prove that it is the one that is meant.
+    #[error("the mailbox does not prove who it is: {0}")]
+    Untrusted(String),
+    /// It is not where it was, or nothing that was put there is there any more.
+    #[error("the mailbox is gone: {0}")]
+    Gone(String),
     /// It says no.
     #[error("the mailbox lets nobody in with these rights: {0}")]
     Denied(String),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::PostgresMailbox;
 #[cfg(feature = "object-store")]
 use super::{BucketAddress, BucketMailbox, S3};
-use super::{FolderMailbox, Mailbox, MailboxError};
+use super::{FolderMailbox, FolderUse, Mailbox, MailboxError};
 #[cfg(feature = "http")]
 use super::{HttpMailbox, HubAddress};
 
@@ -38,7 +38,7 @@ const KINDS: &[Kind] = &[
 /// Where a mailbox is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxPlace {
-    /// A folder of this machine, which is made if it is not there.
+    /// A folder of this machine.
     Folder(PathBuf),
     /// What a hub serves (`driftless serve --mailbox`).
     #[cfg(feature = "http")]
@@ -56,11 +56,14 @@ pub enum MailboxPlace {
 pub struct Access {
     /// A secret that the place asks for.
     pub token: Option<String>,
+    /// If it is a folder, how that is used.
+    pub folder: FolderUse,
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("token", &self.token.is_some()).finish()
+        let Self { token, folder } = self;
+        f.debug_struct("Access").field("token", &token.is_some()).field("folder", folder).finish()
     }
 }
 
@@ -108,10 +111,8 @@ impl MailboxPlace {
 
     /// The mailbox there. What is far away is reached when something is asked of it, not here.
     pub fn open(&self, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
-        #[cfg(not(feature = "http"))]
-        let _ = access;
         match self {
-            Self::Folder(path) => Ok(Arc::new(FolderMailbox::open(path)?)),
+            Self::Folder(path) => Ok(Arc::new(FolderMailbox::used(path, access.folder)?)),
             #[cfg(feature = "http")]
             Self::Hub(address) => Ok(Arc::new(HttpMailbox::new(address.clone(), access)?)),
             #[cfg(feature = "postgres")]
@@ -188,7 +189,7 @@ mod tests {
         for url in ["", "box", "/box", "gopher://box", "file://box", "file:///a%20b", "FILE:///a"] {
             assert!(matches!(url.parse::<MailboxPlace>(), Err(MailboxError::Unusable(_))), "{url}");
         }
-        let access = Access { token: Some("secret".into()) };
+        let access = Access { token: Some("secret".into()), ..Access::default() };
         assert!(!format!("{access:?}").contains("secret"));
     }
 

@@ -35,6 +35,9 @@ const MAX_ANSWER: u64 = MAX_OBJECT as u64 + 1024 * 1024;
 /// Characters of what a server says of an error.
 const MAX_SAID: usize = 300;
 
+/// What its client says where a password is asked for that it does not have.
+const NO_PASSWORD: &str = "password missing";
+
 /// A table of a PostgreSQL server.
 #[derive(Clone)]
 pub struct PostgresMailbox {
@@ -248,7 +251,12 @@ async fn within<T>(
 
 fn failure(error: tokio_postgres::Error) -> MailboxError {
     let Some(said) = error.as_db_error() else {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let cause = std::error::Error::source(&error);
+        // What it would be asked with is not there: it says so by asking for it.
+        if cause.is_some_and(|cause| cause.to_string() == NO_PASSWORD) {
+            return MailboxError::Denied("the server asks for a password, and none is known here".into());
+        }
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         return MailboxError::Unreachable(format!("{error}{cause}"));
     };
     let text: String = said.message().chars().filter(|char| !char.is_control()).take(MAX_SAID).collect();

@@ -96,6 +96,10 @@ async fn who_is_not_let_in_and_what_is_not_there_is_said() {
     let gone = BucketMailbox::s3(place(&endpoint, BUCKET).with_patience(quick())).unwrap();
     let refused = gone.list("", "", 1).await;
     assert!(matches!(refused, Err(MailboxError::Unreachable(_))), "{refused:?}");
+    let unknown = BucketMailbox::s3(place("http://nobody.invalid", BUCKET).with_patience(quick())).unwrap();
+    for refused in [unknown.probe().await, unknown.list("", "", 1).await.map(drop)] {
+        assert!(matches!(&refused, Err(MailboxError::NoHost(_))), "{refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ fn limited(limits: HubLimits) -> HubOptions {
 }
 
 fn client_at(at: SocketAddr, token: Option<&str>) -> HttpMailbox {
-    let access = Access { token: token.map(str::to_owned) };
+    let access = Access { token: token.map(str::to_owned), ..Access::default() };
     HttpMailbox::new(format!("http://{at}").parse().unwrap(), &access).unwrap()
 }
 

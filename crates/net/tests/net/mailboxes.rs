@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use driftless_net::mailbox::{
-    FolderMailbox, MAX_OBJECT, Mailbox, MailboxError, MemoryMailbox, ObjectName, conformance,
+    Access, FolderMailbox, FolderUse, MAX_OBJECT, Mailbox, MailboxError, MemoryMailbox, ObjectName,
+    conformance,
 };
 
 fn name(text: &str) -> ObjectName {
@@ -32,6 +33,60 @@ async fn a_file_is_no_folder() {
     std::fs::write(&file, b"x").unwrap();
     let refused = FolderMailbox::open(&file).map(drop);
     assert!(matches!(refused, Err(MailboxError::Unusable(_) | MailboxError::Unreachable(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_folder_is_made_once_and_one_that_is_gone_is_not_made_again() {
+    let sandbox = tempfile::tempdir().unwrap();
+    let (above, root) = (sandbox.path().join("disk"), sandbox.path().join("disk/box"));
+    let used = |how| FolderMailbox::used(&root, how);
+    // The disk is not there, so nothing is made where it would be.
+    assert!(
+        matches!(used(FolderUse::Make), Err(MailboxError::Gone(why)) if why.contains("disk is not there"))
+    );
+    assert!(!above.exists());
+    std::fs::create_dir(&above).unwrap();
+    assert!(
+        matches!(used(FolderUse::Find), Err(MailboxError::Gone(why)) if why.contains("box is not there"))
+    );
+    let mailbox = used(FolderUse::Make).unwrap();
+    used(FolderUse::Make).unwrap();
+    used(FolderUse::Find).unwrap();
+    std::fs::remove_dir(&root).unwrap();
+    assert!(matches!(mailbox.list("", "", 9).await, Err(MailboxError::Gone(_))));
+    assert!(matches!(mailbox.put_if_absent(&name("a/1"), vec![1]).await, Err(MailboxError::Gone(_))));
+    assert!(!root.exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_private_folder_holds_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = tempfile::tempdir().unwrap();
+    let root = sandbox.path().join("box");
+    let mailbox = FolderMailbox::used(&root, FolderUse::Private).unwrap();
+    mailbox.put_if_absent(&name("a/b/1"), vec![1]).await.unwrap();
+    let mode = |part: &str| std::fs::metadata(root.join(part)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(["", "a", "a/b", "a/b/1"].map(mode), [0o700, 0o700, 0o700, 0o600]);
+}
+
+#[tokio::test]
+async fn a_host_that_has_no_address_is_told_from_one_that_does_not_answer() {
+    for (url, nobody) in [
+        ("http://nobody.invalid", "http://127.0.0.1:1"),
+        #[cfg(feature = "postgres")]
+        ("postgres://ann@nobody.invalid/notes?sslmode=disable", "postgres://ann@127.0.0.1:1/notes"),
+    ] {
+        let list = async |url| {
+            let mailbox = driftless_net::mailbox::open(url, &Access::default()).unwrap();
+            mailbox.list("", "", 9).await.unwrap_err()
+        };
+        let error = list(url).await;
+        assert!(matches!(&error, MailboxError::NoHost(why) if why.contains("nobody.invalid")), "{error:?}");
+        let error = list(nobody).await;
+        assert!(matches!(&error, MailboxError::Unreachable(why) if !why.contains("os error")), "{error:?}");
+    }
 }
 
 #[cfg(unix)]

@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use super::super::MailboxError;
 use super::page::{self, OnePage};
 use super::wire::Wire;
-use super::{BucketAddress, address, told};
+use super::{BucketAddress, address, told, unreached};
 
 /// Where AWS is if nobody says otherwise; others do not mind.
 const REGION: &str = "us-east-1";
@@ -199,8 +199,7 @@ impl Pages {
         AwsAuthorizer::new(&self.credential, "s3", &self.region)
             .try_authorize(&mut request, None)
             .map_err(|error| MailboxError::Unusable(told(&error)))?;
-        let answer =
-            self.wire.ask(request).await.map_err(|error| MailboxError::Unreachable(error.to_string()))?;
+        let answer = self.wire.ask(request).await.map_err(|error| unreached(&error))?;
         let code = String::from_utf8_lossy(&answer.body);
         match answer.status {
             status if status.is_success() => page::read(&answer.body),

@@ -4,6 +4,7 @@
 //! Of an answer that is an error only the code is kept, a word: the rest is the server's to write, and might repeat what it
 //! was sent.
 
+use std::error::Error as _;
 use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use super::s3::S3Patience;
 const MAX_ANSWER: usize = MAX_OBJECT + 64 * 1024;
 /// Bytes of an error that are read to find its code.
 const MAX_ERROR: usize = 16 * 1024;
+/// What the client says, among other things, where a name has no address.
+const NO_ADDRESS: &str = "dns error";
 /// Characters of a code.
 const MAX_CODE: usize = 64;
 /// The longest wait before it is asked again.
@@ -47,10 +50,15 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(super) enum Trouble {
     #[error("{0}")]
     Http(String),
+    #[error("{0}")]
+    NoHost(String),
+    #[error("TLS: {0}")]
+    Untrusted(String),
     #[error("its answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
     #[error("it did not answer within {} seconds", .0.as_secs_f32())]
@@ -167,12 +175,28 @@ fn failed(error: reqwest::Error) -> HttpError {
         HttpErrorKind::Interrupted
     };
     // Its causes say more than it does, and it would say the address as well.
-    let mut inner: &dyn std::error::Error = &error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    let said = if error.is_timeout() { "it did not answer in time".to_owned() } else { inner.to_string() };
-    HttpError::new(kind, Trouble::Http(said))
+    let causes = || std::iter::successors(error.source(), |&cause| cause.source());
+    let said = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
+    let trouble = if error.is_timeout() {
+        Trouble::Http("it did not answer in time".into())
+    } else if causes().any(|cause| cause.to_string() == NO_ADDRESS) {
+        Trouble::NoHost(said)
+    } else if causes().any(is_untrusted) {
+        Trouble::Untrusted(said)
+    } else {
+        Trouble::Http(said)
+    };
+    HttpError::new(kind, trouble)
+}
+
+// Errors of TLS come inside those of the system.
+fn is_untrusted(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = match inner {
+        Some(inner) => inner.downcast_ref::<rustls::Error>(),
+        None => cause.downcast_ref::<rustls::Error>(),
+    };
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn tls(plain: bool) -> Result<ClientConfig, rustls::Error> {

@@ -12,17 +12,28 @@ static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 pub(super) struct Place(PathBuf);
 
+/// Makes a folder: in one that is there, or, if nobody else is to look into it, with all above it. Who may is left to the
+/// system.
+pub(super) fn make(root: &Path, private: bool) -> io::Result<()> {
+    if private { fs::create_dir_all(root) } else { fs::create_dir(root) }
+}
+
 pub(super) fn is_link(_: &io::Error) -> bool {
     false
 }
 
 impl Place {
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, _private: bool) -> io::Result<Self> {
         if fs::metadata(root)?.is_dir() {
             Ok(Self(root.to_owned()))
         } else {
             Err(io::ErrorKind::NotADirectory.into())
         }
+    }
+
+    /// Whether it can be looked into; more is seen when something is put there.
+    pub(super) fn may_be_used(&self) -> io::Result<()> {
+        fs::read_dir(&self.0).map(drop)
     }
 
     pub(super) fn folder(&self, name: &str) -> io::Result<Self> {

@@ -1,13 +1,15 @@
 //! One folder, held open: what is in it is opened from there, never through a link, never waiting for a pipe.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, fsync, linkat, mkdirat, openat, statat, unlinkat,
+    Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, accessat, fsync, linkat, mkdirat, openat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -17,7 +19,18 @@ use super::Entry;
 const ATTEMPTS: usize = 3;
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
-pub(super) struct Place(OwnedFd);
+pub(super) struct Place {
+    folder: OwnedFd,
+    // What is made in it is for its owner alone.
+    private: bool,
+}
+
+/// Makes a folder: in one that is there, or, if nobody else is to look into it, with all above it.
+pub(super) fn make(root: &Path, private: bool) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(private).mode(if private { 0o700 } else { 0o777 });
+    builder.create(root)
+}
 
 pub(super) fn is_link(error: &io::Error) -> bool {
     [Errno::LOOP, Errno::NXIO].iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
@@ -25,21 +38,29 @@ pub(super) fn is_link(error: &io::Error) -> bool {
 
 impl Place {
     /// The folder of the mailbox; a link to it is the user's own choice.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, private: bool) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(openat(CWD, root, flags, Mode::empty())?))
+        Ok(Self { folder: openat(CWD, root, flags, Mode::empty())?, private })
+    }
+
+    /// Whether this user of the machine may look into it and put something there.
+    pub(super) fn may_be_used(&self) -> io::Result<()> {
+        let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        Ok(accessat(&self.folder, ".", wanted, AtFlags::EACCESS)?)
     }
 
     pub(super) fn folder(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self(openat(&self.0, name, flags, Mode::empty())?))
+        let folder = openat(&self.folder, name, flags, Mode::empty())?;
+        Ok(Self { folder, private: self.private })
     }
 
     pub(super) fn folder_or_make(&self, name: &str) -> io::Result<Self> {
         match self.folder(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match mkdirat(&self.0, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) => fsync(&self.0)?,
+                let mode = if self.private { 0o700 } else { 0o755 };
+                match mkdirat(&self.folder, name, Mode::from_raw_mode(mode)) {
+                    Ok(()) => fsync(&self.folder)?,
                     Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -51,7 +72,7 @@ impl Place {
 
     /// Each thing in it: its name, if that is text, and what it is.
     pub(super) fn each(&self, mut visit: impl FnMut(Option<&str>, Entry)) -> io::Result<()> {
-        for entry in Dir::read_from(&self.0)? {
+        for entry in Dir::read_from(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name().to_str().ok();
             if matches!(name, Some("." | "..")) {
@@ -59,7 +80,7 @@ impl Place {
             }
             let mut kind = entry.file_type();
             if kind == FileType::Unknown
-                && let Ok(stat) = statat(&self.0, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                && let Ok(stat) = statat(&self.folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
             {
                 kind = FileType::from_raw_mode(stat.st_mode);
             }
@@ -77,7 +98,7 @@ impl Place {
 
     /// Bytes of a file, and a number that changes with it.
     pub(super) fn size(&self, name: &str) -> io::Result<(u64, u64)> {
-        let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -90,7 +111,7 @@ impl Place {
 
     pub(super) fn read(&self, name: &str, start: u64, length: usize) -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&self.0, name, flags, Mode::empty())?);
+        let mut file = File::from(openat(&self.folder, name, flags, Mode::empty())?);
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -112,7 +133,7 @@ impl Place {
     }
 
     fn put_once(&self, name: &str, bytes: &[u8]) -> io::Result<bool> {
-        if statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Ok(false);
         }
         // A dot first: no name of ours, and hidden from people. Nobody else has this one.
@@ -120,19 +141,20 @@ impl Place {
         let beside = format!(".new-{}-{number}", std::process::id());
         self.unlink(&beside)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&self.0, &*beside, flags, Mode::from_raw_mode(0o644))?);
+        let mode = Mode::from_raw_mode(if self.private { 0o600 } else { 0o644 });
+        let mut file = File::from(openat(&self.folder, &*beside, flags, mode)?);
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         let stored = written.and_then(|()| self.link(&beside, name));
         let unlinked = self.unlink(&beside);
         let stored = stored?;
         unlinked?;
-        fsync(&self.0)?;
+        fsync(&self.folder)?;
         Ok(stored)
     }
 
     // The name appears with everything in it, or is somebody else's already.
     fn link(&self, beside: &str, name: &str) -> io::Result<bool> {
-        match linkat(&self.0, beside, &self.0, name, AtFlags::empty()) {
+        match linkat(&self.folder, beside, &self.folder, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             // File systems without links.
@@ -143,30 +165,36 @@ impl Place {
 
     fn rename(&self, beside: &str, name: &str) -> io::Result<bool> {
         #[cfg(target_os = "linux")]
-        match rustix::fs::renameat_with(&self.0, beside, &self.0, name, rustix::fs::RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(
+            &self.folder,
+            beside,
+            &self.folder,
+            name,
+            rustix::fs::RenameFlags::NOREPLACE,
+        ) {
             Ok(()) => return Ok(true),
             Err(Errno::EXIST) => return Ok(false),
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             Err(error) => return Err(error.into()),
         }
         // Not atomic; but one writer per prefix, and names that stand for their contents.
-        if statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Ok(false);
         }
-        rustix::fs::renameat(&self.0, beside, &self.0, name)?;
+        rustix::fs::renameat(&self.folder, beside, &self.folder, name)?;
         Ok(true)
     }
 
     pub(super) fn delete(&self, name: &str) -> io::Result<()> {
         if self.size(name).is_ok() {
-            unlinkat(&self.0, name, AtFlags::empty())?;
-            fsync(&self.0)?;
+            unlinkat(&self.folder, name, AtFlags::empty())?;
+            fsync(&self.folder)?;
         }
         Ok(())
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.0, name, AtFlags::empty()) {
+        match unlinkat(&self.folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }

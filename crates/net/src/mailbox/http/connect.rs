@@ -5,10 +5,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::HubAddress;
 use crate::mailbox::MailboxError;
+use crate::mailbox::dial::dial;
 
 /// Bytes of the head of an answer.
 const MAX_HEAD: usize = 16 * 1024;
@@ -16,9 +16,7 @@ const MAX_HEAD: usize = 16 * 1024;
 pub(super) type Sender = SendRequest<Full<Bytes>>;
 
 pub(super) async fn connect(address: &HubAddress) -> Result<Sender, MailboxError> {
-    let unreachable = |error: std::io::Error| MailboxError::Unreachable(error.to_string());
-    let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
-    tcp.set_nodelay(true).map_err(unreachable)?;
+    let tcp = dial(&address.host, address.port).await?;
     if !address.secure {
         return speak(tcp).await;
     }
@@ -50,6 +48,7 @@ mod tls {
     use tokio_rustls::rustls::{self, ClientConfig, crypto, pki_types::ServerName};
 
     use crate::mailbox::MailboxError;
+    use crate::mailbox::dial::no_tls;
 
     /// A certificate is good if this machine takes it for that name.
     fn config() -> Result<ClientConfig, rustls::Error> {
@@ -64,6 +63,6 @@ mod tls {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| MailboxError::Unusable("no certificate can be for that host".into()))?;
         let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-        connected.map_err(|error| MailboxError::Unreachable(format!("TLS: {error}")))
+        connected.map_err(|error| no_tls(&error))
     }
 }

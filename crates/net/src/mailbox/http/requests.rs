@@ -271,7 +271,10 @@ fn full(full: QuotaFull) -> Refusal {
 // What went wrong behind the hub is nobody's business in front of it.
 fn failed(error: MailboxError) -> Refusal {
     match error {
-        MailboxError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "what is behind does not answer\n"),
+        MailboxError::Unreachable(_)
+        | MailboxError::NoHost(_)
+        | MailboxError::Untrusted(_)
+        | MailboxError::Gone(_) => (StatusCode::SERVICE_UNAVAILABLE, "what is behind does not answer\n"),
         MailboxError::TooLarge { .. } => TOO_LARGE,
         MailboxError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, ALL_FULL),
         MailboxError::Denied(_) | MailboxError::Unusable(_) => {

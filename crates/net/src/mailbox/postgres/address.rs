@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -13,6 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::super::MailboxError;
+use super::super::dial::{dial, no_tls, sentence};
 
 /// What asks a server for TLS, before anything else is said.
 const TLS_PLEASE: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -126,13 +126,9 @@ impl Address {
 
     /// A stream on which the server speaks next; and whether others could be in between.
     pub(super) async fn reach(&self) -> Result<(Box<dyn Stream>, bool), MailboxError> {
-        let unreachable = |error: std::io::Error| MailboxError::Unreachable(error.to_string());
+        let unreachable = |error: std::io::Error| MailboxError::Unreachable(sentence(&error));
         let (mut stream, name): (Box<dyn Stream>, String) = match &self.host {
-            Host::Tcp(host) => {
-                let stream = TcpStream::connect((host.as_str(), self.port)).await.map_err(unreachable)?;
-                stream.set_nodelay(true).map_err(unreachable)?;
-                (Box::new(stream), host.clone())
-            }
+            Host::Tcp(host) => (Box::new(dial(host, self.port).await?), host.clone()),
             #[cfg(unix)]
             Host::Unix(folder) => {
                 let socket = folder.join(format!(".s.PGSQL.{}", self.port));
@@ -155,17 +151,17 @@ impl Address {
             .map_err(|_| unusable("the server has a name that no certificate has"))?;
         let config = client(self.roots.as_deref())?;
         let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        Ok((Box::new(stream.map_err(unreachable)?), false))
+        Ok((Box::new(stream.map_err(|error| no_tls(&error))?), false))
     }
 }
 
 fn client(roots: Option<&Path>) -> Result<ClientConfig, MailboxError> {
-    let no_tls = |error: rustls::Error| unusable(format!("there is no TLS here: {error}"));
+    let without = |error: rustls::Error| unusable(format!("there is no TLS here: {error}"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_safe_default_protocol_versions().map_err(no_tls)?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(without)?;
     let Some(file) = roots else {
-        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(no_tls)?;
+        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(without)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         return Ok(builder.with_no_client_auth());
     };
