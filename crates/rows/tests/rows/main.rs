@@ -6,6 +6,7 @@ mod constraints;
 mod copies;
 mod crash;
 mod failures;
+mod many;
 mod memory;
 mod merging;
 mod readers;
