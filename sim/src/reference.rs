@@ -160,7 +160,7 @@ impl Reference {
                 continue;
             }
             for (index, edit) in (0..).zip(&commit.body.edits) {
-                let at = (edit.collection.clone(), edit.document.to_string());
+                let at = (edit.collection.to_string(), edit.document.to_string());
                 ids.insert(at.clone(), edit.document.clone());
                 let position = Position { time: commit.header.time, commit: *id, index };
                 edits.entry(at).or_default().push((position, commit.header.author, &edit.operators));

@@ -192,7 +192,7 @@ fn values_paths_ids_and_names() {
     });
     holds("MAX_COLLECTION_NAME", MAX_COLLECTION_NAME, |n| {
         let edit = Edit {
-            collection: "c".repeat(n),
+            collection: "c".repeat(n).into(),
             document: DocumentId::from(1),
             operators: vec![Operator::Delete],
         };

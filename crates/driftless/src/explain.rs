@@ -118,7 +118,7 @@ fn here(
         }
         match engine.view.body(engine.storage.as_ref(), key)? {
             Some(body) => {
-                let edits_it = |edit: &Edit| edit.document == *id && edit.collection == collection.name();
+                let edits_it = |edit: &Edit| edit.document == *id && &*edit.collection == collection.name();
                 if body.edits.iter().any(edits_it) {
                     edits.push((key, row));
                 }
@@ -242,7 +242,7 @@ fn document(
     for (key, row) in effective(engine, collection, id, Timestamp(u64::MAX), None)? {
         let Some(body) = engine.view.body(engine.storage.as_ref(), key)? else { continue };
         let edits =
-            body.edits.iter().filter(|edit| edit.document == *id && edit.collection == collection.name());
+            body.edits.iter().filter(|edit| edit.document == *id && &*edit.collection == collection.name());
         for operator in edits.flat_map(|edit| &edit.operators) {
             match operator {
                 Operator::Delete => deleted = Some((row.id, row.author, row.time)),

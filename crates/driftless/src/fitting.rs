@@ -19,7 +19,7 @@ use crate::space::Space;
 use crate::state::engine::Engine;
 use crate::tables::collections::{CollectionFacts, Collections};
 use crate::tables::marks;
-use crate::tables::stored::read_stored;
+use crate::tables::stored::{Stored, read_stored};
 
 /// A document that does not fit the schema of its collection.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +73,7 @@ impl Collection {
             for number in marks::some(engine.storage.as_ref(), facts.number, None, limit)? {
                 let mut marked = Ok(None);
                 engine.storage.document(number, &mut |stored| {
-                    marked = read_stored(stored).and_then(|(state, _)| {
+                    marked = read_stored(stored).and_then(|Stored { state, .. }| {
                         let id = DocumentId::parse_text(stored.id)
                             .map_err(|_| Error::damaged("a document id does not decode"))?;
                         let document = Document::new(self.name(), &id, &state);
@@ -159,7 +159,7 @@ impl Engine {
         let (mut places, mut met) = (HashMap::new(), Vec::new());
         for edit in bodies.flat_map(|body| &body.edits) {
             let facts = match &last {
-                Some((name, facts)) if *name == edit.collection => facts.clone(),
+                Some((name, facts)) if *name == &*edit.collection => facts.clone(),
                 _ => {
                     let facts = self.collections.get(self.storage.as_ref(), number, &edit.collection)?;
                     let facts = facts.filter(|facts| facts.schema.is_some());
@@ -186,7 +186,7 @@ impl Engine {
             let Some(schema) = &facts.schema else { continue };
             if state.visible() && !schema.fits(state.fields()) {
                 let errors = schema.check(state.fields());
-                return Err(Error::Schema { collection: facts.name.clone(), id: id.clone(), errors });
+                return Err(Error::Schema { collection: facts.name.to_string(), id: id.clone(), errors });
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::collection::Collection;
 use crate::error::Error;
 use crate::since::Place;
 use crate::space::Space;
-use crate::tables::stored::read_stored;
+use crate::tables::stored::{Stored, read_stored};
 
 /// What may have changed in a space since a place.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +93,7 @@ impl Collection {
                 if found.len() >= limit {
                     return ControlFlow::Break(());
                 }
-                let read = read_stored(stored).and_then(|(state, _)| {
+                let read = read_stored(stored).and_then(|Stored { state, .. }| {
                     let id = DocumentId::parse_text(stored.id)
                         .map_err(|_| Error::damaged("a document id does not decode"))?;
                     Ok(state.exists().then(|| Document::from_state(self.name(), id, state)))

@@ -185,7 +185,7 @@ impl Query {
     }
 
     fn matches(&self, stored: &StoredDocument<'_>) -> Result<Option<(DocumentId, DocumentState)>, Error> {
-        let (state, _) = read_stored(stored)?;
+        let state = read_stored(stored)?.state;
         if !state.exists() {
             return Ok(None);
         }

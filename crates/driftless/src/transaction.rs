@@ -199,7 +199,7 @@ impl Transaction {
         id: &DocumentId,
         operators: Vec<Operator>,
     ) -> Result<(), Error> {
-        let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
+        let edit = Edit { collection: to.name().into(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
         self.unseen = true;
         let seen = |at: &(SpaceId, String, DocumentId)| self.seen.contains_key(at);
@@ -355,7 +355,7 @@ impl Transaction {
 
     fn stage(&mut self, to: &Collection, id: &DocumentId, operators: Vec<Operator>) -> Result<(), Error> {
         let _step = walk::stage(&to.space().id());
-        let edit = Edit { collection: to.name().to_owned(), document: id.clone(), operators };
+        let edit = Edit { collection: to.name().into(), document: id.clone(), operators };
         edit.check().map_err(|error| Error::Invalid(error.to_string()))?;
         let author = self.author(to.space())?;
         let state = self.state(to, id)?;

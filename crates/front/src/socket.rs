@@ -254,8 +254,8 @@ impl Signals {
                 .entry((change.space, document.source.word()))
                 .or_insert_with(|| Some(BTreeSet::new()));
             if let Some(collections) = named {
-                if !collections.contains(&document.collection) {
-                    collections.insert(document.collection.clone());
+                if !collections.contains(&*document.collection) {
+                    collections.insert(document.collection.to_string());
                 }
                 if collections.len() > NAMED {
                     *named = None;

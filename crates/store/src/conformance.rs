@@ -416,6 +416,15 @@ fn many_at_once_are_the_same_as_one_by_one(make: Factory<'_>) {
     assert!(matches!(storage.upsert_many(&taken), Err(StorageError::Key { .. })));
     storage.rollback().unwrap();
     documents.iter().for_each(|document| assert_document(&*storage, document));
+    // All new, or nothing of the transaction counts.
+    let ids: Vec<String> = (200..300).map(|id| format!("id {id}")).collect();
+    let new: Vec<Document<'_>> = (600..).zip(&ids).map(|(number, id)| document(number, 1, id)).collect();
+    storage.insert_many(&new).unwrap();
+    storage.commit().unwrap();
+    documents.iter().chain(&new).for_each(|document| assert_document(&*storage, document));
+    storage.insert_many(&[document(700, 1, "id 300"), document(701, 1, "id 250")]).unwrap_err();
+    storage.rollback().unwrap();
+    assert_no_document(&*storage, 700, 1, "id 300");
 }
 
 fn a_scan_ascends_through_one_collection(make: Factory<'_>) {

@@ -67,7 +67,7 @@ pub struct SqliteStorage {
     connection: Connection,
     schema: Schema,
     tables: Vec<TableSql>,
-    upsert_many: String,
+    insert_many: String,
     phase: Cell<Phase>,
     // SQLite's counter of changes by other connections, as of our snapshot.
     seen: i64,
@@ -171,7 +171,7 @@ impl SqliteStorage {
             connection,
             schema: *schema,
             tables: schema.tables.iter().map(TableSql::new).collect(),
-            upsert_many: sql::upsert_many(),
+            insert_many: sql::insert_many(),
             phase: Cell::new(if reader { Phase::Reading } else { Phase::Idle }),
             seen: 0,
             salvage: false,
@@ -331,40 +331,59 @@ impl Storage for SqliteStorage {
     }
 
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError> {
-        let Document { id, deleted, json, .. } = *document;
-        let state = &checksum::seal_document(document);
-        let row = (number(document.number)?, number(document.collection)?, id, deleted, json, state);
-        if self.write(sql::UPSERT_DOCUMENT, row)? == 0 {
-            // Rare: the number is there with another id. The usual statement leaves the two indexes alone.
-            self.write(sql::MOVE_DOCUMENT, row)?;
+        self.upsert_many(std::slice::from_ref(document))
+    }
+
+    fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+        documents.iter().try_for_each(Document::check)?;
+        if documents.is_empty() {
+            return Ok(());
+        }
+        self.begin_writing()?;
+        let mut upsert = self.prepare(sql::UPSERT_DOCUMENT)?;
+        let mut state = Vec::new();
+        for document in documents {
+            checksum::seal_document_into(document, &mut state);
+            let mut written = upsert.execute(bound(document, &state)).map_err(failure);
+            if matches!(written, Ok(0)) {
+                // Rare: the number is there with another id. The usual statement leaves the two indexes alone.
+                let mut moved = self.prepare(sql::MOVE_DOCUMENT)?;
+                written = moved.execute(bound(document, &state)).map_err(failure);
+            }
+            if let Err(error) = written {
+                // A refused key undoes its own statement only.
+                if !matches!(error, StorageError::Key { .. }) {
+                    self.phase.set(Phase::Failed { reader: false });
+                }
+                return Err(error);
+            }
         }
         Ok(())
     }
 
-    fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+    fn insert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
         let (many, rest) = documents.as_chunks::<{ sql::MANY }>();
-        for documents in many {
+        if !many.is_empty() {
             documents.iter().try_for_each(Document::check)?;
             self.begin_writing()?;
-            let mut statement = self.prepare(&self.upsert_many)?;
-            let mut write = || {
-                for (n, document) in documents.iter().enumerate() {
-                    let first = 6 * n;
-                    statement.raw_bind_parameter(first + 1, document.number.cast_signed())?;
-                    statement.raw_bind_parameter(first + 2, document.collection.cast_signed())?;
-                    statement.raw_bind_parameter(first + 3, document.id)?;
-                    statement.raw_bind_parameter(first + 4, document.deleted)?;
-                    statement.raw_bind_parameter(first + 5, document.json)?;
-                    statement.raw_bind_parameter(first + 6, checksum::seal_document(document))?;
-                }
-                statement.raw_execute()
-            };
-            let written = write().map_err(failure);
-            drop(statement);
-            let written = written.inspect_err(|_| self.phase.set(Phase::Failed { reader: false }))?;
-            if written < documents.len() {
-                // One of them is there with another id.
-                documents.iter().try_for_each(|document| self.upsert(document))?;
+            let mut statement = self.prepare(&self.insert_many)?;
+            let mut state = Vec::new();
+            for documents in many {
+                let mut write = || {
+                    for (n, document) in documents.iter().enumerate() {
+                        let first = 6 * n;
+                        statement.raw_bind_parameter(first + 1, document.number.cast_signed())?;
+                        statement.raw_bind_parameter(first + 2, document.collection.cast_signed())?;
+                        statement.raw_bind_parameter(first + 3, document.id)?;
+                        statement.raw_bind_parameter(first + 4, document.deleted)?;
+                        statement.raw_bind_parameter(first + 5, document.json)?;
+                        checksum::seal_document_into(document, &mut state);
+                        statement.raw_bind_parameter(first + 6, &state[..])?;
+                    }
+                    statement.raw_execute()
+                };
+                // FAIL leaves what was written before: the transaction has to be undone.
+                write().map_err(failure).inspect_err(|_| self.phase.set(Phase::Failed { reader: false }))?;
             }
         }
         rest.iter().try_for_each(|document| self.upsert(document))
@@ -604,6 +623,12 @@ fn blob<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r [u8]> {
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number = row.get_ref(column)?.as_i64()?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+// The parameters of a document; numbers that were checked. `state` with its checksum.
+fn bound<'a>(document: &Document<'a>, state: &'a [u8]) -> (i64, i64, &'a str, bool, &'a str, &'a [u8]) {
+    let Document { number, collection, id, deleted, json, .. } = *document;
+    (number.cast_signed(), collection.cast_signed(), id, deleted, json, state)
 }
 
 // Columns in the order of `sql`'s selects.

@@ -250,6 +250,12 @@ pub trait Storage: Send {
     /// Writes a document at its number, replacing what is there. An id that another number has is a `Key` error.
     fn upsert(&mut self, document: &Document<'_>) -> Result<(), StorageError>;
 
+    /// Writes many documents whose numbers and ids are not there yet. After an error it is unknown which of them were
+    /// written.
+    fn insert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+        documents.iter().try_for_each(|document| self.upsert(document))
+    }
+
     /// Writes many documents, as `upsert` does each. After an error it is unknown which of them were written.
     fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
         documents.iter().try_for_each(|document| self.upsert(document))

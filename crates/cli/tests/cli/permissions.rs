@@ -204,7 +204,7 @@ fn hostile_bundle(sandbox: &Sandbox) -> (String, String) {
     let genesis = Vouched::sign(header, RuleBody { operators }.encode([7; 16]), &key).unwrap();
     let fields = Map::from_json(&json!({name: name}).to_string()).unwrap();
     let operators = vec![Operator::Insert { fields, parent: None }];
-    let edit = Edit { collection: name.to_owned(), document: DocumentId::string(name).unwrap(), operators };
+    let edit = Edit { collection: name.into(), document: DocumentId::string(name).unwrap(), operators };
     let header = Header {
         kind: Kind::Documents,
         space: Some(genesis.space()),

@@ -60,7 +60,7 @@ impl DocumentBody {
             match key {
                 EDITS => {
                     for _ in 0..count(reader, MAX_EDITS, "edits in one commit")? {
-                        body.edits.push(Edit::decode(reader)?);
+                        body.edits.push(Edit::decode_after(body.edits.last(), reader)?);
                     }
                 }
                 RETRACTS => {

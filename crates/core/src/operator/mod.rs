@@ -10,6 +10,8 @@ mod json;
 pub use difference::difference;
 pub use json::{OperatorError, operators_from_json, operators_from_value, operators_to_value};
 
+use std::sync::Arc;
+
 use crate::cbor::{CborError, Kind, Reader, Writer};
 use crate::document_id::DocumentId;
 use crate::id::SpaceId;
@@ -237,7 +239,7 @@ fn place<'b>(reader: &mut Reader<'b>) -> Result<(&'b str, DocumentId), CborError
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
     /// The collection the document is in.
-    pub collection: String,
+    pub collection: Arc<str>,
     /// The document.
     pub document: DocumentId,
     /// What happens, in order.
@@ -262,12 +264,21 @@ impl Edit {
 
     /// Reads an edit from bytes that passed `cbor::check`.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        Self::decode_after(None, reader)
+    }
+
+    /// Reads the edit that follows another one: most are of the same collection, whose name is then there already.
+    pub fn decode_after(before: Option<&Self>, reader: &mut Reader<'_>) -> Result<Self, CborError> {
         let (collection, document) = place(reader)?;
+        let collection = match before {
+            Some(before) if *before.collection == *collection => before.collection.clone(),
+            _ => collection.into(),
+        };
         let mut operators = Vec::new();
         for _ in 0..reader.array()? {
             operators.push(Operator::decode(reader)?);
         }
-        Ok(Self { collection: collection.to_owned(), document, operators })
+        Ok(Self { collection, document, operators })
     }
 
     /// Reads only which document an edit is of, and skips what happens to it.
@@ -280,7 +291,7 @@ impl Edit {
     /// Checks an edit that a program made, before it is encoded.
     pub fn check(&self) -> Result<(), EditError> {
         if !is_collection_name(&self.collection) {
-            return Err(EditError::CollectionName(self.collection.clone()));
+            return Err(EditError::CollectionName(self.collection.to_string()));
         }
         Ok(self.operators.iter().try_for_each(Operator::check)?)
     }

@@ -27,7 +27,7 @@ fn after(operators: &[&[Operator]]) -> DocumentState {
 proptest! {
     #[test]
     fn an_edit_is_canonical_and_lossless(document in id(), operators in vec(operator(), 0..4)) {
-        let edit = Edit { collection: "tasks".to_owned(), document, operators };
+        let edit = Edit { collection: "tasks".into(), document, operators };
         prop_assert_eq!(edit.check(), Ok(()));
         let bytes = edit.to_cbor();
         prop_assert_eq!(cbor::check(&bytes, MAX_VALUE_DEPTH + 4), Ok(()));
@@ -36,7 +36,7 @@ proptest! {
 
     #[test]
     fn damaged_edits_never_panic(document in id(), operators in vec(operator(), 1..4), at in any::<prop::sample::Index>(), byte: u8) {
-        let mut bytes = Edit { collection: "tasks".to_owned(), document, operators }.to_cbor();
+        let mut bytes = Edit { collection: "tasks".into(), document, operators }.to_cbor();
         let at = at.index(bytes.len());
         let _ = Edit::decode(&mut cbor::Reader::new(&bytes[..at]));
         bytes[at] = byte;
@@ -138,7 +138,7 @@ fn the_smallest_edit() {
 #[test]
 fn the_bytes_of_an_edit() {
     let operators = operators_from_json(r#"[{"$set":{"a.b":1}},{"$delete":true}]"#).unwrap();
-    let edit = Edit { collection: "t".to_owned(), document: DocumentId::from(5), operators };
+    let edit = Edit { collection: "t".into(), document: DocumentId::from(5), operators };
     assert_eq!(edit.to_cbor(), b"\x83\x61t\x05\x82\x83\x01\x82\x61a\x61b\x01\x81\x07");
 }
 
@@ -176,7 +176,7 @@ fn names_of_collections() {
     );
     for bad in ["", "_x", "$x", "a\nb", "a\u{7f}", &"x".repeat(257)] {
         assert!(!is_collection_name(bad), "{bad:?}");
-        let edit = Edit { collection: bad.to_owned(), document: 1.into(), operators: vec![] };
+        let edit = Edit { collection: bad.into(), document: 1.into(), operators: vec![] };
         assert!(edit.check().is_err());
         assert!(Edit::decode(&mut cbor::Reader::new(&edit.to_cbor())).is_err());
     }
@@ -186,6 +186,6 @@ fn names_of_collections() {
 fn what_only_a_program_can_get_wrong_is_checked_before_writing() {
     let reserved = Map::from_iter([("_x", Value::Null)]);
     let operators = vec![Operator::Insert { fields: reserved, parent: None }];
-    assert!(Edit { collection: "t".to_owned(), document: 1.into(), operators }.check().is_err());
+    assert!(Edit { collection: "t".into(), document: 1.into(), operators }.check().is_err());
     assert!(operators_from_value(&json("[1]")).is_err());
 }

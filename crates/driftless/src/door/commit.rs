@@ -246,7 +246,8 @@ impl Engine {
         if !held {
             self.clock.observe(header.time);
         }
-        if let (Kind::Documents, Some(body)) = (header.kind, commit.body()) {
+        // One that waits for the rest of its transaction is decoded when that is here.
+        if let (Kind::Documents, false, Some(body)) = (header.kind, header.continues, commit.body()) {
             self.view.remember(key, Arc::new(log::decode_body(&row, body)));
         }
         self.staged();

@@ -47,7 +47,7 @@ impl Collection {
                 let author = log::author(engine.storage.as_ref(), row.author)?;
                 let Some(body) = engine.view.body(engine.storage.as_ref(), at)? else { continue };
                 let edits =
-                    body.edits.iter().filter(|edit| edit.document == *id && edit.collection == self.name());
+                    body.edits.iter().filter(|edit| edit.document == *id && &*edit.collection == self.name());
                 for operator in edits.flat_map(|edit| &edit.operators) {
                     let mut write = |field: &str, value: &Value| {
                         let loser = Loser {

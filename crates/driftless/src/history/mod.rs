@@ -71,7 +71,7 @@ impl Collection {
                 let body = log::body_of(storage, key, &row)?.filter(|_| row.kind == Kind::Documents);
                 let Some(Ok(body)) = body.as_deref().map(DocumentBody::decode) else { continue };
                 let edits = body.edits.iter();
-                let mut edits = edits.filter(|edit| edit.document == *id && edit.collection == self.name());
+                let mut edits = edits.filter(|edit| edit.document == *id && &*edit.collection == self.name());
                 if edits.any(|edit| is_it(&edit.operators)) {
                     return Ok(true);
                 }
@@ -96,7 +96,7 @@ fn log(engine: &mut Engine, space: &SpaceId, query: &LogQuery) -> Result<Vec<Log
         if let Some((collection, id)) = &query.document {
             let edits = body.as_deref().filter(|_| row.kind == Kind::Documents).map(DocumentBody::decode);
             let Some(Ok(edits)) = edits else { continue };
-            if !edits.edits.iter().any(|edit| edit.document == *id && edit.collection == *collection) {
+            if !edits.edits.iter().any(|edit| edit.document == *id && *edit.collection == **collection) {
                 continue;
             }
         }
@@ -125,7 +125,7 @@ fn edits(kind: Kind, body: Option<&[u8]>) -> Vec<serde_json::Value> {
             let body = DocumentBody::decode(body).unwrap_or_default();
             let edits = body.edits.iter().map(|edit| {
                 json!({
-                    "collection": edit.collection,
+                    "collection": &*edit.collection,
                     "id": edit.document.to_value().to_serde_json(),
                     "operators": operators_to_value(&edit.operators).to_serde_json(),
                 })

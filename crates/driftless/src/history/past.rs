@@ -77,7 +77,7 @@ impl Collection {
                 let author = log::author(engine.storage.as_ref(), row.author)?;
                 let Some(body) = engine.view.body(engine.storage.as_ref(), at)? else { continue };
                 for edit in &body.edits {
-                    if edit.document == *id && edit.collection == self.name() {
+                    if edit.document == *id && &*edit.collection == self.name() {
                         state.apply(row.time, author, &edit.operators);
                     }
                 }

@@ -54,7 +54,7 @@ impl Database {
                 let mut fields = Map::new();
                 fields.insert("name".to_owned(), Value::String(user.name.clone()));
                 let operators = vec![Operator::Insert { fields, parent: None }];
-                let edit = Edit { collection: PROFILE.to_owned(), document: profile_id()?, operators };
+                let edit = Edit { collection: PROFILE.into(), document: profile_id()?, operators };
                 engine.write(&space, divide(vec![edit])?)?;
                 user.identity = Some(space);
                 Ok(space)

@@ -156,7 +156,7 @@ impl Engine {
         }
         let operators = vec![Operator::Insert { fields, parent: None }];
         let document = DocumentId::string(space.to_string())?;
-        let edit = Edit { collection: memory.name().to_owned(), document, operators };
+        let edit = Edit { collection: memory.name().into(), document, operators };
         let noted = self
             .write_rules(&space, rules)
             .and_then(|_| self.write_on(&memory.space().id(), parents, divide(vec![edit])?));

@@ -202,8 +202,7 @@ fn transfer(
                 return Err(Error::Exists(format!("document {id} of {} in space {to}", there.name())));
             }
         }
-        let edit =
-            |operators| Edit { collection: collection.name().to_owned(), document: id.clone(), operators };
+        let edit = |operators| Edit { collection: collection.name().into(), document: id.clone(), operators };
         arriving.extend(whole(state)?.into_iter().map(|operator| edit(vec![operator])));
         leaving.push(edit(vec![Operator::Moved { to: *to }, Operator::Delete]));
     }

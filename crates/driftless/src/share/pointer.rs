@@ -49,7 +49,7 @@ pub(crate) fn pointers(
     for (at, row) in &commits {
         let Some(body) = engine.view.body(engine.storage.as_ref(), *at)? else { continue };
         let edits =
-            body.edits.iter().filter(|edit| edit.document == *id && edit.collection == collection.name());
+            body.edits.iter().filter(|edit| edit.document == *id && &*edit.collection == collection.name());
         for edit in edits {
             let mut to = None;
             for operator in &edit.operators {

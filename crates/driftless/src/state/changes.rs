@@ -52,7 +52,7 @@ impl Change {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DocumentChange {
     /// Its collection.
-    pub collection: String,
+    pub collection: Arc<str>,
     /// Its id.
     pub id: DocumentId,
     /// What became of it.

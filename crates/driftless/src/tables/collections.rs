@@ -11,14 +11,14 @@ use driftless_store::{Key, Order, Storage};
 use crate::error::Error;
 use crate::schema::Schema;
 use crate::tables::layout::{self, key};
-use crate::tables::stored::{index_keys, read_stored};
+use crate::tables::stored::{Stored, index_keys, read_stored};
 
 /// A named set of documents in a space, as this database knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CollectionFacts {
     pub number: u64,
     pub space: u32,
-    pub name: String,
+    pub name: Arc<str>,
     pub indexes: Vec<IndexFacts>,
     pub schema: Option<Schema>,
 }
@@ -113,7 +113,7 @@ impl Collections {
             let mut seen = 0;
             storage.scan(facts.number, after, &mut |stored| {
                 match read_stored(stored) {
-                    Ok((state, _)) => keys.extend(index_keys(
+                    Ok(Stored { state, .. }) => keys.extend(index_keys(
                         index,
                         stored.number,
                         state.exists().then_some(state.fields()),
@@ -210,7 +210,7 @@ impl Collections {
             .get(&layout::COLLECTION_SCHEMA, key([number]).as_slice().into())?
             .map(|row| read_schema(&row))
             .transpose()?;
-        let facts = Arc::new(CollectionFacts { number, space, name: name.to_owned(), indexes, schema });
+        let facts = Arc::new(CollectionFacts { number, space, name: name.into(), indexes, schema });
         self.known.insert((space, name.to_owned()), facts.clone());
         Ok(facts)
     }

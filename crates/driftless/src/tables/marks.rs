@@ -11,7 +11,7 @@ use driftless_store::{Key, Order, Storage};
 use crate::error::Error;
 use crate::tables::collections::CollectionFacts;
 use crate::tables::layout::{self, key};
-use crate::tables::stored::read_stored;
+use crate::tables::stored::{Stored, read_stored};
 
 // Documents judged, or marks removed, between two looks at storage.
 const BATCH: usize = 1000;
@@ -41,7 +41,7 @@ pub(crate) fn judge_all(storage: &mut dyn Storage, collection: &CollectionFacts)
         let (mut seen, mut unfit, mut failed) = (0, Vec::new(), None);
         storage.scan(collection.number, after, &mut |stored| {
             match read_stored(stored) {
-                Ok((state, _)) if state.visible() && !schema.fits(state.fields()) => {
+                Ok(Stored { state, .. }) if state.visible() && !schema.fits(state.fields()) => {
                     unfit.push(stored.number);
                 }
                 Ok(_) => {}

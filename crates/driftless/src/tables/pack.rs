@@ -246,6 +246,10 @@ impl Storage for Packed {
         self.inner.upsert(document)
     }
 
+    fn insert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
+        self.inner.insert_many(documents)
+    }
+
     fn upsert_many(&mut self, documents: &[Document<'_>]) -> Result<(), StorageError> {
         self.inner.upsert_many(documents)
     }

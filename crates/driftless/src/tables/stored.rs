@@ -41,15 +41,21 @@ pub(crate) fn index_span(index: u64, range: &ValueRange) -> (Vec<u8>, Vec<u8>) {
     (lower, upper)
 }
 
-/// Reads a document row: its state, and the last edit in the fold.
-pub(crate) fn read_stored(
-    stored: &StoredDocument<'_>,
-) -> Result<(DocumentState, Option<(Timestamp, LogKey)>), Error> {
+/// A document as storage has it.
+pub(crate) struct Stored {
+    pub number: u64,
+    pub state: DocumentState,
+    /// The last edit in the fold.
+    pub last: Option<(Timestamp, LogKey)>,
+}
+
+/// Reads a document row.
+pub(crate) fn read_stored(stored: &StoredDocument<'_>) -> Result<Stored, Error> {
     let wrong = || Error::damaged(format!("document {} does not decode", stored.id));
     let fields = Map::from_json(stored.json).map_err(|_| wrong())?;
     let mut bytes = layout::Bytes(stored.state);
     let time = Timestamp(u64::from_be_bytes(bytes.array().ok_or_else(wrong)?));
     let at = LogKey(u64::from_be_bytes(bytes.array().ok_or_else(wrong)?));
     let state = DocumentState::from_bytes_and_fields(bytes.0, fields).map_err(|_| wrong())?;
-    Ok((state, (at.0 != 0).then_some((time, at))))
+    Ok(Stored { number: stored.number, state, last: (at.0 != 0).then_some((time, at)) })
 }

@@ -85,7 +85,7 @@ fn more_collections_than_memory_keeps_are_all_there() {
     let edits = |from: u32| DocumentBody {
         edits: (from..from + 3000)
             .map(|n| Edit {
-                collection: format!("c{n}"),
+                collection: format!("c{n}").into(),
                 document: DocumentId::from(i64::from(n)),
                 operators: vec![Operator::Insert { fields: map(&format!(r#"{{"n": {n}}}"#)), parent: None }],
             })

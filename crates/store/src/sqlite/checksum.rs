@@ -35,10 +35,17 @@ pub(super) fn open<'v>(
 
 /// The state of a document as it is stored: its checksum is that of the whole row.
 pub(super) fn seal_document(document: &Document<'_>) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(document.state.len() + LENGTH);
+    let mut stored = Vec::new();
+    seal_document_into(document, &mut stored);
+    stored
+}
+
+/// The same, in place of what `stored` held.
+pub(super) fn seal_document_into(document: &Document<'_>, stored: &mut Vec<u8>) {
+    stored.clear();
+    stored.reserve_exact(document.state.len() + LENGTH);
     stored.extend_from_slice(document.state);
     stored.extend_from_slice(&of_document(document));
-    stored
 }
 
 /// The row as it was given, from one whose state is as stored.

@@ -26,18 +26,17 @@ pub(super) const UPSERT_DOCUMENT: &str = "INSERT INTO document (number, collecti
 /// of them.
 pub(super) const MANY: usize = 32;
 
-/// The same of `MANY` documents. FAIL: without a copy of each page it touches, for the case that it is undone; whoever
-/// meets an error undoes the transaction.
-pub(super) fn upsert_many() -> String {
+/// `MANY` documents, none of which is there. FAIL: without a copy of each page it touches, for the case that it is undone;
+/// whoever meets an error undoes the transaction.
+pub(super) fn insert_many() -> String {
     let numbered = |n: usize| {
         let columns: Vec<String> = (1..=6).map(|column| format!("?{}", n * 6 + column)).collect();
         format!("({})", columns.join(", "))
     };
     let rows: Vec<String> = (0..MANY).map(numbered).collect();
-    UPSERT_DOCUMENT.replacen("INSERT", "INSERT OR FAIL", 1).replacen(
-        "(?1, ?2, ?3, ?4, ?5, ?6)",
-        &rows.join(", "),
-        1,
+    format!(
+        "INSERT OR FAIL INTO document (number, collection, id, deleted, json, state) VALUES {}",
+        rows.join(", ")
     )
 }
 

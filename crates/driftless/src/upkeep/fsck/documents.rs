@@ -18,7 +18,7 @@ use crate::tables::digest::Sum;
 use crate::tables::layout::{self, LogKey, key};
 use crate::tables::log;
 use crate::tables::marks;
-use crate::tables::stored::{index_keys, read_stored};
+use crate::tables::stored::{Stored, index_keys, read_stored};
 use crate::tables::view::{View, read_key};
 
 // What the documents of a space come to.
@@ -99,7 +99,7 @@ impl Checker<'_> {
             return Err(Error::damaged(format!("{} has no id", name())));
         };
         let (folded, last) = self.fold(collection, &id, stored.number, bodies, found)?;
-        let (state, at) = read_stored(stored)?;
+        let Stored { state, last: at, .. } = read_stored(stored)?;
         let same = state == folded && at == last && stored.deleted != folded.visible();
         self.expect(same, "document", || format!("{} is not what its edits make", name()));
         if let Some(schema) = &collection.schema {

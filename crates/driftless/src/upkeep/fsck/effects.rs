@@ -175,7 +175,7 @@ impl Checker<'_> {
         let mut seen = BTreeSet::new();
         for edit in &body.edits {
             let id = edit.document.to_string();
-            if !seen.insert((edit.collection.as_str(), id.clone())) {
+            if !seen.insert((edit.collection.clone(), id.clone())) {
                 continue;
             }
             expected.edits += 1;
