@@ -2,8 +2,10 @@
 
 use crate::shop::{Shop, assert_same, carry, settle, shops};
 
-const SCHEMA: &str = "CREATE TABLE seat(id INTEGER PRIMARY KEY, rank INTEGER UNIQUE, who TEXT CHECK(who <> 'nobody'), note);";
-const SEATS: &str = "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 700)
+const SCHEMA: &str =
+    "CREATE TABLE seat(id INTEGER PRIMARY KEY, rank INTEGER UNIQUE, who TEXT CHECK(who <> 'nobody'), note);";
+const SEATS: &str =
+    "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 700)
     INSERT INTO seat SELECT value, value, 'who' || value, NULL FROM n";
 
 fn contested(shop: &Shop) -> String {
@@ -50,7 +52,8 @@ fn unique_values_that_go_round_among_many_rows_go_round_everywhere() {
 fn one_row_among_many_that_a_constraint_refuses_waits_alone() {
     let mut shops = seated();
     // What the other file would not take.
-    shops[0].sql("PRAGMA ignore_check_constraints = ON; UPDATE seat SET who = iif(id = 350, 'nobody', 'all')");
+    shops[0]
+        .sql("PRAGMA ignore_check_constraints = ON; UPDATE seat SET who = iif(id = 350, 'nobody', 'all')");
     shops[0].sync();
     carry(&shops.iter().collect::<Vec<_>>());
     assert_eq!(shops[1].sync().applied.updated, 699);
