@@ -293,6 +293,8 @@ pub(crate) struct Status {
     /// Requests for access that wait for an admin.
     pub(crate) requests: u64,
     pub(crate) mailboxes: Vec<Mailbox>,
+    /// SQLite files under sync.
+    pub(crate) rows: Vec<rows::Standing>,
 }
 
 /// `guarded`: spaces that take no writes before an exchange of them settled. `time` is when it was made.

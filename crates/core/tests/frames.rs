@@ -425,7 +425,7 @@ fn one_change_each(count: usize) -> Vec<Vouched> {
         let author = random.below(4) as u8;
         let last = commits.last().unwrap();
         let edit = Edit {
-            collection: "tasks".to_owned(),
+            collection: "tasks".into(),
             document: DocumentId::random(random.bytes()),
             operators: vec![Operator::Set {
                 path: Path::new(vec!["done".to_owned()]).unwrap(),

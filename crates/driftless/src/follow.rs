@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use driftless_core::clock::Timestamp;
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
 
 use crate::collection::Collection;
 use crate::error::Error;
+use crate::history::past::effective;
 use crate::since::Place;
 use crate::space::Space;
+use crate::tables::moved::Position;
 use crate::tables::stored::{Stored, read_stored};
 
 /// What may have changed in a space since a place.
@@ -66,7 +69,22 @@ impl Space {
     }
 }
 
+/// Bytes of stored documents at which a page ends.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 impl Collection {
+    /// The place at which the last edit of a document that has an effect came here, whatever its time: what came later has
+    /// changed since. `None` if there is no such document.
+    pub fn place_of(&self, id: &DocumentId) -> Result<Option<Place>, Error> {
+        let space = self.space().id();
+        self.space().database().read(|engine| {
+            let commits = effective(engine, self, id, Timestamp(u64::MAX), None)?;
+            let Some(last) = commits.iter().map(|(at, _)| at.seq()).max() else { return Ok(None) };
+            let now = engine.place(&space)?;
+            Ok(Some(Place { position: Position { next: last + 1, row: 0 }, ..now }))
+        })
+    }
+
     /// Documents by their ids, in the order of the ids: `None` for one that is not there, or deleted.
     pub fn get_many(&self, ids: &[DocumentId]) -> Result<Vec<Option<Document>>, Error> {
         self.space().database().read(|engine| {
@@ -83,16 +101,17 @@ impl Collection {
     }
 
     /// At most `limit` documents, deleted ones too, that came here after `after`, and where the next ones begin; `None`
-    /// once there are no more. It begins with 0.
+    /// once there are no more. It begins with 0. Large documents are fewer in a page.
     pub fn page(&self, after: u64, limit: usize) -> Result<(Vec<Document>, Option<u64>), Error> {
         self.space().database().read(|engine| {
             let Some(facts) = self.facts(engine)? else { return Ok((Vec::new(), None)) };
             engine.write_view()?;
-            let (mut found, mut next, mut failed) = (Vec::new(), None, None);
+            let (mut found, mut next, mut failed, mut bytes) = (Vec::new(), None, None, 0);
             engine.storage.scan(facts.number, Some(after), &mut |stored| {
-                if found.len() >= limit {
+                if found.len() >= limit || bytes >= PAGE_BYTES {
                     return ControlFlow::Break(());
                 }
+                bytes += stored.json.len() + stored.state.len();
                 let read = read_stored(stored).and_then(|Stored { state, .. }| {
                     let id = DocumentId::parse_text(stored.id)
                         .map_err(|_| Error::damaged("a document id does not decode"))?;

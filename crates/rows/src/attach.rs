@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use driftless::{DocumentId, Map, Space, Value};
 use rusqlite::{Connection, params};
+use serde::Serialize;
 
 use crate::capture;
 use crate::cell::{self, digest};
@@ -11,14 +12,17 @@ use crate::error::Error;
 use crate::file::{File, is_name_there, listed, name_there};
 use crate::ledger::{self, KnownColumn};
 use crate::options::{Options, Tables};
+use crate::reconcile::{PerColumn, Policy};
 use crate::schema::{self, Described, DescribedColumn, quoted};
 
 /// The collection with the names that tables and columns had before they were renamed.
 pub(crate) const NAMES: &str = ":names";
 const BEFORE: &str = "before";
+// Documents that are looked at for what a policy made of a field.
+const SOME: usize = 512;
 
 /// A table that was left out, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Its name.
     pub table: String,
@@ -26,8 +30,8 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Makes our tables and triggers in the file, all or nothing. Returns the tables that were left out.
-pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Result<Vec<LeftOut>, Error> {
+/// Makes our tables and triggers in the file, all or nothing.
+pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Result<(), Error> {
     file.execute_batch("BEGIN IMMEDIATE")?;
     let done = (|| {
         ledger::create(file)?;
@@ -35,22 +39,19 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
         ledger::put(file, ledger::PEER, space.database().peer()?.to_string())?;
         ledger::put(file, ledger::WRITER, crate::flush::new_writer()?)?;
         put_options(file, options)?;
-        let mut left_out = Vec::new();
         let all = schema::tables(file)?;
         check(file, &all, options)?;
         for name in all {
             if !is_wanted(options, &name) {
                 continue;
             }
-            match (add(file, space, &name, options)?, &options.tables) {
-                (None, _) => {}
-                (Some(why), Tables::Named(_)) => return Err(Error::Table { table: name, why }),
-                (Some(why), Tables::All) => left_out.push(LeftOut { table: name, why }),
+            if let (Some(why), Tables::Named(_)) = (add(file, space, &name, options)?, &options.tables) {
+                return Err(Error::Table { table: name, why });
             }
         }
+        check_documents(file, space, options)?;
         note_schema(file)?;
-        file.execute_batch("COMMIT")?;
-        Ok(left_out)
+        Ok(file.execute_batch("COMMIT")?)
     })();
     if done.is_err() && !file.is_autocommit() {
         file.execute_batch("ROLLBACK")?;
@@ -60,6 +61,12 @@ pub(crate) fn attach(file: &Connection, space: &Space, options: &Options) -> Res
 
 // A name that is nowhere in the file is a slip: what it was to say would never hold.
 fn check(file: &Connection, all: &[String], options: &Options) -> Result<(), Error> {
+    if let Some(part) = options.part.filter(|part| i64::from(*part) >= capture::PARTS) {
+        let last = capture::PARTS - 1;
+        return Err(Error::Invalid(format!(
+            "there is no part {part}: give this device a number from 0 to {last}"
+        )));
+    }
     let is_there = |name: &str| all.iter().any(|table| table.eq_ignore_ascii_case(name));
     let missing = |table: &str| {
         let why = "there is no table of that name in the file".to_owned();
@@ -76,9 +83,16 @@ fn check(file: &Connection, all: &[String], options: &Options) -> Result<(), Err
             // Names may have dots.
             if let Some(column) = wish.strip_prefix(table.as_str()).and_then(|rest| rest.strip_prefix('.')) {
                 let of = schema::describe(file, table)?;
-                let has = of.iter().flat_map(|of| &of.columns).any(|known| known.name == column);
-                described = Some((table, column, has));
-                if has {
+                let columns = of.iter().flat_map(|of| &of.columns);
+                let place = columns.into_iter().position(|known| known.name == column);
+                if place.is_some_and(|place| of.iter().any(|of| of.is_key(place))) {
+                    return Err(Error::Invalid(format!(
+                        "{wish} is of the key of its table, which says what row it is: two keys are two rows, and do not \
+                         merge; give a policy to other columns"
+                    )));
+                }
+                described = Some((table, column, place.is_some()));
+                if place.is_some() {
                     break;
                 }
             }
@@ -95,12 +109,51 @@ fn check(file: &Connection, all: &[String], options: &Options) -> Result<(), Err
     Ok(())
 }
 
-/// Gives a file that is attached other options; its triggers follow them.
+// What merges as a map, or as an array, has to be one in the documents that there are: otherwise no change would have an
+// effect on them.
+fn check_documents(file: &Connection, space: &Space, options: &Options) -> Result<(), Error> {
+    for (_, table, collection, columns) in listed(file)? {
+        for column in columns {
+            let policy = options.columns.policy(&table, &column.name);
+            let is_other = |value: &Value| match (policy, value) {
+                (Policy::Max | Policy::Min, value) => !matches!(value, Value::Map(_)),
+                (Policy::Set, Value::String(text)) => matches!(Value::from_json(text), Ok(Value::List(_))),
+                _ => false,
+            };
+            if matches!(policy, Policy::Last | Policy::Counter) {
+                continue;
+            }
+            let (some, _) = space.collection(&collection)?.page(0, SOME)?;
+            let fields = some.iter().filter(|document| !document.deleted);
+            if fields.filter_map(|document| document.fields.get(&column.field)).any(is_other) {
+                return Err(Error::Invalid(format!(
+                    "{table}.{} is in documents of the space that were not made for {}: attach it with the policy that it has \
+                     on other devices, or another column",
+                    column.name,
+                    policy.word()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives a file that is attached other options; its triggers follow them. Policies stay: documents are made for them.
 pub(crate) fn take_options(file: &Connection, options: &Options) -> Result<(), Error> {
     file.execute_batch("BEGIN IMMEDIATE")?;
     let done = (|| {
         check(file, &schema::tables(file)?, options)?;
-        put_options(file, options)?;
+        let before = crate::file::options(file)?.columns;
+        let wished = || options.columns.iter().chain(before.iter()).map(|(column, _)| column);
+        let other = wished().find(|column| options.columns.of(column) != before.of(column));
+        if let Some(column) = other.filter(|_| options.columns != PerColumn::default()) {
+            let (was, wished) = (before.of(column).word(), options.columns.of(column).word());
+            return Err(Error::Invalid(format!(
+                "{column} was attached as {was}, and is to be {wished} now: what is in the space was made for {was}; leave the \
+                 policies as they were, or detach the file on every device, make another column, and attach it with {wished}"
+            )));
+        }
+        put_options(file, &Options { columns: before, ..options.clone() })?;
         for (number, ..) in listed(file)? {
             // Where they are missing, somebody made the table anew; that is followed later.
             let on = capture::installed_on(file, number)?;
@@ -134,17 +187,12 @@ fn is_wanted(options: &Options, name: &str) -> bool {
 // Puts one more table under sync, and notes its rows; says why it cannot.
 fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Result<Option<String>, Error> {
     let Some(described) = schema::describe(file, name)? else { return Ok(Some("it is gone".into())) };
-    if let Some(why) = described.refusal(file)? {
+    if let Some(why) = why_not(file, space, &described)? {
         return Ok(Some(why));
     }
     let number: i64 =
         file.query_row("SELECT 1 + coalesce(max(number), 0) FROM driftless_tables", [], |row| row.get(0))?;
     let collection = collection_of(file, space, name)?;
-    if space.collection(&collection).is_err() {
-        return Ok(Some(
-            "its name cannot be that of a collection: it has control characters, or is too long".into(),
-        ));
-    }
     let mut columns = Vec::new();
     for (at, column) in described.columns.iter().enumerate().filter(|(at, _)| !described.is_key(*at)) {
         let column = agreed(space, &collection, at, column, &described, &columns)?;
@@ -174,6 +222,17 @@ fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Resul
         [],
     )?;
     Ok(None)
+}
+
+// Why a table cannot be under sync.
+fn why_not(file: &Connection, space: &Space, described: &Described) -> Result<Option<String>, Error> {
+    if let Some(why) = described.refusal(file)? {
+        return Ok(Some(why));
+    }
+    let collection = collection_of(file, space, &described.name)?;
+    let is_none = space.collection(&collection).is_err();
+    Ok(is_none
+        .then(|| "its name cannot be that of a collection: it has control characters, or is too long".into()))
 }
 
 // The collection of a table that comes under sync: what it was called before, unless another table is that.
@@ -265,6 +324,20 @@ fn keeps_its_place(described: &Described, known: &[KnownColumn], name: &str, pla
 struct Renamed(Vec<(String, String, String)>, Vec<(String, String, String)>);
 
 impl File {
+    /// The tables that would be under sync and cannot be, and why.
+    pub(crate) fn left_out(&self) -> Result<Vec<LeftOut>, Error> {
+        let mut left_out = Vec::new();
+        for name in schema::tables(&self.connection)? {
+            if !is_wanted(&self.options, &name) || self.tables.iter().any(|table| table.name() == name) {
+                continue;
+            }
+            let Some(described) = schema::describe(&self.connection, &name)? else { continue };
+            let why = why_not(&self.connection, &self.space, &described)?;
+            left_out.extend(why.map(|why| LeftOut { table: name, why }));
+        }
+        Ok(left_out)
+    }
+
     /// Follows what became of the tables since the last time; `true` if something did.
     pub(crate) fn follow_schema(&mut self) -> Result<bool, Error> {
         let version: i64 = self.connection.pragma_query_value(None, "schema_version", |row| row.get(0))?;
@@ -273,9 +346,11 @@ impl File {
         }
         let renamed = self.write(|file| {
             let renamed = file.follow_tables()?;
-            // What could be no key of a table may be one now.
-            file.connection
-                .execute("UPDATE driftless_waiting SET reason = 'refused' WHERE reason = 'key'", [])?;
+            // What could be no key of a table may be one now, and what did not fit may fit.
+            file.connection.execute(
+                "UPDATE driftless_waiting SET reason = 'refused' WHERE reason IN ('key', 'check', 'not_null', 'type')",
+                [],
+            )?;
             note_schema(&file.connection)?;
             Ok(renamed)
         })?;
@@ -348,7 +423,8 @@ impl File {
         {
             self.connection.execute(&format!("DELETE FROM {of} = ?1"), [number])?;
         }
-        Ok(())
+        ledger::forget(&self.connection, &ledger::unsure(number))?;
+        ledger::forget(&self.connection, &ledger::surplus(number))
     }
 
     fn follow_columns(

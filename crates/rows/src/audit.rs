@@ -1,27 +1,21 @@
 //! What the triggers missed: a row that a REPLACE deleted because of another unique column, or what was written while the
 //! triggers were away. Rows are compared with what is known of them, by digests.
 
-use rusqlite::params;
+use std::collections::BTreeSet;
+
+use driftless::Value;
 
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{File, Table, now_ms};
 use crate::key;
-use crate::ledger::{self, FOUND};
+use crate::ledger::{self, COUNT, FOUND};
 use crate::schema::quoted;
 
-impl File {
-    /// Whether a table has other rows than are known: enough to see that a REPLACE took one away.
-    pub(crate) fn counts_differ(&self, table: &Table) -> Result<bool, Error> {
-        let query = format!(
-            "SELECT (SELECT count(*) FROM {}) <> (SELECT count(*) FROM driftless_known WHERE tbl = ?1)
-                  + (SELECT count(*) FROM driftless_refused WHERE collection = ?2)",
-            quoted(table.name())
-        );
-        let mut statement = self.connection.prepare_cached(&query)?;
-        Ok(statement.query_row(params![table.number, table.collection], |row| row.get(0))?)
-    }
+// The id of a document as bytes, and the key of its row.
+type Keyed = (Vec<u8>, Vec<Value>);
 
+impl File {
     /// Notes the rows of a table that are not what is known of them. How many.
     pub(crate) fn audit_table(&self, table: &Table) -> Result<u64, Error> {
         let mut found = Vec::new();
@@ -50,15 +44,7 @@ impl File {
                 found.push(key);
             }
         }
-        let mut statement = self.connection.prepare("SELECT id FROM driftless_known WHERE tbl = ?1")?;
-        let mut rows = statement.query([table.number])?;
-        while let Some(row) = rows.next()? {
-            let id = crate::waiting::id(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
-            let Some(key) = id.and_then(|id| table.key_of(&id)) else { continue };
-            if self.row(table, &key)?.is_none() {
-                found.push(key);
-            }
-        }
+        found.extend(self.gone(table)?.into_iter().map(|(_, key)| key));
         let places: Vec<String> = (1..=columns).map(|n| format!("k{n}")).collect();
         let parameters: Vec<String> = (1..=columns).map(|n| format!("?{n}")).collect();
         let mut statement = self.connection.prepare(&format!(
@@ -86,26 +72,89 @@ impl File {
         })
     }
 
-    /// Looks at the tables from which a REPLACE can take rows, if the counts say that it did.
-    pub(crate) fn audit_counts(&mut self) -> Result<u64, Error> {
-        let mut suspects = Vec::new();
-        for table in &self.tables {
-            if !table.described.unique.is_empty() && self.counts_differ(table)? {
-                suspects.push(table.clone());
-            }
-        }
-        if suspects.is_empty() {
+    /// Notes the rows that a REPLACE has taken away since it was last looked; after a change of the schema it may have been
+    /// from any table. How many. Without a doubt this asks one question of our own table.
+    pub(crate) fn audit_replaced(&mut self, schema: bool) -> Result<u64, Error> {
+        let doubts =
+            "SELECT EXISTS(SELECT 1 FROM driftless_settings WHERE name >= 'unsure ' AND name < 'unsure!')";
+        if !schema && !self.connection.prepare_cached(doubts)?.query_row([], |row| row.get(0))? {
             return Ok(0);
         }
         self.write(|file| {
             let mut found = 0;
-            for table in &suspects {
-                // What waits to be sent is different, and known to be.
-                if !ledger::has_pending(&file.connection)? {
-                    found += file.audit_table(table)?;
+            for table in file.tables.iter().filter(|table| table.described.replaces) {
+                let doubt = ledger::get(&file.connection, &ledger::unsure(table.number))?;
+                if let Some(doubt) = doubt.or(schema.then_some(COUNT)) {
+                    found += file.audit_doubted(table, doubt)?;
                 }
             }
             Ok(found)
         })
+    }
+
+    // Each row that was noted came to be known, or went from both. So the number of rows that are not known is what it was,
+    // unless one that is known went unseen.
+    fn audit_doubted(&self, table: &Table, doubt: i64) -> Result<u64, Error> {
+        let (unsure, surplus) = (ledger::unsure(table.number), ledger::surplus(table.number));
+        let is_settled = !ledger::has_pending(&self.connection)?;
+        if doubt == COUNT && !is_settled {
+            // The next exchange takes what the application is writing, and counts.
+            ledger::put(&self.connection, &unsure, COUNT)?;
+            return Ok(0);
+        }
+        let query = format!("SELECT count(*) FROM {}", quoted(table.name()));
+        let rows: i64 = self.connection.prepare_cached(&query)?.query_row([], |row| row.get(0))?;
+        let known = ledger::count_known(&self.connection, table.number)?;
+        let now = rows - i64::try_from(known).unwrap_or(i64::MAX);
+        let before = ledger::get(&self.connection, &surplus)?.unwrap_or(0);
+        let found = if doubt == COUNT && now == before { 0 } else { self.note_gone(table)? };
+        let now = now + i64::try_from(found).unwrap_or(i64::MAX);
+        if is_settled && now != before {
+            ledger::put(&self.connection, &surplus, now)?;
+        }
+        ledger::forget(&self.connection, &unsure)?;
+        Ok(found)
+    }
+
+    // Rows that are known, not there, and not noted.
+    fn note_gone(&self, table: &Table) -> Result<u64, Error> {
+        let noted = self.noted_ids(table)?;
+        let gone = self.gone(table)?;
+        let gone = gone.iter().filter(|(id, _)| !noted.contains(id));
+        let mut found = 0;
+        for (_, key) in gone {
+            self.note(table, key, FOUND, now_ms())?;
+            found += 1;
+        }
+        Ok(found)
+    }
+
+    // Of the rows of a table that are known, those that are not there.
+    fn gone(&self, table: &Table) -> Result<Vec<Keyed>, Error> {
+        let mut statement = self.connection.prepare("SELECT id FROM driftless_known WHERE tbl = ?1")?;
+        let mut rows = statement.query([table.number])?;
+        let mut gone = Vec::new();
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            let Some(key) = crate::waiting::id(bytes).and_then(|id| table.key_of(&id)) else { continue };
+            if self.row(table, &key)?.is_none() {
+                gone.push((bytes.to_vec(), key));
+            }
+        }
+        Ok(gone)
+    }
+
+    fn noted_ids(&self, table: &Table) -> Result<BTreeSet<Vec<u8>>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT * FROM driftless_pending WHERE tbl = ?1")?;
+        let mut rows = statement.query([table.number])?;
+        let mut noted = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let key = (0..table.described.key.len()).map(|at| Ok(cell::read(row.get_ref(4 + at)?)));
+            if let Ok(id) = key::to_id(&key.collect::<Result<Vec<_>, Error>>()?) {
+                noted.insert(id.to_cbor());
+            }
+        }
+        Ok(noted)
     }
 }

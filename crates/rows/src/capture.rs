@@ -20,7 +20,7 @@ pub(crate) const APPLYING: &str = "applying";
 /// How a device numbers new rows of tables with integer keys, so that no other gives the same number.
 const PART: u32 = 40;
 /// Parts that devices can have.
-const PARTS: i64 = 1 << 22;
+pub(crate) const PARTS: i64 = 1 << 22;
 
 /// The names of our triggers on a table.
 pub(crate) fn names(number: i64) -> [String; 6] {

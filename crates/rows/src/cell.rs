@@ -105,6 +105,16 @@ pub(crate) fn bound(value: &Value) -> Bound<'_> {
     }
 }
 
+/// Bytes of a value, without what holds it together.
+pub(crate) fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Map(map) => map.iter().map(|(_, value)| weight(value)).sum(),
+        _ => 9,
+    }
+}
+
 /// Eight bytes that are equal for equal values of one type, and hardly ever for others; never zero.
 pub(crate) fn digest(value: &Value) -> u64 {
     let (kind, bytes): (u8, &[u8]) = match value {

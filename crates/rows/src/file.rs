@@ -13,6 +13,7 @@ use crate::cell::{self, Affinity, Bound};
 use crate::error::Error;
 use crate::key;
 use crate::ledger::{self, KnownColumn};
+use crate::mirror::Mirror;
 use crate::options::Options;
 use crate::reconcile::Reconciler;
 use crate::schema::{self, Described, DescribedColumn, quoted};
@@ -43,6 +44,8 @@ pub(crate) struct File {
     /// Rows were changed here that may not be sent; their notes stay.
     pub keeps: bool,
     pub barred: Barred,
+    /// Of tables that were asked, by their numbers; `None` where there can be none.
+    pub mirrors: HashMap<i64, Option<Mirror>>,
 }
 
 /// What is not tried in this application of documents, and why: it would undo or stop all the rest.
@@ -185,13 +188,17 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// What was chosen when the file was attached, or since.
+pub(crate) fn options(file: &Connection) -> Result<Options, Error> {
+    let options: Option<String> = ledger::get(file, ledger::OPTIONS)?;
+    let options = options.map(|text| serde_json::from_str(&text)).transpose();
+    let options = options.map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?;
+    Ok(options.unwrap_or_default())
+}
+
 impl File {
     pub(crate) fn new(path: &Path, connection: Connection, space: Space) -> Result<Self, Error> {
-        let options: Option<String> = ledger::get(&connection, ledger::OPTIONS)?;
-        let options = options.map(|text| serde_json::from_str(&text)).transpose();
-        let options: Options = options
-            .map_err(|error| Error::Invalid(format!("the options in the file: {error}")))?
-            .unwrap_or_default();
+        let options = options(&connection)?;
         let writer: Option<String> = ledger::get(&connection, ledger::WRITER)?;
         let reconciler = Arc::new(options.columns.clone());
         connection.pragma_update(None, "foreign_keys", options.foreign_keys)?;
@@ -208,6 +215,7 @@ impl File {
             tell: None,
             keeps: false,
             barred: Barred::default(),
+            mirrors: HashMap::new(),
         };
         file.load()?;
         Ok(file)
@@ -222,6 +230,7 @@ impl File {
             tables.push(Arc::new(self.table(number, collection, described, columns)));
         }
         self.tables = tables;
+        self.mirrors.clear();
         Ok(())
     }
 

@@ -4,9 +4,9 @@
 //! puts the edits into the outbox; then they are committed together with the token of the outbox; then it is emptied.
 //! Whoever finds an outbox after a crash looks whether its token was committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use driftless::{Collection, DocumentId, Operator, Path, Transaction, Value};
+use driftless::{Collection, DocumentId, Operator, Path, Place, Transaction, Value};
 use rusqlite::params;
 
 use crate::cell::{self, digest};
@@ -44,6 +44,8 @@ pub struct Flushed {
     pub kept: u64,
     /// Of `rows`, those that the space had and has lost: it was put back to an older copy.
     pub again: u64,
+    /// Of `rows`, those of which nothing was noted: a REPLACE took them away.
+    pub found: u64,
     /// Documents have to be looked at again.
     pub(crate) retry: bool,
 }
@@ -51,8 +53,8 @@ pub struct Flushed {
 impl Flushed {
     pub(crate) fn and(self, more: Self) -> Self {
         let (rows, refused) = (self.rows + more.rows, self.refused + more.refused);
-        let again = self.again + more.again;
-        Self { rows, refused, kept: more.kept, again, retry: self.retry || more.retry }
+        let (again, found) = (self.again + more.again, self.found + more.found);
+        Self { rows, refused, kept: more.kept, again, found, retry: self.retry || more.retry }
     }
 }
 
@@ -75,10 +77,15 @@ struct Noted {
 struct Taken {
     last: i64,
     edits: Vec<Change>,
-    refused: Vec<(String, String, String)>,
+    refused: Vec<Refused>,
+    /// Of which any row was noted.
+    tables: BTreeSet<usize>,
     seen: Vec<(usize, DocumentId)>,
     adopted: Vec<Adopted>,
 }
+
+// The collection, the key and why.
+type Refused = (String, String, String);
 
 // A row that was found, and is in the space: the space's values hold.
 struct Adopted {
@@ -179,10 +186,9 @@ impl File {
             || files.any_edit(&self.own_id()?, &mut |operators| operators.iter().any(is_it))?)
     }
 
-    /// When something of this file was committed last that the space has, in milliseconds; 0 for nothing.
-    pub(crate) fn last_there(&self) -> Result<u64, Error> {
-        let last = self.space.collection(FILES)?.get(&self.own_id()?)?;
-        Ok(last.map_or(0, |document| document.updated.ms()))
+    /// Where the space stood when something of this file was committed last; `None` if it has nothing of it.
+    pub(crate) fn place_of_last(&self) -> Result<Option<Place>, Error> {
+        Ok(self.space.collection(FILES)?.place_of(&self.own_id()?)?)
     }
 
     fn own_id(&self) -> Result<DocumentId, Error> {
@@ -203,8 +209,14 @@ impl File {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();
-        let mut taken =
-            Taken { last, edits: Vec::new(), refused: Vec::new(), seen: Vec::new(), adopted: Vec::new() };
+        let mut taken = Taken {
+            last,
+            edits: Vec::new(),
+            refused: Vec::new(),
+            tables: noted.iter().map(|noted| noted.table).collect(),
+            seen: Vec::new(),
+            adopted: Vec::new(),
+        };
         let there = self.space.collections()?;
         for noted in noted {
             let Some(table) = self.tables.get(noted.table) else { continue };
@@ -319,7 +331,7 @@ impl File {
         let mut next = known.clone().unwrap_or_default();
         let (mut cells, mut base, mut bytes) = (Vec::new(), driftless::Map::new(), 0);
         for ((column, _), now) in table.columns.iter().zip(row) {
-            let size = weight(&now);
+            let size = cell::weight(&now);
             if size > VALUE_BYTES {
                 return Ok(Err(format!(
                     "column {} holds {size} bytes; at most {VALUE_BYTES} can be sent",
@@ -411,16 +423,16 @@ impl File {
 
     // Through the outbox into the database.
     fn send(&mut self, taken: Taken) -> Result<(), Error> {
-        let Taken { last, edits, refused, seen, adopted } = taken;
+        let Taken { last, edits, refused, tables, seen, adopted } = taken;
         let token = random()?;
         let transaction = self.staged(&edits, &token)?;
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
+        let waits = ledger::has_any(&self.connection, "driftless_waiting")?;
         self.write(|file| {
             let connection = &file.connection;
             connection.prepare_cached("DELETE FROM driftless_pending WHERE seq <= ?1")?.execute([last])?;
             // Mostly there is nothing to forget.
             let refuses = ledger::has_any(connection, "driftless_refused")?;
-            let waits = ledger::has_any(connection, "driftless_waiting")?;
             for (table, id) in seen.iter().filter(|_| refuses) {
                 let Some(table) = file.tables.get(*table) else { continue };
                 // It may have waited as a document, or been refused; what holds now is said again below.
@@ -438,6 +450,7 @@ impl File {
                     ledger::forget_waiting(connection, &table.collection, &id)?;
                 }
             }
+            file.doubt(&tables, &refused)?;
             file.put_adopted(&adopted)?;
             for (collection, key, why) in &refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
@@ -465,7 +478,8 @@ impl File {
             file.connection.execute("DELETE FROM driftless_outbox", [])?;
             ledger::put_sent(&file.connection, &token, now_ms())?;
             match next {
-                Some(_) if merged => {}
+                // Of a document that is not wholly shown the row may be something else, too.
+                Some(_) if merged || waits => {}
                 Some(next) => ledger::put_place(&file.connection, &next)?,
                 // Others wrote meanwhile: a value of ours may have lost.
                 None if place.is_some() && edits.len() <= CONTESTED_AT_ONCE => {
@@ -490,6 +504,19 @@ impl File {
                 let key = key_text(table, id);
                 ledger::put_refused(&self.connection, &table.collection, &key, &why, now_ms())?;
                 ledger::put_waiting(&self.connection, &table.collection, id, "other_values", &why, now_ms())?;
+            }
+        }
+        Ok(())
+    }
+
+    // Notes, in the transaction that takes notes away, the tables from which a REPLACE may have taken rows: it deletes rows
+    // only in a statement that a trigger notes. What becomes of a row that is `refused` no count shows.
+    fn doubt(&self, tables: &BTreeSet<usize>, refused: &[Refused]) -> Result<(), Error> {
+        for table in tables.iter().filter_map(|at| self.tables.get(*at)) {
+            if table.described.replaces {
+                let is_refused = refused.iter().any(|(collection, ..)| *collection == table.collection);
+                let how = if is_refused { ledger::LOOK } else { ledger::COUNT };
+                ledger::put(&self.connection, &ledger::unsure(table.number), how)?;
             }
         }
         Ok(())
@@ -521,6 +548,7 @@ impl File {
                 let Some(table) = file.tables.get(*table) else { continue };
                 ledger::forget_refused(connection, &table.collection, &key_text(table, id))?;
             }
+            file.doubt(&taken.tables, &taken.refused)?;
             file.put_adopted(&taken.adopted)?;
             for (collection, key, why) in &taken.refused {
                 ledger::put_refused(connection, collection, key, why, now_ms())?;
@@ -633,15 +661,6 @@ fn plain(key: &[Value]) -> Vec<u8> {
         bytes.extend(content);
     }
     bytes
-}
-
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Map(map) => map.iter().map(|(_, value)| weight(value)).sum(),
-        _ => 9,
-    }
 }
 
 // An insert of much more than fits into one commit: the document first, then its fields.

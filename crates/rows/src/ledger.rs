@@ -26,6 +26,20 @@ pub(crate) const SENT: &str = "sent";
 /// It is there while rows have to be compared with a space that has lost something.
 pub(crate) const COMPARE: &str = "compare";
 
+/// Of a table, by its number: a REPLACE may have taken rows away since they were counted.
+pub(crate) fn unsure(table: i64) -> String {
+    format!("unsure {table}")
+}
+
+/// What is to be done about such a table: its rows are counted, or looked at one by one.
+pub(crate) const COUNT: i64 = 1;
+pub(crate) const LOOK: i64 = 2;
+
+/// Of a table, by its number: how many more rows it had than were known when they were last counted.
+pub(crate) fn surplus(table: i64) -> String {
+    format!("surplus {table}")
+}
+
 /// Kinds of what is pending.
 pub(crate) const INSERTED: i64 = 0;
 pub(crate) const UPDATED: i64 = 1;

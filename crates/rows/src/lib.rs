@@ -29,9 +29,11 @@ mod ledger;
 mod reconcile;
 mod options;
 mod capture;
+mod mirror;
 mod file;
 #[cfg(feature = "preupdate")]
 mod captured;
+mod fitting;
 mod waiting;
 mod flush;
 mod audit;

@@ -2,7 +2,10 @@
 //! was, or is a copy of one that goes on elsewhere.
 //!
 //! What the file has and the space has lost is sent again, with the time at which the two last said the same: so what
-//! others wrote later holds. A counter has no such time: where others wrote, its document holds.
+//! others wrote later holds. A counter has no such time: where something came since, its document holds; of a set what was
+//! taken out is not known then, and what is in either is in both.
+
+use std::collections::HashSet;
 
 use driftless::{Document, DocumentId, Map, Place, Value};
 
@@ -11,11 +14,28 @@ use crate::error::Error;
 use crate::file::{File, Table, now_ms};
 use crate::flush;
 use crate::ledger::{self, FOUND, Known};
-use crate::reconcile::Policy;
+use crate::reconcile::{self, Policy};
 use crate::schema::quoted;
 
 // Why rows have to be compared.
 const LOST: i64 = 1;
+// What came to the space since this file has last sent something that is there.
+enum Came {
+    Nothing,
+    To(HashSet<(String, DocumentId)>),
+    Anything,
+}
+
+impl Came {
+    fn has(&self, collection: &str, id: &DocumentId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::To(documents) => documents.contains(&(collection.to_owned(), id.clone())),
+            Self::Anything => true,
+        }
+    }
+}
+
 // Rows that are compared together.
 const TOGETHER: usize = 512;
 
@@ -93,10 +113,9 @@ impl File {
 
     // What is known of each row is from now on what the space says; what rows say besides is noted.
     fn compare(&mut self, why: i64) -> Result<u64, Error> {
-        // The last that the space has of this file: what is later in a document others wrote.
-        let own = match why {
-            LOST => Some(self.last_there()?),
-            _ => None,
+        let came = match why {
+            LOST => self.came_since()?,
+            _ => Came::Nothing,
         };
         self.write(|file| {
             let clock: i64 = ledger::get(&file.connection, ledger::CLOCK)?.unwrap_or_default();
@@ -104,7 +123,8 @@ impl File {
             let at = clock.max(sent);
             let mut noted = 0;
             for table in file.tables.clone() {
-                noted += file.compare_table(&table, at, own)?;
+                file.hold_mirror(&table)?;
+                noted += file.compare_table(&table, at, &came)?;
             }
             file.begin_anew()?;
             Ok(noted)
@@ -117,7 +137,7 @@ impl File {
         ledger::forget(&self.connection, ledger::COMPARE)
     }
 
-    fn compare_table(&self, table: &Table, at: i64, own: Option<u64>) -> Result<u64, Error> {
+    fn compare_table(&self, table: &Table, at: i64, came: &Came) -> Result<u64, Error> {
         let keys = table.described.key.len();
         let names = table.key_columns().into_iter();
         let names = names.chain(table.columns.iter().map(|(column, _)| quoted(&column.name)));
@@ -134,10 +154,10 @@ impl File {
             let Ok(id) = crate::key::to_id(&key) else { continue };
             together.push((id, key, cells));
             if together.len() == TOGETHER {
-                noted += self.compare_rows(table, &std::mem::take(&mut together), at, own)?;
+                noted += self.compare_rows(table, &std::mem::take(&mut together), at, came)?;
             }
         }
-        noted += self.compare_rows(table, &together, at, own)?;
+        noted += self.compare_rows(table, &together, at, came)?;
         self.compare_gone(table)?;
         Ok(noted)
     }
@@ -147,7 +167,7 @@ impl File {
         table: &Table,
         rows: &[(DocumentId, Vec<Value>, Vec<Value>)],
         at: i64,
-        own: Option<u64>,
+        came: &Came,
     ) -> Result<u64, Error> {
         let ids: Vec<DocumentId> = rows.iter().map(|(id, ..)| id.clone()).collect();
         let documents = self.space.collection(&table.collection)?.get_many(&ids)?;
@@ -155,6 +175,7 @@ impl File {
         for ((id, key, cells), document) in rows.iter().zip(documents) {
             let bytes = id.to_cbor();
             let before = ledger::known(&self.connection, table.number, &bytes)?;
+            let document = document.map(|document| self.shown(table, document)).transpose()?;
             let differs = match (&before, &document) {
                 // Never sent: its note says so, or it is listed.
                 (None, _) => false,
@@ -165,8 +186,8 @@ impl File {
                 (Some(before), Some(document)) => {
                     let mut said = self.said(table, document);
                     let mut held = Vec::new();
-                    if own.is_some_and(|own| document.updated.ms() > own) {
-                        held = self.hold_counters(table, before, &mut said);
+                    if came.has(&table.collection, id) {
+                        held = self.hold(table, before, &mut said);
                     }
                     if !held.is_empty() {
                         let had = held.join(", ");
@@ -189,9 +210,10 @@ impl File {
         Ok(noted)
     }
 
-    // A difference to a document that others changed would undo what they did. So of counters that is known which was: what
-    // the application did since is sent, and the row gets what the document says. Which columns, with what they had.
-    fn hold_counters(&self, table: &Table, before: &Known, said: &mut Known) -> Vec<String> {
+    // A difference to a document to which something came since would undo that. So of counters that is known which was: what
+    // the application did since is sent, and the row gets what the document says. Of sets nothing is known that only
+    // the document has: nothing of it is taken out. Which counters, with what they had.
+    fn hold(&self, table: &Table, before: &Known, said: &mut Known) -> Vec<String> {
         let base = |known: &Known| match known.base.as_deref().map(Value::from_json) {
             Some(Ok(Value::Map(base))) => base,
             _ => Map::new(),
@@ -199,19 +221,37 @@ impl File {
         let (had, mut base) = (base(before), base(said));
         let mut held = Vec::new();
         for (column, _) in &table.columns {
-            let is_counter = self.options.columns.policy(table.name(), &column.name) == Policy::Counter;
-            let Some(value) = had.get(&column.field).filter(|_| is_counter) else { continue };
+            let policy = self.options.columns.policy(table.name(), &column.name);
+            let Some(value) = had.get(&column.field) else { continue };
             if before.cell(column) == said.cell(column) {
                 continue;
             }
-            held.push(format!("{} {}", column.name, value.to_json()));
-            base.insert(column.field.as_str(), value.clone());
-            said.set(column.number, before.cell(column));
+            let known = match (policy, base.get(&column.field)) {
+                (Policy::Counter, _) => {
+                    held.push(format!("{} {}", column.name, value.to_json()));
+                    value.clone()
+                }
+                (Policy::Set, Some(now)) => match reconcile::of_both(value, now) {
+                    Some(both) => both,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            said.set(column.number, digest(&known));
+            base.insert(column.field.as_str(), known);
         }
-        if !held.is_empty() {
-            said.base = Some(Value::Map(base).to_json());
-        }
+        said.base = Some(Value::Map(base).to_json()).filter(|_| table.based);
         held
+    }
+
+    // The documents to which something came after the last that this file has sent, as far as the space has it.
+    fn came_since(&self) -> Result<Came, Error> {
+        let Some(place) = self.place_of_last()? else { return Ok(Came::Anything) };
+        let came = self.space.changed_since(Some(&place))?.documents;
+        let named = |(collection, ids): (String, Vec<DocumentId>)| {
+            ids.into_iter().map(move |id| (collection.clone(), id))
+        };
+        Ok(came.map_or(Came::Anything, |came| Came::To(came.into_iter().flat_map(named).collect())))
     }
 
     // Of rows that were deleted and not sent, the documents of today are known.
@@ -237,6 +277,15 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    // Of a document that does not fit its table, what a row shows of it: the rest is no change that was made here.
+    fn shown(&self, table: &Table, document: Document) -> Result<Document, Error> {
+        if self.misfit(table, &document)?.is_none() {
+            return Ok(document);
+        }
+        let fitting = self.fitting(table, &document.id, 0, &mut |_| Ok(true))?;
+        Ok(fitting.unwrap_or(document))
     }
 
     // What would be known of a row that is exactly its document.

@@ -82,6 +82,19 @@ pub enum Policy {
     Set,
 }
 
+impl Policy {
+    /// Its word: what is stored, and what the command takes.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Counter => "counter",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Set => "set",
+        }
+    }
+}
+
 /// The default: a policy for each column, the last write where none is given; a deletion wins over every change, and
 /// only a creation brings the row back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +113,11 @@ impl PerColumn {
             return Policy::Last;
         }
         self.0.get(&format!("{table}.{column}")).copied().unwrap_or_default()
+    }
+
+    // Of a column that is named as `iter` does.
+    pub(crate) fn of(&self, name: &str) -> Policy {
+        self.0.get(name).copied().unwrap_or_default()
     }
 
     /// A column is called something else now.
@@ -242,6 +260,13 @@ fn without(all: &[Value], other: &[Value]) -> Vec<Value> {
     sorted.sort_by(|a, b| a.compare(b));
     let is_among = |value: &Value| sorted.binary_search_by(|one| one.compare(value)).is_ok();
     all.iter().filter(|value| !is_among(value)).cloned().collect()
+}
+
+/// What is in both of two JSON arrays; `None` where one is none.
+pub(crate) fn of_both(one: &Value, other: &Value) -> Option<Value> {
+    let (one, other) = (list(one)?, list(other)?);
+    let gone = without(&one, &other);
+    Some(Value::from(Value::List(without(&one, &gone)).to_json()))
 }
 
 fn list(value: &Value) -> Option<Vec<Value>> {

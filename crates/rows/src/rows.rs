@@ -20,6 +20,7 @@ use crate::waiting::{LostValue, RefusedRow, WaitingRow};
 pub struct Rows {
     file: File,
     left_out: Vec<LeftOut>,
+    was_attached: bool,
 }
 
 /// What one exchange between a file and its space did.
@@ -48,6 +49,8 @@ pub struct Status {
     pub refused: u64,
     /// Collections of the space that have no table here.
     pub elsewhere: Vec<String>,
+    /// Tables that would be under sync and cannot be.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One table under sync.
@@ -68,13 +71,13 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// Puts a file under sync with a space: its rows become documents, and documents rows, with the first `sync`. Where
     /// the space has a row of the file already, the space's values hold. A file that is attached to this space takes the
-    /// options.
+    /// options, but keeps its policies: others are refused.
     pub fn attach(path: impl AsRef<Path>, space: &Space, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         let connection = connect(path)?;
-        let mut left_out = Vec::new();
-        if !ledger::is_attached(&connection)? {
-            left_out = attach::attach(&connection, space, &options)?;
+        let was_attached = ledger::is_attached(&connection)?;
+        if !was_attached {
+            attach::attach(&connection, space, &options)?;
         } else if !ledger::belongs_to(&connection, space)? {
             return Err(Error::Attached(format!(
                 "{} is under sync with another space, or by another database",
@@ -83,9 +86,10 @@ impl Rows {
         } else {
             attach::take_options(&connection, &options)?;
         }
-        let mut rows = Self { file: File::new(path, connection, space.clone())?, left_out };
-        rows.file.follow_schema()?;
-        Ok(rows)
+        let mut file = File::new(path, connection, space.clone())?;
+        file.follow_schema()?;
+        let left_out = file.left_out()?;
+        Ok(Self { file, left_out, was_attached })
     }
 
     /// Opens a file that is attached to a space of this database.
@@ -100,7 +104,7 @@ impl Rows {
         if !ledger::belongs_to(&connection, &space)? {
             return Err(Error::Attached(format!("{} is under sync by another database", path.display())));
         }
-        Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new() })
+        Ok(Self { file: File::new(path, connection, space)?, left_out: Vec::new(), was_attached: true })
     }
 
     /// Merges columns by something else than the policies of the options. Every device has to use the same.
@@ -120,6 +124,11 @@ impl Rows {
         &self.left_out
     }
 
+    /// Whether the file was under sync before it was attached or opened.
+    pub fn was_attached(&self) -> bool {
+        self.was_attached
+    }
+
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.file.path
@@ -137,9 +146,14 @@ impl Rows {
         let lost = self.file.recover()?;
         let mut flushed = self.file.flush()?;
         flushed.again = lost.min(flushed.rows);
-        if (flushed.rows > 0 || schema) && self.file.audit_counts()? > 0 {
+        // What is found is sent, and then nothing is in doubt.
+        for round in 0..2 {
+            let found = self.file.audit_replaced(schema && round == 0)?;
+            if found == 0 {
+                break;
+            }
             let more = self.file.flush()?;
-            flushed = flushed.and(more);
+            flushed = Flushed { found: flushed.found + found, ..flushed.and(more) };
         }
         let again = schema || flushed.retry || (flushed.rows > 0 && self.has_waiting()?);
         let mut applied = self.file.apply(again)?;
@@ -231,6 +245,7 @@ impl Rows {
             file: self.file.path.clone(),
             space: self.file.space.id(),
             elsewhere: elsewhere.collect(),
+            left_out: self.file.left_out()?,
             tables,
             pending: count("driftless_pending")?,
             waiting: count("driftless_waiting")?,

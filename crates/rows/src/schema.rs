@@ -21,6 +21,8 @@ pub(crate) struct Described {
     pub foreign: Vec<Foreign>,
     /// Columns of each unique index over plain columns, besides the key.
     pub unique: Vec<Vec<Compared>>,
+    /// A REPLACE can take away rows besides that of its key: some unique index, of whatever kind, says so.
+    pub replaces: bool,
     /// Numbers of rows are never used again.
     pub autoincrement: bool,
     /// The application has triggers of its own on it.
@@ -119,7 +121,19 @@ pub(crate) fn describe(file: &Connection, name: &str) -> Result<Option<Described
     let autoincrement = made.is_some_and(|made| made.to_ascii_uppercase().contains("AUTOINCREMENT"));
     let foreign = foreign(file, &name)?;
     let unique = unique(file, &name)?;
-    Ok(Some(Described { name, columns, key, without_rowid, foreign, unique, autoincrement, triggers }))
+    let indexes = "SELECT EXISTS(SELECT 1 FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk')";
+    let replaces = file.query_row(indexes, [&name], |row| row.get(0))?;
+    Ok(Some(Described {
+        name,
+        columns,
+        key,
+        without_rowid,
+        foreign,
+        unique,
+        replaces,
+        autoincrement,
+        triggers,
+    }))
 }
 
 fn foreign(file: &Connection, table: &str) -> Result<Vec<Foreign>, Error> {

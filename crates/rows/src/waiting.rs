@@ -14,7 +14,7 @@ pub struct WaitingRow {
     pub collection: String,
     /// The key of the row.
     pub id: DocumentId,
-    /// One word: `parent_missing`, `not_unique`, `not_null`, `check`, `key`, `column_missing`, `refused`.
+    /// One word: `parent_missing`, `not_unique`, `not_null`, `check`, `type`, `key`, `column_missing`, `refused`.
     pub reason: String,
     /// What the constraint said, or which row is in the way.
     pub detail: String,

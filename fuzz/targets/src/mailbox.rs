@@ -130,6 +130,14 @@ fn put(choices: &mut Choices<'_>, place: &MemoryMailbox, devices: &mut [Device],
         varint(&mut head, choices.number());
         head.extend_from_slice(&[choices.byte(); 32]);
     }
+    let lacks = choices.below(3);
+    varint(&mut head, lacks as u64);
+    for _ in 0..lacks {
+        let who = [*reader, other][choices.below(2)];
+        head.extend_from_slice(&who.0);
+        head.extend_from_slice(&[if choices.below(2) == 0 { 7 } else { choices.byte() }; 16]);
+        varint(&mut head, choices.number());
+    }
     let seal: &[u8] = if choices.below(12) == 1 { choices.bytes() } else { b"" };
     blob(&mut head, seal);
     blob(&mut head, &content(choices));
@@ -204,9 +212,9 @@ fn blob(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Inputs that put good objects, one after the other, and some that do not.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    // here; then per object: put, device, number, previous, space, version, instead, heard, seal, content.
+    // here; then per object: put, device, number, previous, space, version, instead, heard, lacks, seal, content.
     let good = |device: u8, from: u8| {
-        [&[2, device, 7, 5, 0, 0, 0, 0, 0, 0, 0, 1, from, 3, 0, 0][..], &[0; 4]].concat()
+        [&[2, device, 7, 5, 0, 0, 0, 0, 0, 0, 0, 0, 1, from, 3, 0, 0][..], &[0; 4]].concat()
     };
     let chain: Vec<u8> = [vec![0], good(0, 1), good(0, 4), good(1, 0), vec![0]].concat();
     let lost: Vec<u8> = [vec![3], good(0, 1), good(1, 2), vec![1, 0, 1], good(0, 5)].concat();

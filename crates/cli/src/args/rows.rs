@@ -37,7 +37,8 @@ pub(crate) enum RowsCommand {
 
 The application goes on as before, whatever program writes: triggers in the file note which rows change, in the
 application's own transactions. `driftless rows sync` does the rest. Where the space has a row already, its values hold.
-A table without a primary key is left out, and said so; `rows detach` takes everything out again.")]
+A table without a primary key is left out, and said so; `rows detach` takes everything out again. A file that is attached
+already takes the other choices of a new `attach`; how its columns merge stays.")]
     Attach {
         /// The SQLite file
         file: PathBuf,
@@ -90,7 +91,8 @@ already stays: `driftless log` shows it, and another edit changes it.")]
   driftless rows status
   driftless rows status shop.db --losers --json
 
-waiting  documents that are no rows here, because a constraint says no: tried again with every exchange
+left out tables that cannot be under sync
+waiting  documents that are no rows here, or not wholly, because a constraint says no: tried again with every exchange
 refused  rows that are in no document
 losers   values that lost against others in rows that were changed on two devices at once")]
     Status {

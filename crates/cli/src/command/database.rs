@@ -160,12 +160,14 @@ pub(super) fn status(context: &mut Context, space: Option<&str>) -> Result<(), F
             .filter(|known| only.is_none_or(|only| known.space == only))
             .map(contract::Mailbox::from)
             .collect(),
+        rows: super::rows::standing(context, &database, only)?,
     };
     let guarded = line.restored.as_ref().is_some_and(|restored| !restored.guarded.is_empty());
     line.ok = line.copied.is_none()
         && line.refused.is_empty()
         && line.spaces.iter().all(is_fine)
         && line.mailboxes.iter().all(|mailbox| mailbox.alarms.is_empty())
+        && line.rows.iter().all(|file| file.error.is_none() && file.waiting + file.refused == 0)
         && !guarded
         && line.lost.is_empty();
     let output = &mut context.output;
@@ -289,6 +291,7 @@ fn print(output: &mut Output, status: &contract::Status) -> Result<(), Failure> 
     }
     print_guards(output, status)?;
     super::mailbox::print_status(output, &status.mailboxes)?;
+    super::rows::print_standing(output, &status.rows)?;
     output.text("")?;
     output.text(match (status.ok, status.spaces.is_empty()) {
         (true, true) => "There is no space yet: `driftless space create NAME` makes one.",

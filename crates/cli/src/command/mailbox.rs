@@ -75,7 +75,7 @@ fn add(context: &mut Context, space: &str, url: &str, token: Option<&Path>) -> R
     }
     let output = &mut context.output;
     if output.json {
-        let known = database.mailboxes()?.into_iter().find(|known| known.space == space && known.url == url);
+        let known = database.mailboxes()?.into_iter().find(|known| known.space == space && known.is_at(url));
         return known.map_or(Ok(()), |known| output.record(&contract::Mailbox::from(known)));
     }
     let done = if new { "is a mailbox of this space now" } else { "was a mailbox of this space already" };
@@ -93,10 +93,10 @@ fn remove(context: &mut Context, space: &str, url: Option<&str>) -> Result<(), F
     let database = context.maintain()?;
     let space = id(&database, space)?;
     // A bucket also by its URL without what stands behind `?`.
-    let named = |known: &str, url: &str| {
-        known == url || known.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
+    let named = |known: &MailboxSummary, url: &str| {
+        known.is_at(url) || known.url.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
     };
-    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(&known.url, url));
+    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(known, url));
     let known: Vec<_> = database.mailboxes()?.into_iter().filter(of_it).collect();
     if known.is_empty() {
         return Err(none(url.unwrap_or_default()));
@@ -247,6 +247,12 @@ fn one(
         MailboxEvent::Alarm(_) | MailboxEvent::Paused | MailboxEvent::Resumed => {}
     };
     let done = handle.block_on(mailbox.sync(&options, &mut lines))?;
+    if let Some(why) = &done.undeleted {
+        output.note(format!(
+            "an own object was changed there and cannot be taken away ({}); another stands for it",
+            escape(why)
+        ));
+    }
     if output.json {
         return output.record(&contract::MailboxSynced {
             space: known.space,
@@ -259,6 +265,7 @@ fn one(
             bytes_out: done.bytes_out,
             bytes_in: done.bytes_in,
             repaired: done.repaired,
+            undeleted: done.undeleted,
             foreign: done.foreign,
             alarms: done.alarms.iter().map(contract::Alarm::from).collect(),
         });

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use driftless::Database;
-use driftless_rows::{DoubleCreate, Error, Exchanged, Options, Policy, Rows, Tables, detach};
+use driftless::{Database, SpaceId};
+use driftless_rows::{DoubleCreate, Error, Exchanged, Options, Policy, Rows, Status, Tables, detach};
 
 use super::Context;
 use crate::args::{AttachChoices, RowsCommand};
@@ -81,14 +81,12 @@ fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoice
         }
     })?;
     let tables = rows.status()?.tables;
-    let left_out = rows.left_out().iter();
     let line = contract::rows::Attached {
         file: file.display().to_string(),
         space: rows.space().id(),
         tables,
-        left_out: left_out
-            .map(|table| contract::rows::LeftOut { table: table.table.clone(), why: table.why.clone() })
-            .collect(),
+        left_out: rows.left_out().to_vec(),
+        again: rows.was_attached(),
     };
     let output = &mut context.output;
     if output.json {
@@ -100,6 +98,9 @@ fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoice
     let names: Vec<&str> = line.tables.iter().map(|table| table.table.as_str()).collect();
     let names = if names.is_empty() { "no table yet".to_owned() } else { names.join(", ") };
     output.text(format!("{}: {} under sync", escape(&line.file), escape(&names)))?;
+    if line.again {
+        output.note("it was under sync before: it has these options now; how columns merge is what it was");
+    }
     output.note("next: driftless rows sync");
     Ok(())
 }
@@ -221,14 +222,12 @@ fn exchange(
         });
     });
     let done = (|| {
-        let found = if audit { Some(rows.audit()?) } else { None };
+        let found = if audit { rows.audit()? } else { 0 };
         Ok::<_, Failure>((found, rows.sync()?))
     })();
     bar.finish_and_clear();
-    let (found, done) = done?;
-    if let Some(found) = found {
-        context.output.detail(format!("{found} rows are not what is known of them"));
-    }
+    let (found, mut done) = done?;
+    done.flushed.found += found;
     Ok((rows, done))
 }
 
@@ -272,6 +271,7 @@ fn print(output: &mut Output, path: &Path, done: &Exchanged) -> Result<(), Failu
         refused: flushed.refused,
         kept: flushed.kept,
         again: flushed.again,
+        found: flushed.found,
         inserted: applied.inserted,
         updated: applied.updated,
         deleted: applied.deleted,
@@ -288,6 +288,9 @@ fn print(output: &mut Output, path: &Path, done: &Exchanged) -> Result<(), Failu
         thousands(line.updated),
         thousands(line.deleted)
     );
+    if line.found > 0 {
+        text += &format!("; {} found by comparing", thousands(line.found));
+    }
     if line.waiting > 0 {
         text += &format!("; {} waiting", thousands(line.waiting));
     }
@@ -327,6 +330,7 @@ fn status(context: &mut Context, file: Option<&Path>, losers: bool) -> Result<()
             waiting: rows.waiting()?.into_iter().map(waiting).collect(),
             refused: rows.refused()?.into_iter().map(refused).collect(),
             elsewhere: status.elsewhere,
+            left_out: status.left_out,
             losers: match losers {
                 true => Some(rows.losers()?.into_iter().map(loser).collect()),
                 false => None,
@@ -366,6 +370,10 @@ fn show(output: &mut Output, line: &contract::rows::Status) -> Result<(), Failur
         ("elsewhere", escape(&line.elsewhere.join(", ")).into_owned()),
     ])?;
     let mut table = Table::new(&["", "TABLE", "KEY", "WHY"]);
+    for left_out in &line.left_out {
+        let cells = ["left out", &left_out.table, "", &left_out.why];
+        table.row(cells.map(|cell| escape(cell).into_owned()));
+    }
     for row in &line.waiting {
         let why = format!("{}: {}", row.reason, row.detail);
         let cells = ["waiting", &row.collection, &row.id.to_string(), &why];
@@ -381,6 +389,49 @@ fn show(output: &mut Output, line: &contract::rows::Status) -> Result<(), Failur
         table.row(cells.map(|cell| escape(cell).into_owned()));
     }
     if table.is_empty() { Ok(()) } else { output.table(&table) }
+}
+
+/// How the files stand whose space is this, or all.
+pub(super) fn standing(
+    context: &Context,
+    database: &Database,
+    only: Option<SpaceId>,
+) -> Result<Vec<contract::rows::Standing>, Failure> {
+    let mut standing = Vec::new();
+    for file in list(context)? {
+        let status = Rows::open(&file, database).and_then(|rows| rows.status());
+        if status.as_ref().is_ok_and(|status| only.is_some_and(|only| status.space != only)) {
+            continue;
+        }
+        let file = file.display().to_string();
+        standing.push(match status {
+            Ok(Status { pending, waiting, refused, .. }) => {
+                contract::rows::Standing { file, pending, waiting, refused, error: None }
+            }
+            Err(error) => {
+                let error = Some(Failure::from(error).message);
+                contract::rows::Standing { file, pending: 0, waiting: 0, refused: 0, error }
+            }
+        });
+    }
+    Ok(standing)
+}
+
+pub(super) fn print_standing(output: &mut Output, all: &[contract::rows::Standing]) -> Result<(), Failure> {
+    for one in all {
+        let file = escape(&one.file);
+        if let Some(error) = &one.error {
+            output.text(format!("rows of {file}: {}", escape(error)))?;
+        }
+        let counts = [(one.pending, "not exchanged yet"), (one.waiting, "waiting"), (one.refused, "refused")];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> =
+            counts.map(|(count, what)| format!("{} {what}", thousands(*count))).collect();
+        if !counts.is_empty() {
+            output.text(format!("rows of {file}: {} (`driftless rows status`)", counts.join(", ")))?;
+        }
+    }
+    Ok(())
 }
 
 fn named(context: &Context, file: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {

@@ -54,6 +54,8 @@ pub(crate) struct MailboxSynced {
     pub(crate) bytes_out: u64,
     pub(crate) bytes_in: u64,
     pub(crate) repaired: u64,
+    /// Why the mailbox kept own objects that somebody had changed; null if it did not.
+    pub(crate) undeleted: Option<String>,
     pub(crate) foreign: u64,
     pub(crate) alarms: Vec<Alarm>,
 }

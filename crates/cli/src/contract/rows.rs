@@ -1,6 +1,7 @@
 //! What `rows` prints with `--json`.
 
 use driftless::{AuthorId, CommitId, DocumentId, SpaceId, Value};
+use driftless_rows::LeftOut;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -9,12 +10,8 @@ pub(crate) struct Attached {
     pub(crate) space: SpaceId,
     pub(crate) tables: Vec<driftless_rows::TableStatus>,
     pub(crate) left_out: Vec<LeftOut>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct LeftOut {
-    pub(crate) table: String,
-    pub(crate) why: String,
+    /// It was under sync before, and took the options.
+    pub(crate) again: bool,
 }
 
 #[derive(Serialize)]
@@ -39,6 +36,8 @@ pub(crate) struct Exchanged {
     pub(crate) kept: u64,
     /// Of those sent, what the space had and has lost.
     pub(crate) again: u64,
+    /// Rows of which nothing was noted, and that were found by comparing.
+    pub(crate) found: u64,
     pub(crate) inserted: u64,
     pub(crate) updated: u64,
     pub(crate) deleted: u64,
@@ -57,6 +56,8 @@ pub(crate) struct Status {
     pub(crate) refused: Vec<Refused>,
     /// Collections of the space without a table here.
     pub(crate) elsewhere: Vec<String>,
+    /// Tables that cannot be under sync.
+    pub(crate) left_out: Vec<LeftOut>,
     /// Null unless they were asked for.
     pub(crate) losers: Option<Vec<Loser>>,
 }
@@ -87,4 +88,15 @@ pub(crate) struct Loser {
     pub(crate) author: AuthorId,
     pub(crate) time: u64,
     pub(crate) commit: CommitId,
+}
+
+/// How a file stands, in the status of its database.
+#[derive(Serialize)]
+pub(crate) struct Standing {
+    pub(crate) file: String,
+    pub(crate) pending: u64,
+    pub(crate) waiting: u64,
+    pub(crate) refused: u64,
+    /// Why it cannot be asked.
+    pub(crate) error: Option<String>,
 }

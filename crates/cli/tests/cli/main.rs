@@ -28,6 +28,7 @@ mod prefs;
 mod pulling;
 mod repairing;
 mod rows;
+mod rows_killed;
 #[cfg(feature = "object-store")]
 #[path = "../../../net/tests/net/s3_server.rs"]
 mod s3_server;

@@ -21,10 +21,11 @@ fn each_command_prints_the_fields_of_the_contract() {
     .unwrap();
     let attached =
         sandbox.json(&["rows", "attach", "app.db", "world", "--merge", "t.n=counter", "--part", "3"]);
-    has(&attached, &["file", "space", "tables", "left_out"]);
+    has(&attached, &["file", "space", "tables", "left_out", "again"]);
     assert_eq!(attached["tables"][0]["table"], "t");
     assert_eq!(attached["left_out"][0]["table"], "bare");
-    let exchanged = ["file", "sent", "refused", "kept", "again", "inserted", "updated", "deleted", "waiting"];
+    let exchanged =
+        ["file", "sent", "refused", "kept", "again", "found", "inserted", "updated", "deleted", "waiting"];
     let first = sandbox.json(&["rows", "sync"]);
     has(&first, &exchanged);
     assert_eq!(first["sent"], 1);
@@ -36,7 +37,11 @@ fn each_command_prints_the_fields_of_the_contract() {
     let n: i64 = app.query_row("SELECT n FROM t", [], |row| row.get(0)).unwrap();
     assert_eq!(n, 5);
     let status = sandbox.json(&["rows", "status", "--losers"]);
-    has(&status, &["file", "space", "tables", "pending", "waiting", "refused", "elsewhere", "losers"]);
+    has(
+        &status,
+        &["file", "space", "tables", "pending", "waiting", "refused", "elsewhere", "left_out", "losers"],
+    );
+    has(&status["left_out"][0], &["table", "why"]);
     has(&status["waiting"][0], &["collection", "id", "reason", "detail", "since"]);
     assert_eq!(status["waiting"][0]["reason"], "not_unique");
     assert!(sandbox.ok(&["rows", "status"]).contains("not_unique"));
@@ -65,6 +70,7 @@ fn what_cannot_be_says_why_and_what_to_do() {
         (&["rows", "attach", "app.db", "world", "--table", "bare"], 5, "table_refused"),
         (&["rows", "attach", "app.db", "world", "--merge", "t.n=best"], 5, "invalid_policy"),
         (&["rows", "attach", "app.db", "world", "--merge", "t.n=counter"], 5, "table_refused"),
+        (&["rows", "attach", "app.db", "world", "--part", "4194304"], 5, "invalid"),
         (&["rows", "attach", "text.txt", "world"], 5, "not_sqlite"),
         (&["rows", "attach", ".", "world"], 5, "not_sqlite"),
         (&["rows", "detach", "app.db"], 3, "not_attached"),
@@ -166,4 +172,47 @@ fn rows_that_a_restored_database_has_lost_are_sent_again_and_said_to_be() {
     assert!(told.stderr.contains("lost 2 rows"), "{told:?}");
     assert_eq!(sandbox.json(&["--dir", "restored", "get", "world", "t", "a"])["a"], "new");
     assert_eq!(sandbox.json(&["--dir", "restored", "rows", "sync", "app.db"])["again"], 0);
+}
+
+#[test]
+fn a_status_says_what_is_not_well_with_rows_and_a_sync_what_it_found() {
+    let sandbox = Sandbox::new();
+    let app = Connection::open(sandbox.path("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, u UNIQUE, n CHECK(n > 0)); CREATE TABLE bare(v); INSERT INTO t VALUES('a', 1, 1), ('b', 2, 1)")
+        .unwrap();
+    sandbox.ok(&["rows", "attach", "app.db", "world", "--merge", "t.n=counter"]);
+    assert!(sandbox.ok(&["status"]).contains("2 not exchanged yet"));
+    sandbox.ok(&["rows", "sync"]);
+    let well = sandbox.ok(&["status"]);
+    assert!(well.contains("All is well") && !well.contains("rows of"), "{well}");
+    // Row b goes without a trigger that tells of it; and one changes that nobody notes.
+    app.execute_batch("INSERT OR REPLACE INTO t VALUES('c', 2, 1)").unwrap();
+    let told = sandbox.ok(&["rows", "sync"]);
+    assert!(told.contains("2 sent") && told.contains("1 found by comparing"), "{told}");
+    let hidden =
+        "PRAGMA writable_schema = OFF; DROP TRIGGER driftless_1_update; UPDATE t SET u = 9 WHERE id = 'a'";
+    app.execute_batch(hidden).unwrap();
+    let found = sandbox.json(&["rows", "sync", "--audit"]);
+    assert_eq!((&found["sent"], &found["found"]), (&1.into(), &1.into()), "{found}");
+    // What waits and what is left out is told until it is mended.
+    sandbox.ok(&["edit", "world", "t", "a", r#"{"$inc": {"n": -5}}"#]);
+    sandbox.ok(&["rows", "sync"]);
+    let said = sandbox.ok(&["status"]);
+    assert!(said.contains("1 waiting") && !said.contains("All is well"), "{said}");
+    let status = sandbox.json(&["status"]);
+    assert_eq!((&status["ok"], &status["rows"][0]["waiting"]), (&false.into(), &1.into()), "{status}");
+    let said = sandbox.ok(&["rows", "status"]);
+    assert!(said.contains("left out") && said.contains("bare") && said.contains("without n -4"), "{said}");
+    sandbox.ok(&["edit", "world", "t", "a", r#"{"$inc": {"n": 5}}"#]);
+    sandbox.ok(&["rows", "sync"]);
+    assert_eq!(sandbox.json(&["status"])["ok"], true);
+    // Attached again it keeps how it merges, and says so.
+    let again = sandbox.run(&["rows", "attach", "app.db", "world"]);
+    assert!(again.stderr.contains("before"), "{again:?}");
+    let other = sandbox.run(&["rows", "attach", "app.db", "world", "--merge", "t.n=max", "--json"]);
+    assert_eq!(other.code, Some(5), "{other:?}");
+    drop(app);
+    std::fs::remove_file(sandbox.path("app.db")).unwrap();
+    let said = sandbox.ok(&["status"]);
+    assert!(said.contains("is not there") && !said.contains("All is well"), "{said}");
 }

@@ -52,7 +52,7 @@ const SALT: [u8; 16] = [0x5a; 16];
 
 fn describe(body: &DocumentBody) -> Documents {
     let edit = |edit: &Edit| EditText {
-        collection: edit.collection.clone(),
+        collection: edit.collection.to_string(),
         id: edit.document.to_string(),
         operators: operators_to_value(&edit.operators).to_json(),
     };

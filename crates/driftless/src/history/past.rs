@@ -9,7 +9,7 @@ use driftless_core::clock::Timestamp;
 use driftless_core::document::Document;
 use driftless_core::document_id::DocumentId;
 use driftless_core::fold::DocumentState;
-use driftless_core::id::{CommitId, ID_TEXT, MIN_PREFIX, SpaceId};
+use driftless_core::id::{AuthorId, CommitId, ID_TEXT, MIN_PREFIX, SpaceId};
 use driftless_core::operator::{Operator, difference};
 use driftless_store::{Key, Order};
 
@@ -21,6 +21,8 @@ use crate::state::engine::Engine;
 use crate::tables::layout::{self, LogKey, Row, id_key, key};
 use crate::tables::log;
 
+// Commits whose bodies are in memory together.
+const AT_ONCE: usize = 64;
 // Times have 48 bits of milliseconds.
 const LAST_MS: u64 = (1 << 48) - 2;
 
@@ -40,6 +42,38 @@ impl Collection {
     pub fn get_at(&self, id: &DocumentId, at: At) -> Result<Option<Document>, Error> {
         let state = self.state_at(id, at)?;
         Ok(state.visible().then(|| Document::new(self.name(), id, &state)))
+    }
+
+    /// A document as those of its commits make it that are kept: each in the order of the fold is asked about with what it would
+    /// make of those that were kept before it, unless it would leave no document. Where the commit that made the document
+    /// is not kept, neither are those that only change it. `None` if there is no document then, or `keep` breaks off.
+    pub fn get_keeping(
+        &self,
+        id: &DocumentId,
+        keep: &mut dyn FnMut(&Document) -> ControlFlow<(), bool>,
+    ) -> Result<Option<Document>, Error> {
+        let database = self.space().database();
+        let commits = database.read(|engine| effective(engine, self, id, Timestamp(u64::MAX), None))?;
+        let (mut state, mut is_made) = (DocumentState::default(), true);
+        for commits in commits.chunks(AT_ONCE) {
+            for (time, author, operators) in database.read(|engine| edits_of(engine, self, id, commits))? {
+                if !is_made && !operators.iter().any(|operator| matches!(operator, Operator::Insert { .. })) {
+                    continue;
+                }
+                let mut next = state.clone();
+                next.apply(time, author, &operators);
+                let kept = match next.visible() {
+                    true => keep(&Document::new(self.name(), id, &next)),
+                    false => ControlFlow::Continue(true),
+                };
+                match kept {
+                    ControlFlow::Break(()) => return Ok(None),
+                    ControlFlow::Continue(true) => (state, is_made) = (next, true),
+                    ControlFlow::Continue(false) => is_made = state.visible(),
+                }
+            }
+        }
+        Ok(state.visible().then(|| Document::from_state(self.name(), id.clone(), state)))
     }
 
     /// The operators that make the document of one moment into that of another; none if they are the same.
@@ -121,6 +155,24 @@ pub(crate) fn effective(
         found.into_iter().map(|at| Ok((at, log::row(storage, at)?))).collect::<Result<Vec<_>, Error>>()?;
     rows.sort_by_key(|(_, row)| (row.time, row.id));
     Ok(rows)
+}
+
+// What each commit does to a document; nothing for one whose body is not here.
+fn edits_of(
+    engine: &mut Engine,
+    collection: &Collection,
+    id: &DocumentId,
+    commits: &[(LogKey, Row)],
+) -> Result<Vec<(Timestamp, AuthorId, Vec<Operator>)>, Error> {
+    let mut edits = Vec::with_capacity(commits.len());
+    for (at, row) in commits {
+        let author = log::author(engine.storage.as_ref(), row.author)?;
+        let Some(body) = engine.view.body(engine.storage.as_ref(), *at)? else { continue };
+        let own =
+            body.edits.iter().filter(|edit| edit.document == *id && &*edit.collection == collection.name());
+        edits.push((row.time, author, own.flat_map(|edit| edit.operators.iter().cloned()).collect()));
+    }
+    Ok(edits)
 }
 
 impl Space {

@@ -78,6 +78,11 @@ impl AlarmKind {
         }
     }
 
+    /// Whether it says that an object is not as it was put.
+    pub(super) fn is_change(self) -> bool {
+        matches!(self, Self::Missing | Self::Damaged | Self::Gone | Self::Forked)
+    }
+
     /// Whether its contents are to be looked for again, though later objects were read.
     pub(super) fn is_owed(self) -> bool {
         matches!(self, Self::Missing | Self::Damaged | Self::Sealed | Self::Newer | Self::Early)

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use driftless_net::mailbox::{Listed, Listing, MAX_OBJECT, MailboxError, ObjectName};
 
+use super::ahead::Ahead;
 use super::alarm::AlarmKind;
+use super::effort::Effort;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
-use super::row::{self, Own, Reading};
+use super::row::{self, Own, Reading, Turns};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
 use crate::error::Error;
@@ -18,22 +20,44 @@ use crate::state::engine::Engine;
 use crate::state::guard::STORE_ID;
 use crate::tables::layout;
 
+/// Writers who have given nothing yet and of whom something is kept: names are free.
+pub(super) const MAX_STRANGERS: usize = 1024;
+
 pub(super) struct Exchange<'e> {
     pub(super) mailbox: &'e Mailbox,
     pub(super) options: &'e MailboxOptions,
     // Only so that it can be shared between threads: nobody ever waits for it.
     event: Mutex<&'e mut (dyn FnMut(MailboxEvent) + Send)>,
     pub(super) done: MailboxSynced,
-    /// What others say of how far others are.
-    pub(super) heard: BTreeMap<Writer, (u64, [u8; 32])>,
+    /// What others say of how far others are, by who says so.
+    pub(super) heard: BTreeMap<Writer, Heard>,
+    /// What is asked in vain.
+    pub(super) effort: Effort,
     /// Nothing seals what is put, or something was read that no seal had closed.
     pub(super) open: bool,
     /// Objects that stood on commits that were nowhere when this began. What still does then is told to others.
     pub(super) lacked: BTreeSet<(Writer, u64)>,
     /// Somebody lacks what own objects stand on: what others have put does not count any more.
     pub(super) stands_alone: bool,
+    /// Whether objects that were read are not there any more, once that was looked for.
+    pub(super) something_gone: Option<bool>,
+    /// Where what is not all done in one exchange goes on.
+    pub(super) turns: Turns,
+    /// Something is not all done in this one.
+    pub(super) turned: bool,
+    /// Writers of whom something is kept.
+    pub(super) kept: BTreeSet<Writer>,
+    /// How many of them have given nothing that was not here.
+    pub(super) strangers: usize,
+    /// Bytes that strangers had there, and nothing was in them.
+    pub(super) in_vain: u64,
+    /// What keeps from putting anything: told once the others were read.
+    held: Option<MailboxError>,
     _alone: Alone,
 }
+
+/// How far a writer says that others are.
+pub(super) type Heard = Vec<(Writer, u64, [u8; 32])>;
 
 // Two exchanges of one space with one mailbox would use the same numbers.
 struct Alone(Database, row::MailboxKey);
@@ -61,9 +85,17 @@ impl<'e> Exchange<'e> {
             event: Mutex::new(event),
             done,
             heard,
+            effort: Effort::new(),
             open: options.seal.is_none(),
             lacked,
             stands_alone: false,
+            something_gone: None,
+            turns: Turns::default(),
+            turned: false,
+            kept: BTreeSet::new(),
+            strangers: 0,
+            in_vain: 0,
+            held: None,
             _alone: alone,
         })
     }
@@ -75,22 +107,36 @@ impl<'e> Exchange<'e> {
             done => done?,
         };
         let readings = self.readings().await?;
-        self.done.alarms = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading)).collect();
+        let kept = readings.iter().flat_map(|(writer, reading)| alarms(writer, reading));
+        self.done.alarms.extend(kept);
         Ok(std::mem::take(&mut self.done))
     }
 
     // `false` where it was cancelled.
     async fn stages(&mut self) -> Result<bool, Error> {
         self.forget_another().await?;
+        self.held = self.finish_what_was_begun().await?;
         let lost = self.look_after_own().await?;
         self.lacked = self.early().await?;
-        if self.options.receive && !self.receive().await? {
-            return Ok(false);
+        self.effort.begin();
+        let mut spent = None;
+        // Who may put nothing reads all the same.
+        if self.options.receive {
+            match self.receive().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // Whoever makes much work for all keeps nobody from putting what is new.
+                Err(error) if self.effort.is_spent() && !self.is_cancelled() => spent = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        if self.options.send {
-            return self.send(lost).await;
-        }
-        Ok(true)
+        self.effort.begin();
+        let done = match self.held.take() {
+            Some(error) => return Err(error.into()),
+            None if self.options.send => self.send(lost).await?,
+            None => true,
+        };
+        spent.map_or(Ok(done), Err)
     }
 
     pub(super) fn tell(&mut self, event: MailboxEvent) {
@@ -110,6 +156,7 @@ impl<'e> Exchange<'e> {
         }
         let wish = wishes.wait_for(|wish| *wish != Wish::Pause).await.map_or(Wish::Cancel, |wish| *wish);
         if paused {
+            self.effort.begin();
             self.tell(MailboxEvent::Resumed);
         }
         wish == Wish::Run
@@ -120,6 +167,21 @@ impl<'e> Exchange<'e> {
         &mut self,
         work: impl Future<Output = Result<T, MailboxError>> + Send,
     ) -> Result<T, Error> {
+        Ok(self.tried(work).await??)
+    }
+
+    /// The same, for whoever goes on without what the mailbox did not do.
+    pub(super) async fn tried<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, MailboxError>> + Send,
+    ) -> Result<Result<T, MailboxError>, Error> {
+        if self.is_cancelled() {
+            return Err(Error::Unreachable("the exchange was cancelled".into()));
+        }
+        if !self.effort.ask() {
+            let spent = "the mailbox shows more and more, and nothing comes of it; the next exchange goes on from there";
+            return Err(Error::Unreachable(spent.into()));
+        }
         let mut work = std::pin::pin!(work);
         let mut wishes = self.options.control.0.subscribe();
         let patience = self.options.stalled_after.max(Duration::from_millis(1));
@@ -127,7 +189,7 @@ impl<'e> Exchange<'e> {
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done?),
+                done = &mut work => return Ok(done),
                 _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => {
                     return Err(Error::Unreachable("the exchange was cancelled".into()));
                 }
@@ -146,7 +208,9 @@ impl<'e> Exchange<'e> {
 
     pub(super) async fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<Listing, Error> {
         let place = self.mailbox.place.clone();
-        self.patiently(place.list(prefix, after, limit)).await
+        let listing = self.patiently(place.list(prefix, after, limit)).await?;
+        // So that whoever adds them up never gets too far.
+        Ok(Listing { foreign: listing.foreign.min(u32::MAX.into()), ..listing })
     }
 
     /// The object that a listing names, if it is what the name says.
@@ -155,12 +219,40 @@ impl<'e> Exchange<'e> {
         writer: &Writer,
         listed: &Listed,
     ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
-        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
         if listed.size > MAX_OBJECT as u64 {
             return Ok(Some(Err(Unusable::Damaged)));
         }
         let place = self.mailbox.place.clone();
         let got = self.patiently(place.get(&listed.name, 0..MAX_OBJECT as u64 + 1)).await?;
+        self.looked_at(writer, listed, got).await
+    }
+
+    /// The same of the first of these, where the others are asked for as well.
+    pub(super) async fn fetch_first(
+        &mut self,
+        writer: &Writer,
+        listed: &[Listed],
+        ahead: &mut Ahead,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some(first) = listed.first() else { return Ok(None) };
+        if let Some(begun) = ahead.next(listed) {
+            let stopped = |_| Err(MailboxError::Unreachable("what was asked for was stopped".into()));
+            let got = self.patiently(async { begun.await.unwrap_or_else(stopped) }).await?;
+            if got.as_ref().is_none_or(|bytes| bytes.len() as u64 == first.size) {
+                return self.looked_at(writer, first, got).await;
+            }
+            // The listing was wrong or old.
+        }
+        self.fetch(writer, first).await
+    }
+
+    async fn looked_at(
+        &mut self,
+        writer: &Writer,
+        listed: &Listed,
+        got: Option<Vec<u8>>,
+    ) -> Result<Option<Result<(Object, u64), Unusable>>, Error> {
+        let Some((number, hash)) = object::read_name(&listed.name) else { return Ok(None) };
         let Some(bytes) = got else { return Ok(None) };
         self.done.bytes_in += bytes.len() as u64;
         let (space, writer) = (self.mailbox.space, *writer);
@@ -171,9 +263,17 @@ impl<'e> Exchange<'e> {
         read.await.map(Some)
     }
 
-    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<(), Error> {
+    /// `false` where the mailbox does not let us.
+    pub(super) async fn delete(&mut self, name: &ObjectName) -> Result<bool, Error> {
         let place = self.mailbox.place.clone();
-        self.patiently(place.delete(name)).await
+        match self.tried(place.delete(name)).await? {
+            Ok(()) => Ok(true),
+            Err(error @ MailboxError::Unreachable(_)) => Err(error.into()),
+            Err(error) => {
+                self.done.undeleted = Some(error.to_string());
+                Ok(false)
+            }
+        }
     }
 
     /// Who this store is in mailboxes, and how far it has written in this one.
@@ -217,16 +317,26 @@ impl<'e> Exchange<'e> {
         Ok(lacks)
     }
 
-    pub(super) async fn keep(&self, writer: &Writer, reading: &Reading) -> Result<(), Error> {
+    /// Remembers how far a writer was read. `false` if it is one stranger too many.
+    pub(super) async fn keep(&mut self, writer: &Writer, reading: &Reading) -> Result<bool, Error> {
+        if !self.kept.contains(writer) {
+            if reading.gave == 0 && !reading.is_only_heard_of() {
+                if self.strangers >= MAX_STRANGERS {
+                    return Ok(false);
+                }
+                self.strangers += 1;
+            }
+            self.kept.insert(*writer);
+        }
         let (key, bytes) = (row::read_key(&self.mailbox.key, writer), reading.encode());
-        blocking(&self.mailbox.database, move |database| {
+        let keep = blocking(&self.mailbox.database, move |database| {
             database.write(|engine| {
                 engine.storage.put(&layout::MAILBOX_READ, key.as_slice().into(), &bytes)?;
                 engine.staged();
                 Ok(())
             })
-        })
-        .await
+        });
+        keep.await.map(|()| true)
     }
 
     /// Raises an alarm, and tells of it if it is new.
@@ -237,11 +347,22 @@ impl<'e> Exchange<'e> {
         number: u64,
         kind: AlarmKind,
     ) -> Result<(), Error> {
+        self.alarm_all(writer, reading, std::iter::once(number), kind).await
+    }
+
+    /// The same for many, which are written down at once.
+    pub(super) async fn alarm_all(
+        &mut self,
+        writer: &Writer,
+        reading: &mut Reading,
+        numbers: impl Iterator<Item = u64> + Send,
+        kind: AlarmKind,
+    ) -> Result<(), Error> {
         let now = self.mailbox.database.read(|engine| Ok(engine.now()))?;
-        if reading.raise(number, kind, now) {
-            self.keep(writer, reading).await?;
-            let one = Reading { alarms: vec![(number, kind, now)], ..Reading::default() };
-            alarms(writer, &one).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
+        let new = numbers.filter(|number| reading.raise(*number, kind, now));
+        let new = Reading { alarms: new.map(|number| (number, kind, now)).collect(), ..Reading::default() };
+        if !new.alarms.is_empty() && self.keep(writer, reading).await? {
+            alarms(writer, &new).into_iter().for_each(|alarm| self.tell(MailboxEvent::Alarm(alarm)));
         }
         Ok(())
     }

@@ -9,7 +9,11 @@ pub(crate) mod row;
 mod build;
 pub(crate) mod settings;
 mod check;
+mod effort;
+mod ahead;
 mod exchange;
+mod hearsay;
+mod writers;
 mod receive;
 mod send;
 pub(crate) mod news;
@@ -31,6 +35,7 @@ use alarm::Alarm;
 use exchange::Exchange;
 use object::Writer;
 use row::{MailboxKey, Reading};
+use settings::Came;
 
 /// One space of a database, and one mailbox.
 #[derive(Debug, Clone)]
@@ -50,12 +55,16 @@ impl Database {
     /// The same, with the place that the URL names, and the token that was remembered for it. That it cannot be opened is
     /// remembered like an exchange that failed.
     pub fn open_mailbox(&self, space: &SpaceId, url: &str) -> Result<Mailbox, Error> {
-        let access = Access { token: self.mailbox_token(space, url)? };
-        match driftless_net::mailbox::open(url, &access) {
-            Ok(place) => Ok(self.mailbox(space, url, place)),
+        let (known, token) = self.mailbox_key(space, url)?;
+        match driftless_net::mailbox::open(url, &Access { token }) {
+            Ok(place) => {
+                // Once the folder is there it is known whether a link leads to it.
+                let (key, _) = self.mailbox_key(space, url)?;
+                Ok(Mailbox { database: self.clone(), space: *space, place, key })
+            }
             Err(error) => {
                 let error = Error::from(error);
-                self.note_mailbox(&settings::key(space, url), Some(&error), None)?;
+                self.note_mailbox(&known, Came::Failed(&error), None)?;
                 Err(error)
             }
         }
@@ -243,6 +252,8 @@ pub struct MailboxSynced {
     pub bytes_in: u64,
     /// Own objects that were lost or changed, and are there again.
     pub repaired: u64,
+    /// Why the mailbox kept own objects that somebody had changed, if it did: others stand for them now.
+    pub undeleted: Option<String>,
     /// Things that are no objects of anybody.
     pub foreign: u64,
     /// What is wrong now.
@@ -269,7 +280,12 @@ impl Mailbox {
     ) -> Result<MailboxSynced, Error> {
         let mut exchange = Exchange::begin(self, options, event)?;
         let done = exchange.run().await;
-        self.database.note_mailbox(&self.key, done.as_ref().err(), Some(exchange.open))?;
+        let came = match &done {
+            Ok(done) if !done.finished => Came::Cancelled,
+            Ok(_) => Came::Through,
+            Err(error) => Came::Failed(error),
+        };
+        self.database.note_mailbox(&self.key, came, Some(exchange.open))?;
         done
     }
 }

@@ -8,13 +8,15 @@ use std::collections::HashSet;
 use driftless_core::commit::{Header, Received, commit_id};
 use driftless_core::frame;
 use driftless_core::id::{CommitId, SpaceId};
-use driftless_net::mailbox::MAX_LISTING;
+use driftless_net::mailbox::{MAX_LISTING, MAX_OBJECT};
 
+use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::exchange::{Exchange, store};
 use super::object::{self, Object, Writer};
 use super::row::{self, MAX_ALARMS, MailboxKey, Own, Reading};
 use super::send::kind;
+use super::writers::Order;
 use super::{MailboxCommit, MailboxEvent, MailboxFilter, blocking};
 use crate::door::ingest::ingest;
 use crate::error::Error;
@@ -22,15 +24,13 @@ use crate::state::engine::Engine;
 use crate::tables::layout;
 use crate::tables::view::Source;
 
-/// Writers of one space in one mailbox that are read.
-const MAX_WRITERS: usize = 1024;
 /// Objects of one writer that are looked at in vain in one exchange.
 const MAX_BAD: u64 = 64;
 /// Owed objects of one writer that are asked for again in one exchange.
 const MAX_OWED: usize = 64;
-/// Writers of whom others are heard in one exchange, and writers who were only heard of that are remembered.
-const MAX_HEARSAY: usize = 1024;
-/// Pages of the listing of one writer that are counted for the progress of a first copy.
+/// Objects of one writer in one exchange of which nothing is learned.
+const MAX_IDLE: u64 = 4096;
+/// Pages of listings that are counted for the progress of a first copy.
 const MAX_COUNTED: usize = 1000;
 /// Pages of a listing without any object in them.
 const MAX_EMPTY: u64 = 64;
@@ -53,6 +53,12 @@ struct Taken {
     refused: u64,
     early: bool,
     newer: bool,
+    /// Commits that were not here, or not known to be there.
+    learned: u64,
+    /// That the writer was read to there is written down already.
+    kept: bool,
+    /// Some of its commits are here, known or new.
+    here: bool,
     /// The filter took contents away.
     thin: bool,
 }
@@ -68,8 +74,16 @@ impl Exchange<'_> {
     /// Reads everybody else. `false` where it was cancelled.
     pub(super) async fn receive(&mut self) -> Result<bool, Error> {
         let (own, _) = self.own().await?;
-        let mut writers = self.writers().await?;
-        writers.retain(|writer| *writer != own);
+        self.begin_turns().await?;
+        let order = self.order(&own).await?;
+        let done = self.read_all(&own, &order).await;
+        self.turns.round = self.turns.round.wrapping_add(u64::from(self.turned));
+        self.keep_turns().await?;
+        done
+    }
+
+    async fn read_all(&mut self, own: &Writer, order: &Order) -> Result<bool, Error> {
+        let mut writers = order.writers.clone();
         self.say_what_is_there(&writers).await?;
         for writer in &writers {
             if !self.ask_again(writer, true).await? {
@@ -86,6 +100,7 @@ impl Exchange<'_> {
                     Stand::Blocked => blocked.push(*writer),
                     Stand::Cancelled => return Ok(false),
                 }
+                self.was_read(order, writer).await?;
             }
             let went_on = self.done.objects_in > before;
             if blocked.is_empty() || (!went_on && force) {
@@ -94,39 +109,21 @@ impl Exchange<'_> {
             force = !went_on;
             writers = blocked;
         }
-        for writer in self.readings().await?.into_iter().map(|(writer, _)| writer) {
-            if writer != own && !self.ask_again(&writer, false).await? {
-                return Ok(false);
+        // What one was asked for may be what another stands on.
+        loop {
+            let before = self.done.objects_in;
+            for (writer, reading) in self.readings().await? {
+                let asks = !reading.owed().is_empty() || !reading.thin.is_empty();
+                if asks && writer != *own && !self.ask_again(&writer, false).await? {
+                    return Ok(false);
+                }
             }
-        }
-        self.compare_with_hearsay(&own).await?;
-        Ok(true)
-    }
-
-    // Whoever has a folder there or has been read before.
-    async fn writers(&mut self) -> Result<Vec<Writer>, Error> {
-        let space = self.mailbox.space;
-        let prefix = format!("{space}/");
-        // Whoever was read is always among them; others do not crowd them out, nor does who was only heard of.
-        let read = self.readings().await?.into_iter().filter(|(_, reading)| reading.at > 0);
-        let mut writers: Vec<Writer> = read.map(|(writer, _)| writer).collect();
-        let most = writers.len() + MAX_WRITERS;
-        let mut after = String::new();
-        for _ in 0..2 * MAX_WRITERS {
-            let page = self.list(&prefix, &after, 1).await?;
-            self.done.foreign = self.done.foreign.saturating_add(page.foreign);
-            let Some(folder) = page.objects.first().and_then(|listed| listed.name.parts().nth(1)) else {
+            if self.done.objects_in == before {
                 break;
-            };
-            match Writer::of_folder(folder) {
-                Some(writer) if !writers.contains(&writer) && writers.len() < most => writers.push(writer),
-                Some(_) => {}
-                None => self.done.foreign += 1,
             }
-            // Past everything in that folder: `0` comes after `/`.
-            after = format!("{prefix}{folder}0");
         }
-        Ok(writers)
+        self.compare_with_hearsay(own).await?;
+        Ok(true)
     }
 
     // For the progress of a first copy: how much there is.
@@ -135,10 +132,11 @@ impl Exchange<'_> {
         if readings.iter().any(|(_, reading)| reading.at > 0) {
             return Ok(());
         }
-        let (mut objects, mut bytes) = (0, 0_u64);
+        let (mut objects, mut bytes, mut pages) = (0, 0_u64, 0);
         for writer in writers {
             let (prefix, mut after) = (writer.prefix(&self.mailbox.space), String::new());
-            for _ in 0..MAX_COUNTED {
+            while pages < MAX_COUNTED {
+                pages += 1;
                 if !self.goes_on().await {
                     return Ok(());
                 }
@@ -157,7 +155,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    async fn reading(&self, writer: &Writer) -> Result<Reading, Error> {
+    pub(super) async fn reading(&self, writer: &Writer) -> Result<Reading, Error> {
         let (key, writer) = (self.mailbox.key, *writer);
         blocking(&self.mailbox.database, move |database| {
             database.read(|engine| row::reading(engine.storage.as_ref(), &key, &writer))
@@ -171,8 +169,10 @@ impl Exchange<'_> {
         let prefix = writer.prefix(&self.mailbox.space);
         if first && reading.at > 0 {
             let (at, hash) = (reading.at, reading.hash);
-            let page = self.list(&format!("{prefix}{}-", object::numbered(at)), "", MAX_TWINS).await?;
-            let there = page.objects.iter().any(|listed| object::read_name(&listed.name) == Some((at, hash)));
+            // By its whole name: others may lie there under the same number.
+            let name = object::name(&self.mailbox.space, writer, at, &hash);
+            let page = self.list(name.as_ref().map_or(prefix.as_str(), |name| name.as_str()), "", 1).await?;
+            let there = page.objects.first().is_some_and(|listed| Some(&listed.name) == name.as_ref());
             let owed = reading.owed().contains(&at);
             if !there && !owed {
                 self.alarm(writer, &mut reading, at, AlarmKind::Gone).await?;
@@ -180,44 +180,67 @@ impl Exchange<'_> {
                 self.keep(writer, &reading).await?;
             }
         }
-        // Now these, now those. What a filter left out is fetched once nothing filters any more.
+        // What a filter left out is fetched once nothing filters any more.
         let mut owed = reading.owed();
+        owed.sort_unstable();
         if self.options.receive_filter.is_none() {
             owed.extend(reading.thin.after(0).take(MAX_OWED));
         }
-        let turn = usize::try_from(self.done.bytes_in).unwrap_or_default() % owed.len().max(1);
-        owed.rotate_left(turn);
-        for number in owed.into_iter().take(MAX_OWED) {
+        owed.dedup();
+        // From the first on, because the later ones stand on them; and of the rest now these, now those.
+        let (mut at, mut in_vain, mut turned) = (0, 0, false);
+        while let Some(number) = owed.get(at).copied() {
+            at += 1;
             if !self.goes_on().await {
                 return Ok(false);
             }
-            let page = self.list(&format!("{prefix}{}-", object::numbered(number)), "", MAX_TWINS).await?;
-            for listed in page.objects {
-                let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
-                let taken = self.take(writer, &object, &mut reading, bytes).await?;
-                if let Some(taken) = taken.filter(|taken| !taken.early && !taken.newer) {
-                    reading.settle(|at, kind| at == number && kind.is_owed());
-                    reading.thins(number, taken);
-                    self.keep(writer, &reading).await?;
+            in_vain += usize::from(!self.ask_for(writer, &mut reading, number).await?);
+            if in_vain >= MAX_OWED / 2 {
+                if turned {
+                    break;
                 }
+                (turned, in_vain) = (true, 0);
+                self.in_turn(owed.get_mut(at..).unwrap_or_default(), MAX_OWED / 2, u64::from(!first));
             }
         }
         Ok(true)
     }
 
+    // One object that is owed. `false` if it still is.
+    async fn ask_for(&mut self, writer: &Writer, reading: &mut Reading, number: u64) -> Result<bool, Error> {
+        let prefix = writer.prefix(&self.mailbox.space);
+        let page = self.list(&format!("{prefix}{}-", object::numbered(number)), "", MAX_TWINS).await?;
+        let mut settled = false;
+        for listed in page.objects {
+            let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
+            let taken = self.take(writer, &object, reading, bytes).await?;
+            if let Some(taken) = taken.filter(|taken| !taken.early && !taken.newer) {
+                settled = true;
+                reading.settle(|at, kind| at == number && kind.is_owed());
+                reading.thins(number, taken);
+                self.keep(writer, reading).await?;
+            }
+        }
+        Ok(settled)
+    }
+
     // Reads the objects of a writer from where it was left. Past those that stand on others only with `force`.
     async fn read_on(&mut self, writer: &Writer, force: bool) -> Result<Stand, Error> {
         let mut reading = self.reading(writer).await?;
+        if !self.has_room_for(&reading) {
+            return Ok(Stand::End);
+        }
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
-        let (mut bad, mut empty) = (0, 0);
+        let (mut bad, mut empty, mut idle) = (0, 0, 0);
+        let mut ahead = Ahead::of(&self.mailbox.place);
         loop {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
             empty += u64::from(page.objects.iter().all(|listed| object::read_name(&listed.name).is_none()));
             if empty > MAX_EMPTY {
                 return Ok(Stand::End);
             }
-            for listed in &page.objects {
+            for (at, listed) in page.objects.iter().enumerate() {
                 if !self.goes_on().await {
                     return Ok(Stand::Cancelled);
                 }
@@ -225,19 +248,31 @@ impl Exchange<'_> {
                     self.done.foreign += 1;
                     continue;
                 };
-                let (object, bytes) = match self.fetch(writer, listed).await? {
+                if idle > MAX_IDLE {
+                    // The next exchange goes on from there: others wait as well.
+                    return Ok(Stand::End);
+                }
+                let rest = page.objects.get(at..).unwrap_or_default();
+                let (object, bytes) = match self.fetch_first(writer, rest, &mut ahead).await? {
                     Some(Ok(object)) => object,
-                    // Gone since it was listed.
-                    None => continue,
+                    // Gone since it was listed, or never there.
+                    None => {
+                        bad += 1;
+                        if bad > MAX_BAD {
+                            return Ok(Stand::End);
+                        }
+                        continue;
+                    }
                     Some(Err(unusable)) => {
                         // Anybody can put such a thing there: it moves nothing.
                         bad += 1;
+                        self.in_vain += listed.size.min(MAX_OBJECT as u64);
                         if number == reading.at + 1 {
                             self.alarm(writer, &mut reading, number, kind(unusable)).await?;
                         } else {
                             self.done.foreign += 1;
                         }
-                        if bad > MAX_BAD {
+                        if bad > MAX_BAD || !self.has_room_for(&reading) {
                             return Ok(Stand::End);
                         }
                         continue;
@@ -251,7 +286,22 @@ impl Exchange<'_> {
                 if number <= reading.at || (!follows && !reading.owed().contains(&(number - 1))) {
                     self.alarm(writer, &mut reading, number, AlarmKind::Forked).await?;
                 }
-                let taken = self.take(writer, &object, &mut reading, bytes).await?;
+                // With nothing wrong, its place is kept together with what is in it.
+                let plain = follows && reading.alarms.is_empty() && self.kept.contains(writer);
+                let then = plain.then_some((number, hash));
+                let taken = self.take_and_keep(writer, &object, &mut reading, bytes, then).await?;
+                idle += u64::from(taken.is_none_or(|taken| taken.learned == 0));
+                if taken.is_none_or(|taken| !taken.here) {
+                    self.in_vain += bytes;
+                    if !self.has_room_for(&reading) {
+                        return Ok(Stand::End);
+                    }
+                } else {
+                    ahead.trust();
+                }
+                if taken.is_some_and(|taken| taken.kept) {
+                    continue;
+                }
                 let whole = taken.is_some_and(|taken| !taken.early && !taken.newer);
                 if taken.is_some_and(|taken| taken.early) && !force {
                     return Ok(Stand::Blocked);
@@ -297,12 +347,9 @@ impl Exchange<'_> {
             self.alarm(writer, reading, reading.at + 1, AlarmKind::Missing).await?;
             return Ok(false);
         }
-        for missing in reading.at + 1..number {
-            let damaged = reading.alarms.iter().any(|(at, kind, _)| *at == missing && kind.is_owed());
-            if !damaged {
-                self.alarm(writer, reading, missing, AlarmKind::Missing).await?;
-            }
-        }
+        let known: HashSet<u64> = reading.owed_at_all().collect();
+        let missing = (reading.at + 1..number).filter(|at| !known.contains(at));
+        self.alarm_all(writer, reading, missing, AlarmKind::Missing).await?;
         // Owed from now on: what stands after it counts.
         if gap > 0 {
             reading.at = number - 1;
@@ -310,7 +357,6 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    // Takes what is in an object; `None` where it is sealed, and stays so.
     async fn take(
         &mut self,
         writer: &Writer,
@@ -318,19 +364,20 @@ impl Exchange<'_> {
         reading: &mut Reading,
         bytes: u64,
     ) -> Result<Option<Taken>, Error> {
-        for (other, number, hash) in &object.head.heard {
-            if self.heard.len() >= MAX_HEARSAY && !self.heard.contains_key(other) {
-                continue;
-            }
-            let known = self.heard.entry(*other).or_insert((*number, *hash));
-            if known.0 < *number {
-                *known = (*number, *hash);
-            }
-        }
-        self.open |= object.head.seal.is_empty();
-        if !object.head.lacks.is_empty() && !self.stands_alone {
-            self.hear_of_lacks(&object.head.lacks).await?;
-        }
+        self.take_and_keep(writer, object, reading, bytes, None).await
+    }
+
+    // Takes what is in an object; `None` where it is sealed, and stays so. With `then`, the writer was read up to there,
+    // if all of it was taken.
+    async fn take_and_keep(
+        &mut self,
+        writer: &Writer,
+        object: &Object,
+        reading: &mut Reading,
+        bytes: u64,
+        then: Option<(u64, [u8; 32])>,
+    ) -> Result<Option<Taken>, Error> {
+        self.hear(writer, &object.head);
         let content = match (object.head.seal.as_str(), &self.options.seal) {
             ("", _) => Some(object.content.clone()),
             (name, Some(seal)) => seal.open(name, &object.content),
@@ -339,9 +386,20 @@ impl Exchange<'_> {
         let Some(content) = content else { return Ok(None) };
         let (key, space, filter) =
             (self.mailbox.key, self.mailbox.space, self.options.receive_filter.clone());
+        let place = row::read_key(&key, writer);
+        let read_to = then.map(|(at, hash)| Reading { at, hash, ..reading.clone() });
         let taken = blocking(&self.mailbox.database, move |database| {
             let Some(frames) = object::unpack(&content) else { return Ok(None) };
-            database.write_durably(|engine| take(engine, &key, &space, &frames, filter.as_ref())).map(Some)
+            let taken = database.write_durably(|engine| {
+                let mut taken = take(engine, &key, &space, &frames, filter.as_ref())?;
+                if let Some(mut reading) = read_to.filter(|_| !taken.early && !taken.newer && !taken.thin) {
+                    reading.gave = reading.gave.saturating_add(taken.learned);
+                    engine.storage.put(&layout::MAILBOX_READ, place.as_slice().into(), &reading.encode())?;
+                    taken.kept = true;
+                }
+                Ok(taken)
+            });
+            taken.map(Some)
         })
         .await?;
         let Some(taken) = taken else {
@@ -349,44 +407,23 @@ impl Exchange<'_> {
             self.alarm(writer, reading, object.head.number, AlarmKind::Forked).await?;
             return Ok(Some(Taken::default()));
         };
+        reading.gave = reading.gave.saturating_add(taken.learned);
+        if let Some((at, hash)) = then.filter(|_| taken.kept) {
+            (reading.at, reading.hash) = (at, hash);
+        }
+        if taken.learned > 0 {
+            self.effort.begin();
+        }
+        // Of a stranger's objects there is nothing to be read.
+        self.open |= object.head.seal.is_empty() && taken.here;
+        self.hear_of_lacks(reading, &object.head.lacks).await?;
         self.done.received += taken.new;
         self.done.refused += taken.refused;
-        if !taken.early {
+        if !taken.early && !taken.newer {
             self.done.objects_in += 1;
             self.tell(MailboxEvent::Received { commits: taken.new, bytes });
         }
         Ok(Some(taken))
-    }
-
-    // What others were shown of a writer, and this device was not.
-    async fn compare_with_hearsay(&mut self, own: &Writer) -> Result<(), Error> {
-        let before = self.readings().await?;
-        let mut only_heard = before.iter().filter(|(_, reading)| reading.at == 0).count();
-        for (writer, (number, hash)) in std::mem::take(&mut self.heard) {
-            if writer == *own {
-                continue;
-            }
-            let mut reading = self.reading(&writer).await?;
-            if reading == Reading::default() {
-                // Never seen here. Anybody can make names up.
-                only_heard += 1;
-                if only_heard > MAX_HEARSAY {
-                    continue;
-                }
-            }
-            if reading.at < number {
-                self.alarm(&writer, &mut reading, number, AlarmKind::Withheld).await?;
-            } else if reading.at == number && reading.hash != hash && !reading.owed().contains(&number) {
-                self.alarm(&writer, &mut reading, number, AlarmKind::Forked).await?;
-            }
-        }
-        for (writer, mut reading) in self.readings().await? {
-            let at = reading.at;
-            if reading.settle(|number, kind| kind == AlarmKind::Withheld && number <= at) {
-                self.keep(&writer, &reading).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -422,16 +459,19 @@ fn take(
         done.refused += tally.refused;
         done.newer |= tally.declined > 0;
         done.early |= !taken.early.is_empty();
+        done.here |= !taken.here.is_empty();
         for (of, id) in &taken.here {
             if of != space || bodiless.contains(id) || !engine.load(space)? {
                 continue;
             }
             let (storage, replica) = engine.parts(space)?;
             if let Some(facts) = replica.facts(storage, id)?.filter(|facts| facts.at > own.upto) {
+                done.learned += u64::from(!own.there.contains(facts.at));
                 own.is_there(facts.at);
             }
         }
     }
+    done.learned = done.learned.max(done.new);
     engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
     engine.staged();
     Ok(done)

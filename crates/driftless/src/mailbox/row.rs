@@ -18,6 +18,8 @@ pub(super) const MAX_ALARMS: usize = 1024;
 const MAX_RUNS: usize = 4096;
 /// Runs of positions that are remembered as there without their contents, or of objects as read without all of theirs.
 const MAX_THIN: usize = 65_536;
+/// Folders that are remembered as those in which nothing was found.
+const MAX_VAIN: usize = 16_384;
 
 /// Sorted runs of positions in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +70,11 @@ impl Runs {
         if let Some((first, _)) = self.0.first_mut() {
             *first = (*first).max(at.saturating_add(1));
         }
+    }
+
+    /// Whether every position up to `at` is among them.
+    pub(super) fn is_whole_to(&self, at: LogSeq) -> bool {
+        self.0.first().is_some_and(|(first, last)| *first <= 1 && *last >= at)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -224,6 +231,8 @@ impl Sent {
 pub(super) struct Reading {
     pub at: u64,
     pub hash: [u8; 32],
+    /// How many commits came from it that were not here before, or not known to be there. Whoever has given none may be anybody.
+    pub gave: u64,
     /// Objects of which a filter took contents away.
     pub thin: Runs,
     /// What is wrong: a number, how, since when.
@@ -246,15 +255,25 @@ impl Reading {
         before != self.alarms.len()
     }
 
+    /// Nothing of it was seen here: others say how far it is.
+    pub(super) fn is_only_heard_of(&self) -> bool {
+        self.at == 0 && self.alarms.iter().all(|(_, kind, _)| *kind == AlarmKind::Withheld)
+    }
+
     /// Numbers whose contents are still looked for.
     pub(super) fn owed(&self) -> Vec<u64> {
-        let owed = self.alarms.iter().filter(|(number, kind, _)| kind.is_owed() && *number <= self.at);
-        owed.map(|(number, ..)| *number).collect()
+        self.owed_at_all().filter(|number| *number <= self.at).collect()
+    }
+
+    /// The same, also those that are not passed yet.
+    pub(super) fn owed_at_all(&self) -> impl Iterator<Item = u64> + '_ {
+        self.alarms.iter().filter(|(_, kind, _)| kind.is_owed()).map(|(number, ..)| *number)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = self.hash.to_vec();
         put_number(&mut out, self.at);
+        put_number(&mut out, self.gave);
         let mut thin = self.thin.clone();
         thin.bound(MAX_THIN);
         thin.encode(&mut out);
@@ -267,13 +286,14 @@ impl Reading {
 
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut row = Bytes(row);
-        let (hash, at, thin) = (row.array()?, row.number()?, Runs::take(&mut row)?);
+        let (hash, at, gave) = (row.array()?, row.number()?, row.number()?);
+        let thin = Runs::take(&mut row)?;
         let mut alarms = Vec::new();
         while !row.0.is_empty() {
             let (number, kind) = (row.number()?, usize::try_from(row.number()?).ok()?);
             alarms.push((number, *AlarmKind::ALL.get(kind)?, row.number()?));
         }
-        Some(Self { at, hash, thin, alarms })
+        Some(Self { at, hash, gave, thin, alarms })
     }
 }
 
@@ -302,6 +322,49 @@ impl Thin {
         self.runs.encode(&mut row);
         Ok(storage.put(&layout::MAILBOX_OWN, thin_key(key).as_slice().into(), &row)?)
     }
+}
+
+/// Where whatever cannot all be done in one exchange goes on in the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Turns {
+    /// Counts the exchanges in which not all that is owed was asked for.
+    pub round: u64,
+    /// Behind which folder the reading of strangers goes on.
+    pub folder: String,
+    /// Folders in which nothing was found, by some bytes of their hashes; the oldest first.
+    pub vain: Vec<u64>,
+}
+
+impl Turns {
+    pub(super) fn read(storage: &dyn Storage, key: &MailboxKey) -> Result<Self, Error> {
+        let Some(row) = storage.get(&layout::MAILBOX_OWN, turns_key(key).as_slice().into())? else {
+            return Ok(Self::default());
+        };
+        Self::decode(&row).ok_or_else(|| Error::damaged("a row of a mailbox does not decode"))
+    }
+
+    fn decode(row: &[u8]) -> Option<Self> {
+        let mut row = Bytes(row);
+        let (round, folder) = (row.number()?, row.text()?.to_owned());
+        let mut vain = Vec::new();
+        while !row.0.is_empty() {
+            vain.push(u64::from_be_bytes(row.array()?));
+        }
+        Some(Self { round, folder, vain })
+    }
+
+    pub(super) fn write(mut self, storage: &mut dyn Storage, key: &MailboxKey) -> Result<(), Error> {
+        self.vain.drain(..self.vain.len().saturating_sub(MAX_VAIN));
+        let mut row = Vec::new();
+        put_number(&mut row, self.round);
+        put_bytes(&mut row, self.folder.as_bytes());
+        self.vain.iter().for_each(|folder| row.extend_from_slice(&folder.to_be_bytes()));
+        Ok(storage.put(&layout::MAILBOX_OWN, turns_key(key).as_slice().into(), &row)?)
+    }
+}
+
+fn turns_key(key: &MailboxKey) -> Vec<u8> {
+    [&key[..], b"u"].concat()
 }
 
 fn thin_key(key: &MailboxKey) -> Vec<u8> {
@@ -335,6 +398,17 @@ pub(super) fn sent(storage: &dyn Storage, key: &MailboxKey, number: u64) -> Resu
     let row = storage.get(&layout::MAILBOX_SENT, sent_key(key, number).as_slice().into())?;
     row.map(|row| Sent::decode(&row).ok_or_else(|| Error::damaged("an object of a mailbox does not decode")))
         .transpose()
+}
+
+/// From the beginning on, only what own objects hold counts as being there.
+pub(super) fn stand_alone(storage: &mut dyn Storage, key: &MailboxKey, mut own: Own) -> Result<(), Error> {
+    (own.upto, own.there) = (0, Runs::default());
+    rows(storage, &layout::MAILBOX_SENT, key, &mut |_, sent| {
+        if let Some(sent) = Sent::decode(sent) {
+            own.there.join(&sent.runs);
+        }
+    })?;
+    Ok(storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?)
 }
 
 /// How far all writers of a mailbox were read.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use driftless_core::sign::NodeKey;
-use driftless_net::mailbox::{Listed, MAX_LISTING, MAX_OBJECT, Put};
+use driftless_net::mailbox::{Listed, MAX_LISTING, MAX_OBJECT, MailboxError, Put};
 use driftless_store::{Key, Order};
 
 use super::alarm::AlarmKind;
@@ -26,6 +26,8 @@ use crate::tables::log;
 const MAX_REPAIRS: usize = 1024;
 /// Objects under the own names that are looked into, to see whose they are.
 const MAX_STRANGERS: usize = 64;
+/// Pages of the own names that can hold nothing of ours: no numbers, or numbers that were not reached yet.
+const MAX_ODD: u64 = 8;
 /// Bytes at which an object ends, at most: with one more frame it still fits.
 const MAX_BATCH: usize = 4 * 1024 * 1024;
 /// Commits without contents that are looked at again in one exchange; the others in the next.
@@ -59,14 +61,14 @@ impl Exchange<'_> {
         .await
     }
 
-    /// Numbers of own objects that are not there as they were put.
-    pub(super) async fn look_after_own(&mut self) -> Result<Vec<u64>, Error> {
+    /// Numbers of own objects that are not there as they were put, and whether something else lies in its place.
+    pub(super) async fn look_after_own(&mut self) -> Result<Vec<(u64, bool)>, Error> {
         let (writer, own) = self.own().await?;
-        self.finish_what_was_begun(&writer, own).await?;
-        let (_, own) = self.own().await?;
         let prefix = writer.prefix(&self.mailbox.space);
         let (mut after, mut next, mut lost, mut strangers) = (String::new(), 1, Vec::new(), 0);
-        loop {
+        // Of what lies there without being ours no more is looked at than can matter.
+        let mut odd = 0;
+        while odd <= MAX_ODD {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
             let mut found: BTreeMap<u64, Vec<Listed>> = BTreeMap::new();
             for listed in &page.objects {
@@ -75,19 +77,33 @@ impl Exchange<'_> {
                     None => self.done.foreign += 1,
                 }
             }
-            let end = if page.more { found.keys().next_back().copied().unwrap_or(next) } else { own.number };
+            // Of the last number of a page the own object may be in the next one, or behind a crowd of others.
+            let last = found.keys().next_back().copied().filter(|_| page.more);
+            let end = match last {
+                Some(last) if last > next => {
+                    found.remove(&last);
+                    last - 1
+                }
+                Some(last) => {
+                    if let Some(listed) = self.own_object(&writer, last).await? {
+                        found.entry(last).or_default().push(listed);
+                    }
+                    last
+                }
+                None if page.more => next - 1,
+                None => own.number,
+            };
+            odd += u64::from(page.more && (last.is_none() || end > own.number));
             let (missing, changed, unknown) = self.compare(found, next, end.min(own.number)).await?;
-            lost.extend(missing);
+            lost.extend(missing.into_iter().map(|number| (number, false)));
             for (number, listed, mut sent) in changed {
                 match self.fetch(&writer, &listed).await? {
                     Some(Ok(_)) if listed.size == sent.size => {
+                        self.effort.begin();
                         sent.mark = listed.mark;
                         self.write_sent(number, sent).await?;
                     }
-                    _ => {
-                        self.delete(&listed.name).await?;
-                        lost.push(number);
-                    }
+                    _ => lost.push((number, !self.delete(&listed.name).await?)),
                 }
             }
             for listed in unknown {
@@ -102,14 +118,33 @@ impl Exchange<'_> {
                 self.done.foreign += 1;
             }
             match page.objects.last() {
-                Some(last) if page.more && lost.len() < MAX_REPAIRS => {
-                    (after, next) = (last.name.to_string(), end.saturating_add(1));
+                Some(_) if page.more && lost.len() < MAX_REPAIRS && last.is_some() => {
+                    (after, next) = (format!("{prefix}{}.", object::numbered(end)), end.saturating_add(1));
                 }
+                Some(odd) if page.more && lost.len() < MAX_REPAIRS => after = odd.name.to_string(),
                 _ => break,
             }
         }
         lost.truncate(MAX_REPAIRS);
         Ok(lost)
+    }
+
+    // An own object as it is listed now.
+    async fn own_object(&mut self, writer: &Writer, number: u64) -> Result<Option<Listed>, Error> {
+        let key = self.mailbox.key;
+        let sent = blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
+        });
+        let Some(sent) = sent.await? else { return Ok(None) };
+        let Some(name) = object::name(&self.mailbox.space, writer, number, &sent.hash) else {
+            return Ok(None);
+        };
+        let listing = self.list(name.as_str(), "", 1).await?;
+        let there = listing.objects.into_iter().find(|listed| listed.name == name);
+        if there.is_some() {
+            self.effort.begin();
+        }
+        Ok(there)
     }
 
     // Own objects from `next` to `end`: those that are missing, those that look different, and what else is there.
@@ -144,61 +179,62 @@ impl Exchange<'_> {
                                 listed.iter().position(ours).map(|at| listed.swap_remove(at))
                             });
                             match listed {
-                                None if !sent.replaced => missing.push(number),
-                                Some(listed) if listed.size != sent.size || listed.mark != sent.mark => {
+                                None if !sent.replaced && missing.len() < MAX_REPAIRS => missing.push(number),
+                                Some(listed)
+                                    if !sent.replaced
+                                        && (listed.size != sent.size || listed.mark != sent.mark) =>
+                                {
                                     changed.push((number, listed, sent));
                                 }
                                 _ => {}
                             }
-                            if missing.len() < MAX_REPAIRS {
-                                ControlFlow::Continue(())
-                            } else {
-                                ControlFlow::Break(())
-                            }
+                            // To the end, however many are missing: what is ours must not look like a twin's.
+                            ControlFlow::Continue(())
                         },
                     )?;
                 }
-                Ok((missing, changed, found.into_values().flatten().collect()))
+                // Under one number there may be more than a page: then ours is not among those that were compared.
+                let mut unknown = Vec::new();
+                for (number, listed) in found {
+                    let sent = row::sent(engine.storage.as_ref(), &key, number)?;
+                    let ours = |one: &Listed| {
+                        object::read_name(&one.name).map(|(_, hash)| hash)
+                            == sent.as_ref().map(|sent| sent.hash)
+                    };
+                    unknown.extend(listed.into_iter().filter(|one| !ours(one)));
+                }
+                Ok((missing, changed, unknown))
             })
         })
         .await
     }
 
-    // An object that was written down and perhaps put, when somebody stopped us.
-    async fn finish_what_was_begun(&mut self, writer: &Writer, own: Own) -> Result<(), Error> {
+    /// An object that was written down and perhaps put, when somebody stopped us. Why it cannot be put, if so.
+    pub(super) async fn finish_what_was_begun(&mut self) -> Result<Option<MailboxError>, Error> {
+        let (writer, own) = self.own().await?;
         let (key, number) = (self.mailbox.key, own.number + 1);
         let begun = blocking(&self.mailbox.database, move |database| {
             database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
         });
-        let Some(sent) = begun.await? else { return Ok(()) };
-        let prefix = format!("{}{}-", writer.prefix(&self.mailbox.space), object::numbered(number));
-        let listing = self.list(&prefix, "", MAX_STRANGERS).await?;
-        let there = listing
-            .objects
-            .iter()
-            .any(|listed| object::read_name(&listed.name).is_some_and(|(_, hash)| hash == sent.hash));
-        if !there {
-            let Some(bytes) = self.rebuild(&sent).await? else {
-                // It cannot be made again, and was never seen: what was to be in it goes into another one.
-                return blocking(&self.mailbox.database, move |database| {
-                    database.write(|engine| {
-                        let at = row::sent_key(&key, number);
-                        engine.storage.remove(&layout::MAILBOX_SENT, at.as_slice().into())?;
-                        engine.staged();
-                        Ok(())
-                    })
-                })
-                .await;
-            };
-            self.put(writer, number, &sent.hash, bytes).await?;
+        let Some(sent) = begun.await? else { return Ok(None) };
+        if self.own_object(&writer, number).await?.is_none()
+            && let Some(bytes) = self.rebuild(&sent).await?
+        {
+            match self.put(&writer, number, &sent.hash, bytes).await? {
+                Ok(_) => {}
+                Err(error @ MailboxError::Unreachable(_)) => return Err(error.into()),
+                Err(error) => return Ok(Some(error)),
+            }
         }
-        self.count(number, sent, None).await
+        // Also one that cannot be made again: it may have been put and be shown later, and then its number must not be
+        // that of another. A later object stands for it.
+        self.count(number, sent, None).await.map(|()| None)
     }
 
     /// Puts again what was lost, then what is new. `false` where it was cancelled.
-    pub(super) async fn send(&mut self, lost: Vec<u64>) -> Result<bool, Error> {
+    pub(super) async fn send(&mut self, lost: Vec<(u64, bool)>) -> Result<bool, Error> {
         let mut again = Vec::new();
-        for number in lost {
+        for (number, taken) in lost {
             if !self.goes_on().await {
                 return Ok(false);
             }
@@ -207,10 +243,12 @@ impl Exchange<'_> {
                 database.read(|engine| row::sent(engine.storage.as_ref(), &key, number))
             });
             let Some(mut sent) = sent.await? else { continue };
-            match self.rebuild(&sent).await? {
+            // Where something else has the name and stays, another object stands for it.
+            let bytes = if taken { None } else { self.rebuild(&sent).await? };
+            match bytes {
                 Some(bytes) => {
                     let (writer, _) = self.own().await?;
-                    sent.mark = self.put(&writer, number, &sent.hash, bytes).await?;
+                    sent.mark = self.put(&writer, number, &sent.hash, bytes).await??;
                     self.write_sent(number, sent).await?;
                     self.repaired(number);
                 }
@@ -318,31 +356,6 @@ impl Exchange<'_> {
         .await
     }
 
-    /// Somebody has read own objects and found nowhere what they stand on: what others had put there is gone, or was
-    /// never there for all. From the beginning on, only what own objects hold counts as being there.
-    pub(super) async fn hear_of_lacks(&mut self, lacks: &[(Writer, u64)]) -> Result<(), Error> {
-        let (writer, own) = self.own().await?;
-        if !lacks.iter().any(|(of, number)| *of == writer && *number <= own.number) {
-            return Ok(());
-        }
-        self.stands_alone = true;
-        let (key, mut own) = (self.mailbox.key, own);
-        (own.upto, own.there) = (0, Runs::default());
-        blocking(&self.mailbox.database, move |database| {
-            database.write_durably(|engine| {
-                row::rows(engine.storage.as_ref(), &layout::MAILBOX_SENT, &key, &mut |_, sent| {
-                    if let Some(sent) = Sent::decode(sent) {
-                        own.there.join(&sent.runs);
-                    }
-                })?;
-                engine.storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?;
-                engine.staged();
-                Ok(())
-            })
-        })
-        .await
-    }
-
     fn most(&self) -> Most {
         Most {
             bytes: self.options.batch_bytes.clamp(1, MAX_BATCH),
@@ -444,7 +457,10 @@ impl Exchange<'_> {
         let (writer, own) = self.own().await?;
         let (readings, lacks) = (self.readings().await?, self.lacks().await?);
         let told = object::lacks_mark(&lacks);
-        let heard = readings.iter().filter(|(_, reading)| reading.at > 0).take(MAX_HEARD);
+        // Whoever gave something first, so that strangers crowd nobody out.
+        let (gave, others): (Vec<_>, Vec<_>) =
+            readings.iter().filter(|(_, reading)| reading.at > 0).partition(|(_, reading)| reading.gave > 0);
+        let heard = gave.into_iter().chain(others).take(MAX_HEARD);
         let head = Head {
             space: self.mailbox.space,
             writer,
@@ -470,7 +486,7 @@ impl Exchange<'_> {
             replaced: false,
         };
         self.write_sent(number, sent.clone()).await?;
-        sent.mark = self.put(&writer, number, &hash, bytes).await?;
+        sent.mark = self.put(&writer, number, &hash, bytes).await??;
         self.count(number, sent, Some(told)).await?;
         self.done.sent += commits;
         self.tell(MailboxEvent::Sent { commits, bytes: size });
@@ -484,17 +500,22 @@ impl Exchange<'_> {
         number: u64,
         hash: &[u8; 32],
         bytes: Vec<u8>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Result<u64, MailboxError>, Error> {
         let name = object::name(&self.mailbox.space, writer, number, hash);
         let name = name.ok_or_else(|| Error::Io("an object of a mailbox has no name".into()))?;
         let (place, size) = (self.mailbox.place.clone(), bytes.len() as u64);
-        if self.patiently(place.put_if_absent(&name, bytes)).await? == Put::Stored {
-            self.done.bytes_out += size;
-            self.done.objects_out += 1;
+        match self.tried(place.put_if_absent(&name, bytes)).await? {
+            Ok(Put::Stored) => {
+                self.done.bytes_out += size;
+                self.done.objects_out += 1;
+                self.effort.begin();
+            }
+            Ok(Put::Exists) => {}
+            Err(error) => return Ok(Err(error)),
         }
         let listing = self.list(name.as_str(), "", 1).await?;
         let listed = listing.objects.first().filter(|listed| listed.name == name && listed.size == size);
-        Ok(listed.map_or(0, |listed| listed.mark))
+        Ok(Ok(listed.map_or(0, |listed| listed.mark)))
     }
 
     async fn write_sent(&self, number: u64, sent: Sent) -> Result<(), Error> {
@@ -541,7 +562,7 @@ impl Exchange<'_> {
     // This store was restored or copied, and its twin has written. From now on it is another writer, and reads what the
     // twin wrote like anybody's.
     async fn become_another(&mut self, twin: &Writer, number: u64) -> Result<(), Error> {
-        let key = self.mailbox.key;
+        let (key, (_, before)) = (self.mailbox.key, self.own().await?);
         blocking(&self.mailbox.database, move |database| {
             database.write_durably(|engine| {
                 let new = Own { store: engine.random(), ..Own::default() };
@@ -555,6 +576,10 @@ impl Exchange<'_> {
             })
         })
         .await?;
+        if before.number == 0 {
+            // Nobody has written twice: the space was forgotten here, or the copy was made before anything was put.
+            return Ok(());
+        }
         let mut reading = Reading::default();
         self.alarm(twin, &mut reading, number, AlarmKind::Forked).await
     }

@@ -2,6 +2,8 @@
 
 use driftless_core::id::SpaceId;
 use driftless_core::sign::Domain;
+use driftless_net::mailbox::MailboxPlace;
+use driftless_store::Storage;
 
 use super::alarm::Alarm;
 use super::row::{self, MailboxKey};
@@ -36,6 +38,12 @@ pub struct MailboxSummary {
 }
 
 impl MailboxSummary {
+    /// Whether a URL is one of this place, however it is written.
+    pub fn is_at(&self, url: &str) -> bool {
+        let here = identity(&self.url);
+        here == identity(url) || here == identity(&without_links(url))
+    }
+
     /// Who can read what is there, in a sentence for people.
     pub fn privacy(&self) -> &'static str {
         if self.operator_can_read {
@@ -65,6 +73,14 @@ impl Contents {
     fn and(self, open: bool) -> Self {
         if open || self == Self::Open { Self::Open } else { Self::Sealed }
     }
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Came<'e> {
+    Through,
+    Cancelled,
+    Failed(&'e Error),
 }
 
 /// The stored part.
@@ -101,13 +117,45 @@ impl Settings {
     }
 }
 
-/// What the rows of a mailbox are found by.
+/// What the rows of a mailbox are found by: the same for every way to write its URL.
 pub(super) fn key(space: &SpaceId, url: &str) -> MailboxKey {
-    let hash = Domain::MailboxObject.hash(&[b"url", url.as_bytes()]);
+    let hash = Domain::MailboxObject.hash(&[b"url", identity(url).as_bytes()]);
     let mut key = [0; 48];
     let bytes = space.0.iter().chain(&hash);
     key.iter_mut().zip(bytes).for_each(|(at, byte)| *at = *byte);
     key
+}
+
+// Two mailboxes in one place would take each other for a twin.
+fn identity(url: &str) -> String {
+    url.parse::<MailboxPlace>().map_or_else(|_| url.to_owned(), |place| place.identity())
+}
+
+// The URL of a folder without links on the way, as far as there is one now. Links may change, so what is remembered has none.
+fn without_links(url: &str) -> String {
+    match url.parse::<MailboxPlace>().map(MailboxPlace::without_links) {
+        Ok(MailboxPlace::Folder(path)) => {
+            let whole = format!("file://{}", path.display());
+            let same = whole.parse() == Ok(MailboxPlace::Folder(path));
+            if same { whole } else { url.to_owned() }
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// The key of a mailbox that is known, by its URL or by that of the folder behind a link; or the one that it would get.
+fn known(
+    storage: &dyn Storage,
+    space: &SpaceId,
+    url: &str,
+    whole: &str,
+) -> Result<(MailboxKey, bool), Error> {
+    for key in [key(space, url), key(space, whole)] {
+        if storage.get(&layout::MAILBOX, key.as_slice().into())?.is_some() {
+            return Ok((key, true));
+        }
+    }
+    Ok((key(space, whole), false))
 }
 
 // What is remembered is shown by `mailbox list`, and lies in the file as it is.
@@ -135,12 +183,13 @@ impl Database {
                 "a URL that is remembered has no password in it: leave it out, the place says where it is read from".into(),
             ));
         }
-        let key = key(space, url);
+        let whole = without_links(url);
         self.write(|engine| {
-            if engine.storage.get(&layout::MAILBOX, key.as_slice().into())?.is_some() {
+            let (key, known) = known(engine.storage.as_ref(), space, url, &whole)?;
+            if known {
                 return Ok(false);
             }
-            let settings = Settings { url: url.to_owned(), ..Settings::default() };
+            let settings = Settings { url: whole, ..Settings::default() };
             engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
             engine.staged();
             Ok(true)
@@ -156,8 +205,9 @@ impl Database {
                 "a token has up to {MAX_TOKEN} characters of ASCII, and no space"
             )));
         }
-        let key = key(space, url);
+        let whole = without_links(url);
         self.write(|engine| {
+            let (key, _) = known(engine.storage.as_ref(), space, url, &whole)?;
             let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
                 return Ok(false);
             };
@@ -170,24 +220,34 @@ impl Database {
         })
     }
 
-    pub(super) fn mailbox_token(&self, space: &SpaceId, url: &str) -> Result<Option<String>, Error> {
-        let key = key(space, url);
+    /// What a mailbox is found by, and the token that was remembered for it.
+    pub(super) fn mailbox_key(
+        &self,
+        space: &SpaceId,
+        url: &str,
+    ) -> Result<(MailboxKey, Option<String>), Error> {
+        let whole = without_links(url);
         self.read(|engine| {
+            let (key, _) = known(engine.storage.as_ref(), space, url, &whole)?;
             let row = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?;
             let settings = row.and_then(|row| Settings::decode(&row));
-            Ok(settings.map(|settings| settings.token).filter(|token| !token.is_empty()))
+            Ok((key, settings.map(|settings| settings.token).filter(|token| !token.is_empty())))
         })
     }
 
-    /// Forgets a mailbox and how far it was read and written. What lies there stays there. `false` if it is not known.
+    /// Forgets a mailbox and how far it was read. What lies there stays there, and which of it is ours is remembered: whoever
+    /// adds the mailbox again is no twin of this store. `false` if it is not known.
     pub fn remove_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
-        let key = key(space, url);
+        let whole = without_links(url);
         self.write(|engine| {
-            let known = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?.is_some();
-            for table in
-                [&layout::MAILBOX, &layout::MAILBOX_OWN, &layout::MAILBOX_SENT, &layout::MAILBOX_READ]
-            {
+            let (key, known) = known(engine.storage.as_ref(), space, url, &whole)?;
+            let own = row::own(engine.storage.as_ref(), &key)?;
+            for table in [&layout::MAILBOX, &layout::MAILBOX_OWN, &layout::MAILBOX_READ] {
                 row::remove(engine.storage.as_mut(), table, &key)?;
+            }
+            if let Some(own) = own {
+                // Of what others have put there nothing is known any more.
+                row::stand_alone(engine.storage.as_mut(), &key, own)?;
             }
             engine.staged();
             Ok(known)
@@ -199,12 +259,12 @@ impl Database {
         self.read(|engine| {
             let mut rows = Vec::new();
             row::rows(engine.storage.as_ref(), &layout::MAILBOX, &[], &mut |key, row| {
-                let space = key.first_chunk::<32>().map(|space| SpaceId(*space));
-                rows.extend(space.zip(Settings::decode(row)));
+                let key = MailboxKey::try_from(key).ok();
+                rows.extend(key.zip(Settings::decode(row)));
             })?;
             let mut found = Vec::new();
-            for (space, settings) in rows {
-                let key = key(&space, &settings.url);
+            for (key, settings) in rows {
+                let Some(space) = key.first_chunk::<32>().map(|space| SpaceId(*space)) else { continue };
                 let storage = engine.storage.as_ref();
                 let own = row::own(storage, &key)?.unwrap_or_default();
                 let mut alarms = Vec::new();
@@ -232,7 +292,7 @@ impl Database {
     pub(super) fn note_mailbox(
         &self,
         key: &MailboxKey,
-        error: Option<&Error>,
+        came: Came<'_>,
         open: Option<bool>,
     ) -> Result<(), Error> {
         self.write(|engine| {
@@ -241,11 +301,13 @@ impl Database {
             };
             let mut settings =
                 Settings::decode(&row).ok_or_else(|| Error::damaged("a mailbox does not decode"))?;
-            if error.is_none() {
-                settings.last_ms = engine.now();
+            match came {
+                Came::Through => (settings.last_ms, settings.error) = (engine.now(), String::new()),
+                // Nothing is known to be right or wrong.
+                Came::Cancelled => {}
+                Came::Failed(error) => settings.error = error.to_string(),
             }
             settings.contents = open.map_or(settings.contents, |open| settings.contents.and(open));
-            settings.error = error.map(ToString::to_string).unwrap_or_default();
             engine.storage.put(&layout::MAILBOX, key.as_slice().into(), &settings.encode())?;
             engine.staged();
             Ok(())

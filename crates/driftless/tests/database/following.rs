@@ -187,3 +187,19 @@ fn documents_come_many_at_a_time_and_page_by_page() {
         ["3"]
     );
 }
+
+#[test]
+fn a_page_of_large_documents_has_fewer_of_them() {
+    let db = Database::memory().unwrap();
+    let items = db.create_space("shop").unwrap().collection("items").unwrap();
+    for n in 0..12 {
+        let text = "x".repeat(800_000);
+        items.save(&n.into(), Map::from_json(&format!(r#"{{"text":"{text}"}}"#)).unwrap()).unwrap();
+    }
+    let (mut after, mut pages) = (0, Vec::new());
+    while let (page, Some(next)) = items.page(after, 512).unwrap() {
+        (after, pages) = (next, [pages, vec![page.len()]].concat());
+    }
+    assert_eq!(pages.iter().sum::<usize>(), 12);
+    assert!(pages.iter().all(|count| *count <= 6), "{pages:?}");
+}

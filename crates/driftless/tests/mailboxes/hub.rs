@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftless::{Database, Error, HubLimits, HubOptions, Mailbox, MailboxHub, SpaceId};
+use driftless::{
+    Database, Error, HubLimits, HubOptions, Mailbox, MailboxEvent, MailboxHub, MailboxOptions, SpaceId,
+};
 use driftless_net::mailbox::{FolderMailbox, Mailbox as _, MailboxError, ObjectName, Put};
 
 use super::{fill, kinds, same, shared, small, space_of, sync, sync_with};
@@ -143,4 +145,47 @@ async fn what_is_put_wakes_who_watches_long_before_its_interval() {
     assert!(scene.ann.set_mailbox_token(&scene.space, &scene.url(), Some("a b")).is_err());
     assert!(!scene.ann.set_mailbox_token(&scene.space, "file:///x", None).unwrap());
     drop(Arc::new(task));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_copy_from_a_hub_is_paused_and_cancelled_and_gets_each_object_once() {
+    let scene = scene(HubOptions::default()).await;
+    let sent = sync_with(&scene.on(&scene.ann), &small()).await;
+    let at_ben = scene.on(&scene.ben);
+    let options = MailboxOptions::default();
+    let control = options.control.clone();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let mut taken = 0;
+    let pausing = {
+        let (control, at_ben, options) = (control.clone(), at_ben.clone(), options.clone());
+        tokio::spawn(async move {
+            let mut event = |event: MailboxEvent| {
+                if matches!(event, MailboxEvent::Received { .. }) {
+                    taken += 1;
+                    match taken {
+                        1 => control.pause(),
+                        3 => control.cancel(),
+                        _ => {}
+                    }
+                }
+                tell.send(event).unwrap();
+            };
+            at_ben.sync(&options, &mut event).await.unwrap()
+        })
+    };
+    let mut seen = Vec::new();
+    while seen.last() != Some(&MailboxEvent::Paused) {
+        seen.push(told.recv().await.unwrap());
+    }
+    let received = |event: &&MailboxEvent| matches!(event, MailboxEvent::Received { .. });
+    assert_eq!(seen.iter().filter(received).count(), 1);
+    assert!(told.try_recv().is_err());
+    control.resume();
+    let cut = pausing.await.unwrap();
+    assert_eq!((cut.finished, cut.objects_in), (false, 3));
+    // Somebody else does the rest, later.
+    let rest = sync(&at_ben).await;
+    assert_eq!((rest.finished, rest.objects_in), (true, sent.objects_out - 3));
+    assert_eq!(cut.bytes_in + rest.bytes_in, sent.bytes_out);
+    same(&[&space_of(&scene.ann, scene.space), &space_of(&scene.ben, scene.space)]);
 }

@@ -1,12 +1,17 @@
 //! Devices that meet only in a mailbox: what they have afterwards, what a hostile operator can do, and what is said.
 
+mod bounds;
 mod contents;
 mod hostile;
 mod hub;
+mod lies;
 #[cfg(all(feature = "postgres", unix))]
 #[path = "../../../net/tests/net/postgres_server.rs"]
 mod postgres_server;
+mod many;
+mod refusals;
 mod stalled;
+mod strangers;
 #[cfg(all(feature = "postgres", unix))]
 mod table;
 mod together;

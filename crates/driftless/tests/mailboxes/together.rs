@@ -247,3 +247,39 @@ async fn a_mailbox_is_remembered_with_what_came_of_it() {
     assert!(ann.remove_mailbox(&here.id(), URL).unwrap());
     assert_eq!(ann.mailboxes().unwrap(), []);
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn one_place_is_one_mailbox_however_its_url_is_written() {
+    let home = tempfile::tempdir().unwrap();
+    let home = std::fs::canonicalize(home.path()).unwrap();
+    let (folder, link) = (home.join("Sync"), home.join("link"));
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let ann = Database::memory().unwrap();
+    let here = shared(&ann, &[]);
+    let id = here.id();
+    let whole = format!("file://{}", folder.display());
+    let (slash, linked) = (format!("{whole}/"), format!("file://{}", link.display()));
+    for (turn, url) in [&linked, &slash, &whole].into_iter().enumerate() {
+        assert_eq!(ann.add_mailbox(&id, url).unwrap(), turn == 0);
+        fill(&here, turn as i64, 1);
+        let synced = sync(&ann.open_mailbox(&id, url).unwrap()).await;
+        assert_eq!((synced.objects_out, synced.alarms), (1, Vec::new()));
+    }
+    let known = ann.mailboxes().unwrap();
+    assert_eq!((known.len(), known[0].url.as_str(), known[0].objects), (1, whole.as_str(), 3));
+    assert!([&linked, &slash].into_iter().all(|url| known[0].is_at(url)) && !known[0].is_at("file:///Sync"));
+    // What is remembered is found by its own name, wherever links lead meanwhile.
+    std::fs::rename(&folder, home.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(home.join("elsewhere"), &folder).unwrap();
+    assert_eq!(sync(&ann.open_mailbox(&id, &whole).unwrap()).await.objects_out, 0);
+    assert!(ann.remove_mailbox(&id, &slash).unwrap() && ann.mailboxes().unwrap().is_empty());
+
+    // Of a hub and its token as well.
+    assert!(ann.add_mailbox(&id, "http://127.0.0.1:1").unwrap());
+    assert!(!ann.add_mailbox(&id, "http://127.0.0.1:1/").unwrap());
+    assert!(ann.set_mailbox_token(&id, "http://127.0.0.1:1/mailbox", Some("secret")).unwrap());
+    assert!(ann.remove_mailbox(&id, "http://127.0.0.1:1/mailbox/").unwrap());
+    assert_eq!(ann.mailboxes().unwrap(), []);
+}

@@ -41,3 +41,44 @@ async fn a_first_copy_that_is_cut_goes_on_with_the_rest() {
     let idle = at_bob.sync_with_peer(&address, &here.id()).await.unwrap();
     assert_eq!((idle.moved.sent, idle.moved.received), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_copy_over_http_that_is_cancelled_and_then_paused_goes_on_with_the_rest() {
+    let (ann, bob) = (memory(), memory());
+    let (at_ann, at_bob) = (ann.network().unwrap(), bob.network().unwrap());
+    let here = ann.create_space("team").unwrap();
+    fill(&here, 0, 6000);
+    here.grant(Subject::Key(bob.author().unwrap()), Permission::Read).unwrap();
+    let total = here.summary().unwrap().commits;
+    let address = at_ann.serve(&"http://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let commits = || bob.space("team").map_or(0, |space| space.summary().unwrap().commits);
+
+    // Whoever drops what he waits for has cancelled it.
+    let (mut changes, id) = (bob.changes(), here.id());
+    tokio::select! {
+        done = at_bob.sync_with_peer(&address, &id) => panic!("nothing came before the end: {done:?}"),
+        _ = changes.next() => {}
+    }
+    let had = commits();
+    assert!(had > 0 && had < total, "{had} of {total}");
+
+    // A background copy that is paused in the middle hangs up, and goes on from there.
+    let engine = at_bob.start().unwrap();
+    let mut changes = bob.changes();
+    at_bob.connect(&address).await.unwrap();
+    while commits() == had {
+        changes.next().await.unwrap();
+    }
+    engine.pause();
+    assert!(engine.status().await.unwrap().paused);
+    assert_eq!(at_bob.connected(), []);
+    let had = commits();
+    engine.resume();
+    while commits() < total {
+        changes.next().await.unwrap();
+    }
+    assert_eq!(bob.space("team").unwrap().digest().unwrap(), here.digest().unwrap());
+    let received = at_bob.sync_with_peer(&address, &here.id()).await.unwrap().moved.received;
+    assert_eq!((received, had <= total), (0, true));
+    engine.close(Duration::from_secs(5)).await;
+}

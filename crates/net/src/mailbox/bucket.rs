@@ -232,6 +232,10 @@ impl<'p> Page<'p> {
 }
 
 impl Mailbox for BucketMailbox {
+    fn at_once(&self) -> usize {
+        16
+    }
+
     fn put_if_absent<'a>(
         &'a self,
         name: &'a ObjectName,

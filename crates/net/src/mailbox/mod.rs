@@ -77,6 +77,11 @@ pub trait Mailbox: fmt::Debug + Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// How many objects one reader may ask for at the same time. If an adapter does not say so, one.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// A number that is another one whenever something was put under the first part of `prefix`; with `seen`, it waits
     /// until it is another than that. `None` from a place that cannot tell. A hint: whoever never hears one lists the same,
     /// only later.

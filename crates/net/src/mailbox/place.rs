@@ -82,6 +82,30 @@ impl FromStr for MailboxPlace {
 }
 
 impl MailboxPlace {
+    /// What is the same for every way to write the address of one place, and another for another place. It reaches nobody.
+    pub fn identity(&self) -> String {
+        match self {
+            // Without `//`, `/./` and what ends in `/`.
+            Self::Folder(path) => format!("file://{}", path.components().collect::<PathBuf>().display()),
+            #[cfg(feature = "http")]
+            Self::Hub(address) => address.identity(),
+            #[cfg(feature = "postgres")]
+            Self::Table(url) => PostgresMailbox::identity(url).unwrap_or_else(|_| url.clone()),
+            #[cfg(feature = "object-store")]
+            Self::Bucket(address) => address.identity(),
+        }
+    }
+
+    /// The same place without links on the way to it, where that can be known now.
+    #[must_use]
+    pub fn without_links(self) -> Self {
+        match self {
+            Self::Folder(path) => Self::Folder(std::fs::canonicalize(&path).unwrap_or(path)),
+            #[cfg(any(feature = "http", feature = "postgres", feature = "object-store"))]
+            other => other,
+        }
+    }
+
     /// The mailbox there. What is far away is reached when something is asked of it, not here.
     pub fn open(&self, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
         #[cfg(not(feature = "http"))]
@@ -166,5 +190,52 @@ mod tests {
         }
         let access = Access { token: Some("secret".into()) };
         assert!(!format!("{access:?}").contains("secret"));
+    }
+
+    #[test]
+    fn one_place_is_one_however_it_is_written() {
+        let identity = |url: &str| url.parse::<MailboxPlace>().map(|place| place.identity());
+        let mut same = vec![["file:///home/ann/Sync", "file:///home//ann/./Sync/"]];
+        if cfg!(feature = "http") {
+            same.push(["http://h:1", "http://H:1/mailbox/"]);
+            same.push(["https://h", "https://h:443/"]);
+            same.push(["https://h/a/b", "https://h/a/b/"]);
+        }
+        if cfg!(feature = "postgres") {
+            let other = "postgresql://bob@DB.example:5432/notes?schema=public&sslmode=disable";
+            same.push(["postgres://ann@db.example/notes", other]);
+            same.push(["postgres://ann@h/notes?schema=s&table=t", "postgres://ann@h/notes?table=t&schema=s"]);
+            same.push(["postgres://ann@h", "postgres://bob@h/ann"]);
+        }
+        if cfg!(feature = "object-store") {
+            let other = "s3://notes/ann/?region=eu-north-1&endpoint=https://S3.example:443/";
+            same.push(["s3://notes/ann?endpoint=https://s3.example", other]);
+            same.push(["s3://notes", "s3://notes/"]);
+        }
+        for [one, other] in &same {
+            assert_eq!(identity(one), identity(other));
+            // What is simple is its own.
+            assert!(identity(&identity(one).unwrap()) == identity(one), "{one}");
+        }
+        let all: std::collections::BTreeSet<_> = same.iter().map(|[one, _]| identity(one).unwrap()).collect();
+        assert_eq!(all.len(), same.len(), "{all:?}");
+        for url in ["file://Sync", "file:Sync", "./Sync", "~/Sync"] {
+            assert!(identity(url).is_err(), "{url} depends on who says it");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_behind_a_link_is_that_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, link) = (home.path().join("Sync"), home.path().join("link"));
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let place = |path: &std::path::Path| MailboxPlace::Folder(path.into());
+        assert_ne!(place(&link).identity(), place(&folder).identity());
+        assert_eq!(place(&link).without_links(), place(&folder).without_links());
+        // One that is not there is what its name says.
+        let nowhere = place(&home.path().join("nowhere"));
+        assert_eq!(nowhere.clone().without_links(), nowhere);
     }
 }

@@ -77,6 +77,11 @@ impl PostgresMailbox {
         Address::read(url).map(drop)
     }
 
+    /// The same for every URL of one table: whoever asks, and however it is reached.
+    pub(super) fn identity(url: &str) -> Result<String, MailboxError> {
+        Address::read(url).map(|address| address.identity())
+    }
+
     /// The same as `open`, with a password from elsewhere.
     pub fn with_password(url: &str, password: &str) -> Result<Self, MailboxError> {
         let mut address = Address::read(url)?;

@@ -6,6 +6,7 @@
 //! parent is not there, and of two that claim one unique value the one that was created later.
 
 mod many;
+mod misfit;
 mod row;
 mod settle;
 mod way;
@@ -19,7 +20,7 @@ use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{Barred, File, now_ms};
-use crate::ledger::{self, UPDATED};
+use crate::ledger::{self, INSERTED, UPDATED};
 
 /// What an application of documents did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub(crate) const PARENT: &str = "parent_missing";
 pub(crate) const UNIQUE: &str = "not_unique";
 pub(crate) const NOT_NULL: &str = "not_null";
 pub(crate) const CHECK: &str = "check";
+pub(crate) const TYPE: &str = "type";
 pub(crate) const OTHER: &str = "refused";
 pub(crate) const KEY: &str = "key";
 /// The row is there; a part of the document has no column.
@@ -108,6 +110,8 @@ enum Outcome {
     // Something it refers to is not there, perhaps not yet.
     Later(String),
     Waits(&'static str, String),
+    // The table, or a trigger, says no to what the document is.
+    Breaks(&'static str, String),
 }
 
 // One transaction of the file in which documents become rows.
@@ -118,6 +122,8 @@ struct Pass<'f> {
     later: Vec<(usize, DocumentId, String)>,
     // Rows that the application's own foreign keys changed because their parent went: that is a change made here.
     cascaded: HashSet<(usize, DocumentId)>,
+    // Documents that do not fit, and why.
+    misfits: BTreeMap<(usize, DocumentId), (&'static str, String)>,
     tries: HashMap<(usize, DocumentId), u32>,
     // Written in this pass, of tables that refer to others.
     touched: BTreeSet<(usize, DocumentId)>,
@@ -174,6 +180,7 @@ impl<'f> Pass<'f> {
             queue: VecDeque::new(),
             later: Vec::new(),
             cascaded: HashSet::new(),
+            misfits: BTreeMap::new(),
             tries: HashMap::new(),
             touched: BTreeSet::new(),
             latest: u64::try_from(clock).unwrap_or_default(),
@@ -248,7 +255,9 @@ impl<'f> Pass<'f> {
         }
         self.retry_waiting()?;
         self.settle()?;
-        self.take_back()
+        self.show_misfits()?;
+        self.take_back()?;
+        self.show_misfits()
     }
 
     // Of a document that lost every edit nothing is stored, not even that it is gone: its row is found by what is known.
@@ -311,11 +320,11 @@ impl<'f> Pass<'f> {
         self.one(table, id, document.as_ref())
     }
 
-    // What waited is tried again, what was created first first.
+    // What waited for other rows is tried again, what was created first first. What does not fit its table goes on not to.
     fn retry_waiting(&mut self) -> Result<(), Error> {
         let waiting = {
             let mut statement = self.file.connection.prepare_cached(
-                "SELECT collection, id FROM driftless_waiting WHERE reason NOT IN ('column_missing', 'key')",
+                "SELECT collection, id FROM driftless_waiting WHERE reason NOT IN ('column_missing', 'key', 'check', 'not_null', 'type')",
             )?;
             let rows =
                 statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
@@ -396,8 +405,10 @@ impl<'f> Pass<'f> {
         let known = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
         match (row, known) {
             (Some(_), None) => {
+                let Err(refusal) = self.execute(&of.delete, &key) else { return Ok(()) };
+                refusal.reason()?;
                 // One that others hold stays, as a row that was made here.
-                self.execute(&of.delete, &key).map(drop).or_else(|refusal| refusal.reason().map(drop))
+                self.file.note(&of, &key, INSERTED, now_ms())
             }
             (row, Some(known)) => {
                 let same = row.as_ref().is_some_and(|row| {
@@ -453,6 +464,10 @@ impl<'f> Pass<'f> {
             Outcome::Done => Ok(()),
             Outcome::Later(why) => {
                 self.later.push((table, id.clone(), why));
+                Ok(())
+            }
+            Outcome::Breaks(reason, why) => {
+                self.misfits.insert((table, id.clone()), (reason, why));
                 Ok(())
             }
             Outcome::Waits(reason, why) => {

@@ -7,7 +7,7 @@ use driftless::{Document, DocumentId, Value};
 use rusqlite::{ErrorCode, ffi};
 
 use super::way::Room;
-use super::{CHECK, COLUMN, KEY, NOT_NULL, OTHER, Outcome, PARENT, Pass, TRIES, UNIQUE};
+use super::{CHECK, COLUMN, KEY, NOT_NULL, OTHER, Outcome, PARENT, Pass, TRIES, TYPE, UNIQUE};
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{Table, bind, now_ms};
@@ -122,7 +122,7 @@ impl Pass<'_> {
                     if reserved {
                         ledger::forget_known(&self.file.connection, of.number, &bytes)?;
                     }
-                    return Ok(Outcome::Waits(OTHER, IGNORED.into()));
+                    return Ok(Outcome::Breaks(OTHER, IGNORED.into()));
                 }
                 // The row went without a trace, by a REPLACE: it comes again.
                 Ok(0) => {
@@ -163,8 +163,13 @@ impl Pass<'_> {
                 ledger::forget_known(&self.file.connection, of.number, &bytes)?;
             }
             if !refusal.is_unique() {
+                let is_by_row = refusal.is_by_row();
                 let (reason, why) = refusal.reason()?;
-                return Ok(Outcome::Waits(reason, why));
+                return Ok(if is_by_row {
+                    Outcome::Breaks(reason, why)
+                } else {
+                    Outcome::Waits(reason, why)
+                });
             }
             if let Room::None(why) = self.make_room(table, &of, &key, document)? {
                 return Ok(Outcome::Waits(UNIQUE, why.unwrap_or_else(|| refusal.text())));
@@ -219,9 +224,6 @@ impl Pass<'_> {
         {
             return last.sql.clone();
         }
-        let parameter = |n: usize, value: &Value| {
-            if cell::is_odd_text(value) { format!("CAST(?{n} AS TEXT)") } else { format!("?{n}") }
-        };
         let names =
             columns.clone().filter_map(|at| of.columns.get(at)).map(|(column, _)| quoted(&column.name));
         let values = cells.iter().map(|cell| &*cell.value);
@@ -235,19 +237,7 @@ impl Pass<'_> {
             let on = quoted(of.name());
             format!("UPDATE OR ABORT {on} SET {} WHERE {}", set.join(", "), of.matches_key(set.len() + 1))
         } else {
-            let keys = of.key_columns();
-            let first = keys.len() + 1;
-            let parameters = (1..first)
-                .map(|n| format!("?{n}"))
-                .chain(values.enumerate().map(|(n, value)| parameter(n + first, value)));
-            let parameters: Vec<String> = parameters.collect();
-            let names: Vec<String> = keys.iter().cloned().chain(names).collect();
-            format!(
-                "INSERT OR ABORT INTO {}({}) VALUES({})",
-                quoted(of.name()),
-                names.join(", "),
-                parameters.join(", ")
-            )
+            insertion(of, cells)
         };
         let sql: Rc<str> = sql.into();
         if !odd {
@@ -310,6 +300,23 @@ impl Pass<'_> {
     }
 }
 
+fn parameter(n: usize, value: &Value) -> String {
+    if cell::is_odd_text(value) { format!("CAST(?{n} AS TEXT)") } else { format!("?{n}") }
+}
+
+/// The statement that makes a row of these cells.
+pub(super) fn insertion(of: &Table, cells: &[Cell<'_>]) -> String {
+    let keys = of.key_columns();
+    let first = keys.len() + 1;
+    let values = cells.iter().enumerate().map(|(n, cell)| parameter(n + first, &cell.value));
+    let parameters: Vec<String> = (1..first).map(|n| format!("?{n}")).chain(values).collect();
+    let columns = cells.iter().filter_map(|cell| of.columns.get(cell.at));
+    let names: Vec<String> =
+        keys.into_iter().chain(columns.map(|(column, _)| quoted(&column.name))).collect();
+    let on = quoted(of.name());
+    format!("INSERT OR ABORT INTO {on}({}) VALUES({})", names.join(", "), parameters.join(", "))
+}
+
 // Some names, for people: there may be thousands, and each may be long.
 fn some_of(names: &[&str]) -> String {
     let short = |name: &&str| name.chars().take(64).collect::<String>();
@@ -356,6 +363,7 @@ impl Refusal {
         Ok(match self.extended() {
             ffi::SQLITE_CONSTRAINT_NOTNULL => (NOT_NULL, text),
             ffi::SQLITE_CONSTRAINT_CHECK => (CHECK, text),
+            ffi::SQLITE_CONSTRAINT_DATATYPE => (TYPE, text),
             ffi::SQLITE_CONSTRAINT_FOREIGNKEY => (PARENT, text),
             _ => match self.0.sqlite_error_code() {
                 // What a trigger of the application says, or what it needs and we do not have.

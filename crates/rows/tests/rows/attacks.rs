@@ -289,7 +289,7 @@ fn strict_tables_take_what_fits_and_keep_the_rest_waiting() {
     settle(&mut all);
     assert_same(&all);
     assert_eq!(all[1].quoted("SELECT id v FROM t"), "'good'");
-    assert_eq!(reasons(&mut all[1]), ["\"bytes\" refused", "\"number\" refused", "\"words\" refused"]);
+    assert_eq!(reasons(&mut all[1]), ["\"bytes\" type", "\"number\" type", "\"words\" type"]);
     save(&all[0], "t", "number", r#"{"n": 5}"#);
     settle(&mut all);
     assert_eq!(all[1].quoted("SELECT id v FROM t ORDER BY id"), "'good' 'number'");

@@ -159,6 +159,57 @@ fn a_replace_takes_rows_away_without_a_trigger_and_is_found() {
 }
 
 #[test]
+fn a_row_that_a_replace_took_away_is_found_at_once_whatever_else_there_is_to_send() {
+    let schema = "CREATE TABLE t(id TEXT PRIMARY KEY, u TEXT UNIQUE, v);
+        CREATE TABLE part(id TEXT PRIMARY KEY, u TEXT, v); CREATE UNIQUE INDEX some ON part(u) WHERE v = 1;
+        CREATE TABLE made(id TEXT PRIMARY KEY, u TEXT); CREATE UNIQUE INDEX lower_u ON made(lower(u));";
+    for (taken, left) in [
+        // What is taken is given back; the row that took it is the same again, or gone.
+        (
+            "BEGIN; UPDATE OR REPLACE t SET u = 'y' WHERE id = 'a'; UPDATE t SET u = 'x' WHERE id = 'a'; COMMIT",
+            "ac",
+        ),
+        ("INSERT OR REPLACE INTO t VALUES('z', 'y', 0); DELETE FROM t WHERE id = 'z'", "ac"),
+        // The row that takes it is too large to be sent.
+        ("INSERT OR REPLACE INTO t VALUES('z', 'y', zeroblob(2000000))", "acz"),
+        ("INSERT OR REPLACE INTO part VALUES('z', 'y', 1); DELETE FROM part WHERE id = 'z'", "abc"),
+        ("INSERT OR REPLACE INTO made VALUES('z', 'Y'); DELETE FROM made WHERE id = 'z'", "abc"),
+    ] {
+        let mut shops = shops(2, schema);
+        for table in ["t", "part"] {
+            shops[0].sql(&format!("INSERT INTO {table} VALUES('a', 'x', 1), ('b', 'y', 1), ('c', 'z', 1)"));
+        }
+        shops[0].sql("INSERT INTO made VALUES('a', 'x'), ('b', 'y'), ('c', 'z')");
+        settle(&mut shops);
+        // Some row is refused already, and one that was is not any more.
+        shops[0]
+            .sql("INSERT INTO t VALUES('big', 'p', zeroblob(2000000)), ('large', 'q', zeroblob(2000000))");
+        shops[0].sync();
+        shops[0].sql("DELETE FROM t WHERE id = 'large'");
+        shops[0].sync();
+        shops[0].sql(taken);
+        // Also where somebody only flushed first, or was killed there.
+        shops[0].rows().flush().unwrap();
+        shops[0].sync();
+        let ids = |shop: &crate::shop::Shop, table: &str| {
+            shop.quoted(&format!(
+                "SELECT group_concat(CAST(id AS TEXT), '') v FROM (SELECT id FROM {table} WHERE id <> 'big' ORDER BY id)"
+            ))
+        };
+        assert_eq!(ids(&shops[0], "t"), format!("'{left}'"), "{taken}");
+        settle(&mut shops);
+        for table in ["t", "part", "made"] {
+            assert_eq!(ids(&shops[1], table), ids(&shops[0], table).replace('z', ""), "{table}: {taken}");
+        }
+        assert_eq!(
+            shops[0].rows().audit().unwrap(),
+            shops[0].rows().refused().unwrap().len() as u64,
+            "{taken}"
+        );
+    }
+}
+
+#[test]
 fn a_table_that_replaces_on_conflict_never_loses_a_row_by_what_is_applied() {
     let mut shops = shops(
         2,

@@ -9,11 +9,16 @@ use rusqlite::Connection;
 
 use crate::shop::{Shop, assert_same, settle, shops_with};
 
-const SCHEMA: &str = "CREATE TABLE t(id TEXT PRIMARY KEY, a, n INTEGER);";
+const SCHEMA: &str = "CREATE TABLE t(id TEXT PRIMARY KEY, a, n INTEGER);
+    CREATE TABLE more(id TEXT PRIMARY KEY, tags TEXT, high INTEGER);
+    CREATE TABLE range(id TEXT PRIMARY KEY, low INTEGER, high INTEGER, CHECK(low <= high));";
 
 fn options() -> Options {
     let mut options = Options::default();
-    options.columns = PerColumn::default().with("t", "n", Policy::Counter);
+    options.columns = PerColumn::default()
+        .with("t", "n", Policy::Counter)
+        .with("more", "tags", Policy::Set)
+        .with("more", "high", Policy::Max);
     options
 }
 
@@ -46,10 +51,14 @@ fn copy_file(from: &Path, to: &Path) {
 
 // The first device goes on with a database that was made from a backup.
 fn restore(first: Shop, backup: &Path) -> Shop {
+    restore_of(first, backup, Original::IsGone)
+}
+
+fn restore_of(first: Shop, backup: &Path, original: Original) -> Shop {
     let Shop { _folder, path, rows, app, database, space, .. } = first;
     drop((rows, database, space));
     let folder = _folder.path().join("restored");
-    let database = Database::builder().restore(&folder, backup, Original::IsGone, &mut |_, _| {}).unwrap();
+    let database = Database::builder().restore(&folder, backup, original, &mut |_, _| {}).unwrap();
     let space = database.space("catalogue").unwrap();
     let rows = Some(Rows::open(&path, &database).unwrap());
     Shop { _folder, path, database, space, rows, app }
@@ -274,4 +283,101 @@ fn a_folder_of_a_database_that_was_copied_back_by_hand_gets_what_the_file_has() 
             format!(r#"{{"a":"new{more}","n":{}}}"#, if more == 0 { 15 } else { 20 })
         );
     }
+}
+
+#[test]
+fn what_others_wrote_earlier_and_comes_after_a_database_was_put_back_is_not_undone() {
+    // It comes before the file and the database meet, or after.
+    for before in [true, false] {
+        let mut all = devices();
+        all[0].sql(
+            "INSERT INTO t VALUES('1', 'a', 10), ('2', 'a', 10); INSERT INTO more VALUES('m', '[\"a\"]', 5)",
+        );
+        settle(&mut all);
+        // Sold there first; nobody hears of it yet.
+        all[1].sql("UPDATE t SET n = n - 3 WHERE id = '1'; UPDATE more SET tags = '[\"a\",\"c\"]', high = 6");
+        all[1].sync();
+        all[0].sql("INSERT INTO t VALUES('3', 'later', 0)");
+        all[0].sync();
+        let backup = all[0]._folder.path().join("backup");
+        all[0].database.backup(&backup, &mut |_, _| {}).unwrap();
+        all[0].sql("UPDATE t SET n = n + 5; UPDATE more SET tags = '[\"a\",\"b\"]', high = 9");
+        all[0].sync();
+        let second = all.pop().unwrap();
+        let first = restore(all.pop().unwrap(), &backup);
+        all.extend([first, second]);
+        all[0].sql("UPDATE t SET n = n + 100 WHERE id = '2'; UPDATE more SET tags = '[\"b\",\"d\"]'");
+        if before {
+            crate::shop::carry(&all.iter().collect::<Vec<_>>());
+        }
+        all[0].sync();
+        let refused: Vec<String> = all[0].rows().refused().unwrap().into_iter().map(|row| row.key).collect();
+        settle(&mut all);
+        assert_same(&all);
+        let shown = all[1].quoted("SELECT id || ' ' || n v FROM t ORDER BY id");
+        match before {
+            // What was lost of a counter that others changed is listed; what was written since is not lost.
+            true => assert_eq!((refused, shown.as_str()), (vec!["\"1\"".into()], "'1 7' '2 115' '3 5'")),
+            false => assert_eq!((refused, shown.as_str()), (vec![], "'1 12' '2 115' '3 5'")),
+        }
+        // Of the set what was taken out since is gone, and nothing that anybody put in.
+        let tags = "SELECT group_concat(value, '') FROM (SELECT value FROM json_each(tags) ORDER BY value)";
+        assert_eq!(all[0].quoted(&format!("SELECT ({tags}) || high v FROM more")), "'bcd9'");
+    }
+}
+
+#[test]
+fn a_document_of_which_a_row_shows_less_is_not_changed_by_a_database_that_was_put_back() {
+    let mut all = devices();
+    all[0].sql("INSERT INTO range VALUES('r', 1, 9)");
+    settle(&mut all);
+    all[0].sql("UPDATE range SET low = 6");
+    all[1].sql("UPDATE range SET high = 4; UPDATE driftless_pending SET at = at + 10");
+    settle(&mut all);
+    let document = |all: &[Shop]| {
+        let range = all[1].space.collection("range").unwrap();
+        range.get(&driftless::DocumentId::string("r").unwrap()).unwrap().unwrap().fields.to_json()
+    };
+    assert_eq!(document(&all), r#"{"high":4,"low":6}"#);
+    let backup = all[0]._folder.path().join("backup");
+    all[0].database.backup(&backup, &mut |_, _| {}).unwrap();
+    all[0].sql("INSERT INTO t VALUES('lost', 'a', 1)");
+    all[0].sync();
+    let second = all.pop().unwrap();
+    let first = restore(all.pop().unwrap(), &backup);
+    all.extend([first, second]);
+    assert_eq!(all[0].sync().flushed.again, 1);
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(document(&all), r#"{"high":4,"low":6}"#);
+    assert_eq!(all[0].quoted("SELECT low || ' ' || high v FROM range"), "'6 9'");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_original_may_go_on_sends_what_it_has_lost_once_it_was_in_touch() {
+    let mut all = devices();
+    all[0].sql("INSERT INTO t VALUES('1', 'a', 10)");
+    settle(&mut all);
+    let backup = all[0]._folder.path().join("backup");
+    all[0].database.backup(&backup, &mut |_, _| {}).unwrap();
+    all[0].sql("UPDATE t SET n = n + 5; INSERT INTO t VALUES('2', 'b', 1)");
+    all[0].sync();
+    let second = all.pop().unwrap();
+    let first = restore_of(all.pop().unwrap(), &backup, Original::MayExist);
+    all.extend([first, second]);
+    let rows = all[0].dump();
+    all[0].rows().sync().unwrap_err();
+    assert_eq!(all[0].dump(), rows);
+    let net = driftless_net::MemoryNetwork::new();
+    let on = |shop: &Shop| {
+        let transport = net.transport(shop.database.peer().unwrap());
+        driftless::Network::over(&shop.database, std::sync::Arc::new(transport)).unwrap()
+    };
+    let (at_first, at_second) = (on(&all[0]), on(&all[1]));
+    let address = at_second.serve(&"memory:second".parse().unwrap()).await.unwrap();
+    at_first.sync_with_peer(&address, &all[0].space.id()).await.unwrap();
+    assert_eq!(all[0].sync().flushed.again, 2);
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT id || n v FROM t ORDER BY id"), "'115' '21'");
 }

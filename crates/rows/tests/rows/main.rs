@@ -1,6 +1,7 @@
 //! Files of SQLite under sync, as their users see them: edited by the `sqlite3` program or another connection, never
 //! by ours.
 
+mod attaching;
 mod attacks;
 mod constraints;
 mod copies;
@@ -8,6 +9,7 @@ mod crash;
 mod failures;
 mod many;
 mod memory;
+mod misfits;
 mod merging;
 mod readers;
 mod schemas;

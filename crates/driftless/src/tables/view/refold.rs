@@ -35,6 +35,9 @@ struct Fold {
 // An edit that is to be folded: when, in which commit, and into which of the folds.
 type Step = (Timestamp, LogKey, usize);
 
+// Where the fold of a document is, in a collection.
+type Places = HashMap<DocumentId, usize>;
+
 /// Folds stale documents.
 pub(super) fn refold(
     storage: &mut dyn Storage,
@@ -72,7 +75,7 @@ fn fold(
     mut folds: Vec<Fold>,
     mut steps: Vec<Step>,
 ) -> Result<(), Error> {
-    let mut by_id: HashMap<(u32, Arc<str>), HashMap<DocumentId, usize>> = HashMap::new();
+    let mut by_id: HashMap<(u32, Arc<str>), Places> = HashMap::new();
     for (at, fold) in folds.iter().enumerate() {
         let Some(document) = documents.get(fold.slot) else { continue };
         let place = (document.collection.space, document.collection.name.clone());
@@ -113,7 +116,7 @@ fn fold(
 fn commit(
     storage: &mut dyn Storage,
     bodies: &mut Bodies,
-    by_id: &HashMap<(u32, Arc<str>), HashMap<DocumentId, usize>>,
+    by_id: &HashMap<(u32, Arc<str>), Places>,
     folds: &mut [Fold],
     steps: &[Step],
 ) -> Result<(), Error> {
@@ -123,7 +126,7 @@ fn commit(
     for (_, _, fold) in steps {
         folds.get_mut(*fold).into_iter().for_each(|fold| fold.due = Some(at));
     }
-    let mut here: Option<(&Arc<str>, Option<&HashMap<DocumentId, usize>>)> = None;
+    let mut here: Option<(&Arc<str>, Option<&Places>)> = None;
     for edit in &body.edits {
         let ids = match here {
             Some((name, ids)) if *name == edit.collection => ids,

@@ -45,6 +45,21 @@ impl BucketAddress {
         }
         Ok(address)
     }
+
+    /// The same for the same bucket and prefix of the same server; the region only says how to reach it.
+    pub(in super::super) fn identity(&self) -> String {
+        let Self { bucket, prefix, endpoint, region: _ } = self;
+        let mut text = format!("s3://{bucket}");
+        if !prefix.is_empty() {
+            text.extend(["/", prefix]);
+        }
+        let Some(endpoint) = endpoint else { return text };
+        let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let usual = if scheme == "https" { ":443" } else { ":80" };
+        let host = host.strip_suffix(usual).unwrap_or(host).to_ascii_lowercase();
+        format!("{text}?endpoint={scheme}://{host}{path}")
+    }
 }
 
 fn unusable(text: &str) -> MailboxError {

@@ -31,6 +31,12 @@ impl HubAddress {
         if self.port == usual { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// The shortest way to write it.
+    pub(in super::super) fn identity(&self) -> String {
+        let text = self.to_string();
+        if self.path == ROOT { text.strip_suffix(ROOT).unwrap_or(&text).to_owned() } else { text }
+    }
+
     /// Whether what is said can be read on the way: plain HTTP to another machine.
     pub fn is_exposed(&self) -> bool {
         let local = self.host == "localhost"

@@ -79,6 +79,19 @@ impl Address {
         Ok(Self { config, table, host, port, roots, tls })
     }
 
+    pub(super) fn identity(&self) -> String {
+        let host = match &self.host {
+            Host::Tcp(host) => host.to_ascii_lowercase(),
+            #[cfg(unix)]
+            Host::Unix(folder) => folder.display().to_string().replace('/', "%2F"),
+        };
+        let user = self.config.get_user().unwrap_or_default();
+        let database = self.config.get_dbname().unwrap_or(user);
+        let (schema, table) = self.table.split_once('.').unwrap_or(("", &self.table));
+        let (schema, table) = (schema.trim_matches('"'), table.trim_matches('"'));
+        format!("postgres://{host}:{}/{database}?schema={schema}&table={table}", self.port)
+    }
+
     /// Takes the password from where those of PostgreSQL are kept.
     pub(super) fn find_password(&mut self) -> Result<(), MailboxError> {
         if let Some(password) = std::env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()) {
