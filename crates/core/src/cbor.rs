@@ -212,6 +212,42 @@ impl<'b> Reader<'b> {
         input.get(start..end).ok_or(CborError::Truncated)
     }
 
+    /// Passes over the next item, of input that need not have passed `check`: without looking into texts, and without
+    /// recursion.
+    pub fn skip(&mut self) -> Result<(), CborError> {
+        let input = self.decoder.input();
+        let (mut at, mut left) = (self.decoder.position(), 1u64);
+        // Each item takes at least one byte, so the loop is bounded by the input.
+        while let Some(after) = left.checked_sub(1) {
+            left = after;
+            let first = *input.get(at).ok_or(CborError::Truncated)?;
+            let (major, low) = (first >> 5, first & 0x1f);
+            if major == 7 {
+                at = simple(input, at, low)?;
+                continue;
+            }
+            let (argument, body) = argument(input, at + 1, low)?;
+            let more = match major {
+                0 | 1 => 0,
+                4 => argument,
+                5 => argument.checked_mul(2).ok_or(CborError::Truncated)?,
+                2 | 3 => {
+                    let length = usize::try_from(argument).map_err(|_| CborError::Truncated)?;
+                    at = body.checked_add(length).ok_or(CborError::Truncated)?;
+                    continue;
+                }
+                _ => return Err(CborError::Unsupported),
+            };
+            at = body;
+            left = left.checked_add(more).ok_or(CborError::Truncated)?;
+        }
+        if at > input.len() {
+            return Err(CborError::Truncated);
+        }
+        self.decoder.set_position(at);
+        Ok(())
+    }
+
     /// Where the next item starts.
     pub fn position(&self) -> usize {
         self.decoder.position()
@@ -372,5 +408,32 @@ mod tests {
     fn nesting_is_bounded_without_recursing_into_it() {
         let deep = vec![0x81u8; 100_000];
         assert_eq!(check(&deep, 64), Err(CborError::TooDeep));
+    }
+    #[test]
+    fn what_is_skipped_ends_where_it_should_however_deep_and_false_it_is() {
+        let skipped = |bytes: &[u8]| {
+            let mut reader = Reader::new(bytes);
+            reader.skip().map(|()| reader.position())
+        };
+        for (one, length) in [
+            (&[0x82, 0xa1, 0x00, 0x42, 1, 2, 0x61, 0xff, 0x07][..], 8),
+            (&[0xfb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0xf6], 9),
+            (&[0x80, 0x80], 1),
+        ] {
+            assert_eq!(skipped(one), Ok(length), "{one:x?}");
+        }
+        let mut deep = vec![0x81u8; 1_000_000];
+        assert_eq!(skipped(&deep), Err(CborError::Truncated));
+        deep.push(0);
+        assert_eq!(skipped(&deep), Ok(deep.len()));
+        for bad in [
+            &[0x9b, 255, 255, 255, 255, 255, 255, 255, 255][..],
+            &[0xbb, 255, 255, 255, 255, 255, 255, 255, 255],
+            &[0x5b, 255, 255, 255, 255, 255, 255, 255, 255, 0],
+            &[0x44, 1, 2],
+            &[],
+        ] {
+            assert_eq!(skipped(bad), Err(CborError::Truncated), "{bad:x?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! For whoever mirrors documents somewhere else and keeps the place there, in the same transaction as what it mirrors.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use driftless_core::document::Document;
@@ -19,9 +20,9 @@ use crate::tables::stored::{Stored, read_stored};
 pub struct Since {
     /// Where the space stands now.
     pub place: Place,
-    /// The documents that may be different, by collection, each once; `None` if that is not known or would cost more than
-    /// looking at every document.
-    pub documents: Option<Vec<(String, DocumentId)>>,
+    /// The documents that may be different, by collection, in order and each once; `None` if that is not known or would
+    /// cost more than looking at every document.
+    pub documents: Option<BTreeMap<String, Vec<DocumentId>>>,
     /// Whether every commit since was written by somebody who had everything before it: so nothing in `documents` met a
     /// change that its author did not know of. `false` where that is not known.
     pub in_line: bool,
@@ -41,12 +42,7 @@ impl Space {
                 None => None,
             };
             let in_line = heads == 1 && edited.as_ref().is_some_and(|edited| edited.in_line);
-            let documents = edited.map(|edited| {
-                let named = |(collection, ids): (String, Vec<DocumentId>)| {
-                    ids.into_iter().map(move |id| (collection.clone(), id))
-                };
-                edited.documents.into_iter().flat_map(named).collect()
-            });
+            let documents = edited.map(|edited| edited.documents);
             Ok(Since { place: now, documents, in_line })
         })
     }

@@ -107,34 +107,39 @@ impl Engine {
         let Some(number) = self.space_number(space)? else { return Ok(None) };
         let Some(new) = now.next.checked_sub(from.next) else { return Ok(None) };
         let storage = self.storage.as_ref();
-        let Some(moved) = moved_between(storage, number, from.row, now.row)? else { return Ok(None) };
+        let Some(mut moved) = moved_between(storage, number, from.row, now.row)? else { return Ok(None) };
+        // Those that came since are looked at once.
+        moved.retain(|at| at.seq() < from.next);
         if new + moved.len() as u64 > documents.max(ALWAYS) {
             return Ok(None);
         }
-        let mut edited = Edited { documents: BTreeMap::new(), in_line: moved.is_empty() };
+        let mut in_line = moved.is_empty();
+        let mut ranked: BTreeMap<String, Vec<(u64, DocumentId)>> = BTreeMap::new();
         for at in moved.into_iter().chain((from.next..now.next).map(|seq| LogKey::new(number, seq))) {
             let row = log::row(storage, at)?;
             let mut parents = row.previous.iter().chain(&row.parents);
-            edited.in_line &=
-                parents.next().map(|parent| parent + 1) == Some(at.seq()) && parents.next().is_none();
+            // The first may bring together what was there before.
+            in_line &= at.seq() == from.next
+                || parents.next().map(|parent| parent + 1) == Some(at.seq()) && parents.next().is_none();
             // A body that is not here had no effect; when it comes, its commit moves.
             let plain = row.kind == Kind::Documents && row.body_encoding == BodyEncoding::Plain;
             let Some(body) = log::body(storage, at)?.filter(|_| plain) else { continue };
-            let mut add = |collection: &str, document| match edited.documents.get_mut(collection) {
-                Some(documents) => documents.push(document),
+            let mut add = |collection: &str, document: DocumentId| match ranked.get_mut(collection) {
+                Some(documents) => documents.push((document.rank(), document)),
                 None if is_asked_for(collection) => {
-                    edited.documents.insert(collection.to_owned(), vec![document]);
+                    ranked.insert(collection.to_owned(), vec![(document.rank(), document)]);
                 }
                 None => {}
             };
             // One that does not decode has no effect, or that of its first edits is looked at in vain.
             let _ = DocumentBody::documents(&body, &mut add);
         }
-        for documents in edited.documents.values_mut() {
-            documents.sort_unstable();
-            documents.dedup();
-        }
-        Ok(Some(edited))
+        let in_order = |(collection, mut ranked): (String, Vec<(u64, DocumentId)>)| {
+            ranked.sort_unstable();
+            ranked.dedup();
+            (collection, ranked.into_iter().map(|(_, document)| document).collect())
+        };
+        Ok(Some(Edited { documents: ranked.into_iter().map(in_order).collect(), in_line }))
     }
 }
 
@@ -142,7 +147,7 @@ impl Engine {
 pub(crate) struct Edited {
     /// By collection, in order, each once.
     pub documents: BTreeMap<String, Vec<DocumentId>>,
-    /// Each of the commits came after the one before it, and after nothing else: of none of their edits another author
-    /// did not know. Whether the first knew everything before it, the heads say.
+    /// Each of the commits but the first came after the one before it, and after nothing else: of none of their edits
+    /// another author did not know. Whether the first knew everything before it, the heads say.
     pub in_line: bool,
 }

@@ -1,8 +1,6 @@
 //! What we keep in the application's file: settings, the tables under sync, what was captured, what is known of each row,
 //! what waits. Everything is in tables whose names begin with `driftless_`, and goes when the file is detached.
 
-use std::collections::HashMap;
-
 use driftless::{DocumentId, Place, Space};
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -155,12 +153,19 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Of which nothing is known yet, with room for so many cells.
+    pub(crate) fn with_room(cells: usize) -> Self {
+        Self { cells: Vec::with_capacity(cells), base: None }
+    }
+
     pub(crate) fn cell(&self, column: &KnownColumn) -> u64 {
         self.cells.get(column.number).copied().filter(|digest| *digest != 0).unwrap_or(column.base)
     }
 
     fn bytes(&self) -> Vec<u8> {
-        self.cells.iter().flat_map(|digest| digest.to_le_bytes()).collect()
+        let mut bytes = Vec::with_capacity(8 * self.cells.len());
+        self.cells.iter().for_each(|digest| bytes.extend_from_slice(&digest.to_le_bytes()));
+        bytes
     }
 
     pub(crate) fn set(&mut self, number: usize, digest: u64) {
@@ -185,24 +190,64 @@ fn read_known(row: &Row<'_>, first: usize) -> rusqlite::Result<Known> {
     Ok(Known { cells, base: row.get(first + 1)? })
 }
 
-/// What is known of the rows of a table between two ids, by id; `None` if there are more than `most` of them.
-pub(crate) fn known_between(
-    file: &Connection,
-    table: i64,
-    first: &[u8],
-    last: &[u8],
-    most: usize,
-) -> Result<Option<HashMap<Vec<u8>, Known>>, Error> {
+/// What is known of rows that are looked at together, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Met {
+    rows: Vec<(Vec<u8>, Option<Known>)>,
+    // Whoever asks mostly asks in the order of the ids.
+    next: usize,
+}
+
+impl Met {
+    fn add(&mut self, id: &[u8], known: Known) {
+        self.rows.push((id.to_vec(), Some(known)));
+    }
+
+    fn find(&mut self, id: &[u8]) -> Option<&mut Option<Known>> {
+        let is_next = self.rows.get(self.next).is_some_and(|(next, _)| next == id);
+        let at = match is_next {
+            true => self.next,
+            false => self.rows.binary_search_by(|(other, _)| other.as_slice().cmp(id)).ok()?,
+        };
+        self.next = at + 1;
+        self.rows.get_mut(at).map(|(_, known)| known)
+    }
+
+    /// What is known of a row.
+    pub(crate) fn get(&mut self, id: &[u8]) -> Option<&mut Known> {
+        self.find(id)?.as_mut()
+    }
+
+    /// The same, which is asked once.
+    pub(crate) fn take(&mut self, id: &[u8]) -> Option<Known> {
+        self.find(id)?.take()
+    }
+}
+
+/// What is known of rows of a table.
+pub(crate) fn known_of(file: &Connection, table: i64, ids: &[Vec<u8>]) -> Result<Met, Error> {
+    let mut met = Met::default();
+    let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(met) };
     let mut statement = file.prepare_cached(
         "SELECT id, cells, base FROM driftless_known WHERE tbl = ?1 AND id >= ?2 AND id <= ?3 LIMIT ?4",
     )?;
-    let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
+    // All that lie between are read at once, if there are not many others.
+    let limit = i64::try_from(ids.len() + 1).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![table, first, last, limit])?;
-    let mut known = HashMap::new();
     while let Some(row) = rows.next()? {
-        known.insert(row.get(0)?, read_known(row, 1)?);
+        met.add(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, read_known(row, 1)?);
     }
-    Ok(Some(known).filter(|known| known.len() <= most))
+    if met.rows.len() <= ids.len() {
+        return Ok(met);
+    }
+    met.rows.clear();
+    for id in ids {
+        if let Some(known) = known(file, table, id)? {
+            met.add(id, known);
+        }
+    }
+    met.rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(met)
 }
 
 /// Of how many rows of a table something is known.
@@ -241,30 +286,94 @@ pub(crate) fn add_known(file: &Connection, table: i64, id: &[u8], known: &Known)
     Ok(statement.execute(params![table, id, known.bytes(), known.base])? > 0)
 }
 
-/// The statement of `add_many` for so many rows.
-pub(crate) fn adding(rows: usize) -> String {
-    let row = |n: usize| format!("(?1, ?{}, ?{}, ?{})", 3 * n + 2, 3 * n + 3, 3 * n + 4);
-    let rows: Vec<String> = (0..rows).map(row).collect();
-    // FAIL: without a copy of what it changes; an error ends the transaction.
-    format!("INSERT OR FAIL INTO driftless_known VALUES{}", rows.join(", "))
+/// Rows of one statement of `Many`. Twice as many cost the same.
+pub(crate) const ROWS: usize = 16;
+
+/// Statements that write several rows of ours.
+#[derive(Debug)]
+pub(crate) struct Many {
+    add: String,
+    put: String,
+    contest: String,
 }
 
-/// Notes what is known of several rows, of none of which anything was.
-pub(crate) fn add_many(
-    file: &Connection,
-    adding: &str,
-    table: i64,
-    rows: &[(&[u8], Known)],
-) -> Result<(), Error> {
-    let mut statement = file.prepare_cached(adding)?;
-    statement.raw_bind_parameter(1, table)?;
-    for (n, (id, known)) in rows.iter().enumerate() {
-        statement.raw_bind_parameter(3 * n + 2, id)?;
-        statement.raw_bind_parameter(3 * n + 3, known.bytes())?;
-        statement.raw_bind_parameter(3 * n + 4, known.base.as_deref())?;
+impl Many {
+    pub(crate) fn new() -> Self {
+        let known = numbered(|n| format!("(?1, ?{}, ?{}, ?{})", 3 * n + 2, 3 * n + 3, 3 * n + 4));
+        let contested = numbered(|n| format!("(?1, ?{})", n + 2));
+        Self {
+            // FAIL: without a copy of what it changes; an error ends the transaction.
+            add: format!("INSERT OR FAIL INTO driftless_known VALUES{known}"),
+            // Without looking whether it is there, which an upsert does.
+            put: format!("INSERT OR REPLACE INTO driftless_known VALUES{known}"),
+            contest: format!("INSERT OR IGNORE INTO driftless_contested VALUES{contested}"),
+        }
     }
-    statement.raw_execute()?;
-    Ok(())
+
+    /// Notes what is known of rows of none of which anything was.
+    pub(crate) fn add_known<'k>(
+        &self,
+        file: &Connection,
+        table: i64,
+        rows: impl ExactSizeIterator<Item = (&'k [u8], &'k Known)>,
+    ) -> Result<(), Error> {
+        write_known(file, &self.add, table, rows)
+    }
+
+    /// Notes what is known of rows, whatever was.
+    pub(crate) fn put_known<'k>(
+        &self,
+        file: &Connection,
+        table: i64,
+        rows: impl ExactSizeIterator<Item = (&'k [u8], &'k Known)>,
+    ) -> Result<(), Error> {
+        write_known(file, &self.put, table, rows)
+    }
+
+    /// Notes rows in which a value may have lost.
+    pub(crate) fn put_contested<'k>(
+        &self,
+        file: &Connection,
+        collection: &str,
+        mut ids: impl ExactSizeIterator<Item = &'k [u8]>,
+    ) -> Result<(), Error> {
+        if ids.len() >= ROWS {
+            let mut statement = file.prepare_cached(&self.contest)?;
+            statement.raw_bind_parameter(1, collection)?;
+            while ids.len() >= ROWS {
+                for (n, id) in ids.by_ref().take(ROWS).enumerate() {
+                    statement.raw_bind_parameter(n + 2, id)?;
+                }
+                statement.raw_execute()?;
+            }
+        }
+        ids.try_for_each(|id| put_contested(file, collection, id))
+    }
+}
+
+fn numbered(row: impl Fn(usize) -> String) -> String {
+    (0..ROWS).map(row).collect::<Vec<_>>().join(", ")
+}
+
+fn write_known<'k>(
+    file: &Connection,
+    sql: &str,
+    table: i64,
+    mut rows: impl ExactSizeIterator<Item = (&'k [u8], &'k Known)>,
+) -> Result<(), Error> {
+    if rows.len() >= ROWS {
+        let mut statement = file.prepare_cached(sql)?;
+        statement.raw_bind_parameter(1, table)?;
+        while rows.len() >= ROWS {
+            for (n, (id, known)) in rows.by_ref().take(ROWS).enumerate() {
+                statement.raw_bind_parameter(3 * n + 2, id)?;
+                statement.raw_bind_parameter(3 * n + 3, known.bytes())?;
+                statement.raw_bind_parameter(3 * n + 4, known.base.as_deref())?;
+            }
+            statement.raw_execute()?;
+        }
+    }
+    rows.try_for_each(|(id, known)| put_known(file, table, id, known))
 }
 
 pub(crate) fn forget_known(file: &Connection, table: i64, id: &[u8]) -> Result<(), Error> {

@@ -248,7 +248,10 @@ impl File {
     fn came_since(&self) -> Result<Came, Error> {
         let Some(place) = self.place_of_last()? else { return Ok(Came::Anything) };
         let came = self.space.changed_since(Some(&place))?.documents;
-        Ok(came.map_or(Came::Anything, |came| Came::To(came.into_iter().collect())))
+        let named = |(collection, ids): (String, Vec<DocumentId>)| {
+            ids.into_iter().map(move |id| (collection.clone(), id))
+        };
+        Ok(came.map_or(Came::Anything, |came| Came::To(came.into_iter().flat_map(named).collect())))
     }
 
     // Of rows that were deleted and not sent, the documents of today are known.

@@ -399,6 +399,17 @@ fn many_at_once_are_the_same_as_one_by_one(make: Factory<'_>) {
     let mut visit = |at: usize, document: &Document<'_>| found.push((at, document.number));
     storage.documents_by_id(1, &asked, &mut visit).unwrap();
     assert_eq!(found, [(0, 6), (2, 200), (3, 6)]);
+    // Many, in whatever order: all there are, every tenth, and some that are not there.
+    let backwards = ids.iter().rev().map(String::as_str);
+    let some = ids.iter().step_by(10).map(String::as_str).chain(["nobody", "id", "id 50"]);
+    for asked in [backwards.collect::<Vec<_>>(), some.collect()] {
+        let mut found = Vec::new();
+        let mut visit = |at: usize, document: &Document<'_>| found.push((at, document.id.to_owned()));
+        storage.documents_by_id(1, &asked, &mut visit).unwrap();
+        found.sort_unstable();
+        let there = asked.iter().enumerate().filter(|(_, id)| !["nobody", "id"].contains(id));
+        assert_eq!(found, there.map(|(at, id)| (at, (*id).to_owned())).collect::<Vec<_>>());
+    }
     // An id that another number has.
     let taken: Vec<Document<'_>> =
         (500..).zip(&ids).take(40).map(|(number, id)| document(number, 1, id)).collect();

@@ -88,6 +88,12 @@ enum Phase {
     Failed { reader: bool },
 }
 
+// So many ids are asked for one by one.
+const FEW: usize = 16;
+
+// Ids that are asked for together, in their order: each with its place among them.
+type Span<'i> = Vec<(&'i str, usize)>;
+
 impl SqliteStorage {
     /// Opens the file at `path`. `Create` refuses a file that is there (`Exists`), the others one that is not
     /// (`NotFound`).
@@ -116,6 +122,47 @@ impl SqliteStorage {
     pub fn open_damaged(path: impl AsRef<Path>, schema: &Schema) -> Result<Self, StorageError> {
         schema.check()?;
         Ok(Self { salvage: true, ..Self::over(open::damaged(path.as_ref())?, schema, true)? })
+    }
+
+    // Ids between which there are so few others that all documents between them are read at once.
+    fn span<'i>(&self, collection: i64, ids: &[&'i str]) -> Result<Option<Span<'i>>, StorageError> {
+        if ids.len() < FEW {
+            return Ok(None);
+        }
+        let mut span: Span<'i> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        span.sort_unstable();
+        let (Some((first, _)), Some((last, _))) = (span.first(), span.last()) else { return Ok(None) };
+        let most = ids.len() + ids.len() / 2;
+        let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
+        let mut counting = self.reading(sql::COUNT_BETWEEN)?;
+        let between: i64 =
+            counting.query_row((collection, first, last, limit), |row| row.get(0)).map_err(failure)?;
+        Ok((between < limit).then_some(span))
+    }
+
+    fn documents_of_span(
+        &self,
+        collection: u64,
+        numbered: i64,
+        span: &Span<'_>,
+        visit: &mut dyn FnMut(usize, &Document<'_>),
+    ) -> Result<(), StorageError> {
+        let (Some((first, _)), Some((last, _))) = (span.first(), span.last()) else { return Ok(()) };
+        let mut statement = self.reading(sql::DOCUMENTS_BETWEEN)?;
+        let mut rows = statement.query((numbered, first, last)).map_err(failure)?;
+        let mut asked = span.iter().peekable();
+        while let Some(row) = rows.next().map_err(failure)? {
+            let mut look = |document: &Document<'_>| {
+                while asked.next_if(|(id, _)| *id < document.id).is_some() {}
+                while let Some((_, at)) = asked.next_if(|(id, _)| *id == document.id) {
+                    visit(*at, document);
+                }
+                let is_between = document.collection == collection && document.id <= *last;
+                is_between.then_some(()).ok_or_else(misled)
+            };
+            visit_document(row, &mut look).map_err(failure)???;
+        }
+        Ok(())
     }
 
     fn over(connection: Connection, schema: &Schema, reader: bool) -> Result<Self, StorageError> {
@@ -379,6 +426,9 @@ impl Storage for SqliteStorage {
         visit: &mut dyn FnMut(usize, &Document<'_>),
     ) -> Result<(), StorageError> {
         let numbered = number(collection)?;
+        if let Some(span) = self.span(numbered, ids)? {
+            return self.documents_of_span(collection, numbered, &span, visit);
+        }
         let mut statement = self.reading(sql::DOCUMENT_BY_ID)?;
         for (at, id) in ids.iter().enumerate() {
             let mut rows = statement.query((numbered, id)).map_err(failure)?;

@@ -76,9 +76,12 @@ impl DocumentBody {
     }
 
     /// The documents that a body edits, in order, by their collections: also those of a body that has no effect because
-    /// an operator in it does not decode.
+    /// something in it does not decode. What else is in it is passed over.
     pub fn documents(bytes: &[u8], mut visit: impl FnMut(&str, DocumentId)) -> Result<(), BodyError> {
-        fields(bytes, MAX_BODY, |key, reader| {
+        if bytes.len() > MAX_BODY {
+            return Err(BodyError::Limit("bytes of a body"));
+        }
+        walk(bytes, |key, reader| {
             if key != EDITS {
                 return Ok(false);
             }
@@ -130,19 +133,26 @@ impl RuleBody {
 fn fields(
     bytes: &[u8],
     limit: usize,
-    mut take: impl FnMut(u64, &mut Reader<'_>) -> Result<bool, BodyError>,
+    take: impl FnMut(u64, &mut Reader<'_>) -> Result<bool, BodyError>,
 ) -> Result<(), BodyError> {
     if bytes.len() > limit {
         return Err(BodyError::Limit("bytes of a body"));
     }
     cbor::check(bytes, DEPTH)?;
+    walk(bytes, take)
+}
+
+fn walk(
+    bytes: &[u8],
+    mut take: impl FnMut(u64, &mut Reader<'_>) -> Result<bool, BodyError>,
+) -> Result<(), BodyError> {
     let mut reader = Reader::new(bytes);
     reader.array_of(2)?;
     let _salt: [u8; 16] = reader.array_bytes()?;
     for _ in 0..reader.map()? {
         let key = reader.u64()?;
         if !take(key, &mut reader)? {
-            reader.raw()?;
+            reader.skip()?;
         }
     }
     Ok(())

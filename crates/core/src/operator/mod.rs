@@ -284,7 +284,7 @@ impl Edit {
     /// Reads only which document an edit is of, and skips what happens to it.
     pub fn decode_place<'b>(reader: &mut Reader<'b>) -> Result<(&'b str, DocumentId), CborError> {
         let place = place(reader)?;
-        reader.raw()?;
+        reader.skip()?;
         Ok(place)
     }
 

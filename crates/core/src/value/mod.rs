@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 pub use index::{IndexRange, index_key, index_range};
+pub(crate) use json::write_json_string;
 pub use json::{JsonError, JsonFault};
 pub use map::{Iter, Map};
 pub use path::{Path, PathError};

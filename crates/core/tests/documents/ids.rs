@@ -24,6 +24,11 @@ proptest! {
     }
 
     #[test]
+    fn the_rank_of_ids_never_contradicts_their_order(a in id(), b in id()) {
+        prop_assert!(a.rank() == b.rank() || a.rank().cmp(&b.rank()) == a.cmp(&b));
+    }
+
+    #[test]
     fn damaged_ids_never_panic(id in id(), at in any::<prop::sample::Index>(), byte: u8, words in "\\PC{0,12}") {
         let mut bytes = id.to_cbor();
         let at = at.index(bytes.len());

@@ -1,7 +1,6 @@
-//! Documents that come together: what is known of their rows is read at once, and rows that are new go into their table
-//! with one statement for several. What cannot go that way goes one by one, with the same outcome.
-
-use std::collections::HashMap;
+//! Documents that come together: what is known of their rows is read at once, rows that are new go into their table with
+//! one statement for several, and rows that are different are written with one that stays at hand. What cannot go that
+//! way goes one by one, with the same outcome.
 
 use driftless::{Document, DocumentId, Value};
 
@@ -9,39 +8,56 @@ use super::Pass;
 use super::row::{Cell, Refusal};
 use crate::cell;
 use crate::error::Error;
-use crate::file::{Table, bind_from};
-use crate::ledger;
+use crate::file::{Table, bind, bind_from};
+use crate::ledger::{self, Known, ROWS};
 use crate::schema::quoted;
 
-// Rows of one statement. Twice as many cost the same.
-pub(super) const ROWS: usize = 16;
 // Values of one statement: SQLite allows some thousands more.
 const VALUES: usize = 8_000;
+// Rows that are different, until they are written.
+const CHANGED: usize = 4 * ROWS;
 
 /// One document that came, and what became of it.
 pub(super) type Came<'d> = (&'d DocumentId, Option<&'d Document>);
 
-// A row that is new here and goes in with others.
-struct New<'d> {
+// A row that is written with others.
+struct Plain<'d> {
     id: &'d DocumentId,
     document: &'d Document,
     key: Vec<Value>,
-    bytes: Vec<u8>,
+    bytes: &'d [u8],
+    /// Of a row that is there, those that are different.
     cells: Vec<Cell<'d>>,
+    /// What is known of it once it is written.
+    known: Known,
+}
+
+// How a document becomes a row.
+enum Way<'d> {
+    Same,
+    New(Plain<'d>),
+    Changed(Plain<'d>),
+    Alone,
 }
 
 impl Pass<'_> {
     /// Writes documents of one table, each once.
     pub(super) fn together(&mut self, table: usize, came: &[Came<'_>]) -> Result<(), Error> {
         let Some(of) = self.file.tables.get(table).cloned() else { return Ok(()) };
-        self.met = self.known_of(&of, came)?;
+        let ids: Vec<Vec<u8>> = came.iter().map(|(id, _)| id.to_cbor()).collect();
+        self.met = Some(ledger::known_of(&self.file.connection, of.number, &ids)?);
         let width = of.described.key.len() + of.columns.len();
         let at_once = !self.has_triggers(table) && of.described.foreign.is_empty() && width * ROWS <= VALUES;
-        let mut new = Vec::new();
-        for (id, document) in came {
-            match document.filter(|_| at_once).and_then(|document| self.new_row(table, &of, id, document)) {
-                Some(row) => {
-                    if new.first().is_some_and(|first: &New<'_>| !first.is_like(&row)) {
+        let (mut new, mut changed) = (Vec::new(), Vec::new());
+        for ((id, document), bytes) in came.iter().zip(&ids) {
+            let way = match document.filter(|_| at_once) {
+                Some(document) => self.way(table, &of, id, document, bytes),
+                None => Way::Alone,
+            };
+            match way {
+                Way::Same => {}
+                Way::New(row) => {
+                    if new.first().is_some_and(|first: &Plain<'_>| !first.is_like(&row)) {
                         self.one_by_one(table, &mut new)?;
                     }
                     new.push(row);
@@ -49,53 +65,60 @@ impl Pass<'_> {
                         self.insert(table, &of, &mut new)?;
                     }
                 }
-                None => self.one(table, id, *document)?,
+                Way::Changed(row) => {
+                    changed.push(row);
+                    if changed.len() == CHANGED {
+                        self.update(table, &of, std::mem::take(&mut changed))?;
+                    }
+                }
+                Way::Alone => self.one(table, id, *document)?,
             }
         }
+        self.update(table, &of, changed)?;
         self.one_by_one(table, &mut new)?;
         self.met = None;
         Ok(())
     }
 
-    // What is known of rows, if there are not many others between them.
-    fn known_of(
-        &self,
-        of: &Table,
-        came: &[Came<'_>],
-    ) -> Result<Option<HashMap<Vec<u8>, ledger::Known>>, Error> {
-        let ids = || came.iter().map(|(id, _)| id.to_cbor());
-        let (Some(first), Some(last)) = (ids().min(), ids().max()) else { return Ok(None) };
-        ledger::known_between(&self.file.connection, of.number, &first, &last, came.len())
-    }
-
-    // A row that was not here, and that nothing speaks against but perhaps a constraint.
-    fn new_row<'d>(
-        &self,
+    // Nothing speaks against what goes with others, but perhaps a constraint.
+    fn way<'d>(
+        &mut self,
         table: usize,
         of: &Table,
         id: &'d DocumentId,
         document: &'d Document,
-    ) -> Option<New<'d>> {
+        bytes: &'d [u8],
+    ) -> Way<'d> {
         let is_barred = self.file.barred.why(table, id).is_some();
         if self.waits || is_barred || !self.busy.is_empty() || !self.cascaded.is_empty() {
-            return None;
+            return Way::Alone;
         }
-        let bytes = id.to_cbor();
-        if self.met.as_ref()?.contains_key(&bytes) {
-            return None;
+        let Some(known) = self.met.as_mut().map(|met| met.get(bytes).cloned()) else { return Way::Alone };
+        let mut cells = self.cells(of, document);
+        // A row of a table that others may refer to can have to make way first.
+        if cells.len() != document.fields.len() || (known.is_some() && self.refers) {
+            return Way::Alone;
         }
-        let (key, cells) = (of.key_of(id)?, self.cells(of, document));
+        if known.as_ref().is_some_and(|known| !cells.iter().any(|cell| cell.differs(of, known))) {
+            self.latest = self.latest.max(document.updated.ms());
+            return Way::Same;
+        }
+        let next = self.next(of, known.clone(), &cells);
+        if let Some(known) = &known {
+            cells.retain(|cell| cell.differs(of, known));
+        }
         let is_plain = cells.iter().all(|cell| cell.kept && !cell::is_odd_text(&cell.value));
-        let is_whole = cells.len() == document.fields.len();
-        (is_plain && is_whole).then_some(New { id, document, key, bytes, cells })
+        let Some(key) = of.key_of(id).filter(|_| is_plain) else { return Way::Alone };
+        let row = Plain { id, document, key, bytes, cells, known: next };
+        if known.is_some() { Way::Changed(row) } else { Way::New(row) }
     }
 
-    fn one_by_one(&mut self, table: usize, new: &mut Vec<New<'_>>) -> Result<(), Error> {
-        new.drain(..).try_for_each(|row| self.one(table, row.id, Some(row.document)))
+    fn one_by_one(&mut self, table: usize, rows: &mut Vec<Plain<'_>>) -> Result<(), Error> {
+        rows.drain(..).try_for_each(|row| self.one(table, row.id, Some(row.document)))
     }
 
     // All of them with one statement, or each for itself if a constraint says no to one.
-    fn insert(&mut self, table: usize, of: &Table, new: &mut Vec<New<'_>>) -> Result<(), Error> {
+    fn insert(&mut self, table: usize, of: &Table, new: &mut Vec<Plain<'_>>) -> Result<(), Error> {
         self.file.let_triggers_run(false)?;
         let Some(first) = new.first() else { return Ok(()) };
         let width = first.key.len() + first.cells.len();
@@ -122,19 +145,54 @@ impl Pass<'_> {
             // Which row it is about, and what is to be done, is seen when each is tried alone.
             return Refusal(error).reason().and_then(|_| self.one_by_one(table, new));
         }
-        let known: Vec<(&[u8], ledger::Known)> =
-            new.iter().map(|row| (&row.bytes[..], self.next(of, None, &row.cells))).collect();
-        ledger::add_many(&self.file.connection, &self.adding, of.number, &known)?;
+        let known = new.iter().map(|row| (row.bytes, &row.known));
+        self.many.add_known(&self.file.connection, of.number, known)?;
         self.applied.inserted += new.len() as u64;
-        for row in new.drain(..) {
-            self.latest = self.latest.max(row.document.updated.ms());
-        }
+        self.written(new);
+        new.clear();
         Ok(())
+    }
+
+    // Each with the statement of the one before it, where the same columns are different.
+    fn update(&mut self, table: usize, of: &Table, changed: Vec<Plain<'_>>) -> Result<(), Error> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.file.let_triggers_run(false)?;
+        let mut is_done = Vec::with_capacity(changed.len());
+        for like in changed.chunk_by(Plain::is_like) {
+            let sql = self.statement(table, of, true, like.first().map_or(&[], |row| &row.cells));
+            let mut statement = self.file.connection.prepare_cached(&sql)?;
+            for row in like {
+                bind(&mut statement, row.cells.iter().map(|cell| &*cell.value).chain(&row.key))?;
+                is_done.push(match statement.raw_execute() {
+                    Ok(rows) => rows > 0,
+                    Err(error) => Refusal(error).reason().map(|_| false)?,
+                });
+            }
+        }
+        let mut is_done = is_done.into_iter();
+        let (done, mut alone): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|_| is_done.next().unwrap_or_default());
+        let connection = &self.file.connection;
+        self.many.put_known(connection, of.number, done.iter().map(|row| (row.bytes, &row.known)))?;
+        if !self.in_line {
+            self.many.put_contested(connection, &of.collection, done.iter().map(|row| row.bytes))?;
+        }
+        self.applied.updated += done.len() as u64;
+        self.written(&done);
+        // What is to be done with the others is seen when each is tried alone.
+        self.one_by_one(table, &mut alone)
+    }
+
+    fn written(&mut self, rows: &[Plain<'_>]) {
+        let updated = rows.iter().map(|row| row.document.updated.ms());
+        self.latest = self.latest.max(updated.max().unwrap_or_default());
     }
 }
 
-impl New<'_> {
-    // Whether the same statement inserts both.
+impl Plain<'_> {
+    // Whether the same statement writes both.
     fn is_like(&self, other: &Self) -> bool {
         self.cells.iter().map(|cell| cell.at).eq(other.cells.iter().map(|cell| cell.at))
     }

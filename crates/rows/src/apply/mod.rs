@@ -20,7 +20,7 @@ use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{Barred, File, now_ms};
-use crate::ledger::{self, INSERTED, Known, UPDATED};
+use crate::ledger::{self, INSERTED, UPDATED};
 
 /// What an application of documents did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub struct Applied {
     pub waiting: u64,
 }
 
-// Documents that are read together.
-const TOGETHER: usize = 512;
+// Documents that are read together. Of twice as many the vectors are so large that an allocator gives them back each time.
+const TOGETHER: usize = 256;
 // How often one row is tried in one pass: each time another row may have made way.
 const TRIES: u32 = 16;
 // How often what is applied waits for what the application writes meanwhile.
@@ -65,7 +65,7 @@ impl File {
         loop {
             let place = ledger::place(&self.connection)?;
             let since = self.space.changed_since(place.as_ref())?;
-            let nothing = since.documents.as_ref().is_some_and(Vec::is_empty);
+            let nothing = since.documents.as_ref().is_some_and(BTreeMap::is_empty);
             if nothing && !again {
                 if place.as_ref() != Some(&since.place) {
                     self.write(|file| ledger::put_place(&file.connection, &since.place))?;
@@ -144,10 +144,10 @@ struct Pass<'f> {
     last: Option<row::Written>,
     /// The statement that inserted several rows last, and into which columns of which table.
     several: Option<((usize, Vec<usize>), String)>,
-    /// The statement that says what is known of as many.
-    adding: String,
+    /// The statements that say what is known of as many.
+    many: ledger::Many,
     /// What is known of the rows that are written together, as long as that is sure.
-    met: Option<HashMap<Vec<u8>, Known>>,
+    met: Option<ledger::Met>,
 }
 
 impl<'f> Pass<'f> {
@@ -197,7 +197,7 @@ impl<'f> Pass<'f> {
             in_line: in_line && !waits,
             last: None,
             several: None,
-            adding: ledger::adding(many::ROWS),
+            many: ledger::Many::new(),
             met: None,
         })
     }
@@ -212,17 +212,10 @@ impl<'f> Pass<'f> {
         let mut done = 0;
         match &since.documents {
             Some(documents) => {
-                let documents_there = documents.len() as u64;
-                let mut by_table: Vec<Vec<DocumentId>> = vec![Vec::new(); self.file.tables.len()];
-                for (collection, id) in documents {
-                    if let Some(ids) =
-                        self.file.table_of(collection).and_then(|table| by_table.get_mut(table))
-                    {
-                        ids.push(id.clone());
-                    }
-                }
+                let documents_there = documents.values().map(|ids| ids.len() as u64).sum();
                 for table in order {
-                    let ids = by_table.get_mut(table).map(std::mem::take).unwrap_or_default();
+                    let ids = self.file.tables.get(table).and_then(|table| documents.get(&table.collection));
+                    let ids = ids.map_or(&[][..], Vec::as_slice);
                     for ids in ids.chunks(TOGETHER) {
                         let collection = self.collection(table)?;
                         let documents = collection.get_many(ids)?;

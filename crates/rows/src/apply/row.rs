@@ -24,6 +24,13 @@ pub(super) struct Cell<'d> {
     pub kept: bool,
 }
 
+impl Cell<'_> {
+    /// Whether it is another than what is known of its row.
+    pub(super) fn differs(&self, of: &Table, known: &Known) -> bool {
+        of.columns.get(self.at).is_some_and(|(column, _)| known.cell(column) != self.digest)
+    }
+}
+
 /// The statement that was used last, and for what.
 pub(super) struct Written {
     table: usize,
@@ -69,7 +76,7 @@ impl Pass<'_> {
             reserved = ledger::add_known(connection, of.number, &bytes, &next)?;
         }
         let known = match &mut self.met {
-            Some(met) => met.remove(&bytes),
+            Some(met) => met.take(&bytes),
             None if reserved => None,
             None => ledger::known(connection, of.number, &bytes)?,
         };
@@ -87,9 +94,7 @@ impl Pass<'_> {
         }
         let mut next = self.next(&of, known.clone(), &cells);
         if let Some(known) = &known {
-            cells.retain(|cell| {
-                of.columns.get(cell.at).is_some_and(|(column, _)| known.cell(column) != cell.digest)
-            });
+            cells.retain(|cell| cell.differs(&of, known));
             if cells.is_empty() {
                 return Ok(Outcome::Done);
             }
@@ -190,7 +195,9 @@ impl Pass<'_> {
 
     // What is known of a row once it has these cells.
     pub(super) fn next(&self, of: &Table, known: Option<Known>, cells: &[Cell<'_>]) -> Known {
-        let mut next = known.unwrap_or_default();
+        let mut next = known.unwrap_or_else(|| {
+            Known::with_room(of.columns.last().map_or(0, |(column, _)| column.number + 1))
+        });
         let mut base = driftless::Map::new();
         for cell in cells {
             let Some((column, _)) = of.columns.get(cell.at) else { continue };
@@ -206,7 +213,7 @@ impl Pass<'_> {
     }
 
     // The statement that writes these cells. Mostly it is that of the row before.
-    fn statement(&mut self, table: usize, of: &Table, there: bool, cells: &[Cell<'_>]) -> Rc<str> {
+    pub(super) fn statement(&mut self, table: usize, of: &Table, there: bool, cells: &[Cell<'_>]) -> Rc<str> {
         let columns = cells.iter().map(|cell| cell.at);
         let odd = cells.iter().any(|cell| cell::is_odd_text(&cell.value));
         if let Some(last) = &self.last

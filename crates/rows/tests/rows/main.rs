@@ -7,6 +7,7 @@ mod constraints;
 mod copies;
 mod crash;
 mod failures;
+mod many;
 mod meanwhile;
 mod memory;
 mod misfits;

@@ -47,6 +47,11 @@ pub(super) const DOCUMENT: &str =
     "SELECT number, collection, id, deleted, json, state FROM document WHERE number = ?1";
 pub(super) const DOCUMENT_BY_ID: &str =
     "SELECT number, collection, id, deleted, json, state FROM document WHERE collection = ?1 AND id = ?2";
+/// Documents of a collection between two ids; the index alone says how many they are.
+pub(super) const COUNT_BETWEEN: &str = "SELECT count(*) FROM (SELECT 1 FROM document \
+     WHERE collection = ?1 AND id BETWEEN ?2 AND ?3 LIMIT ?4)";
+pub(super) const DOCUMENTS_BETWEEN: &str = "SELECT number, collection, id, deleted, json, state FROM document \
+     WHERE collection = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id";
 // INDEXED BY: without statistics SQLite might rather sort a whole collection by number.
 pub(super) const SCAN: &str = "SELECT number, collection, id, deleted, json, state \
      FROM document INDEXED BY document_by_collection \
