@@ -1,5 +1,6 @@
 //! What mirrors a space: edits that were made before they are told, and what changed since a place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -131,11 +132,11 @@ fn a_place_says_what_changed_since_and_skips_what_one_wrote_oneself() {
     let start = bob.space.changed_since(None).unwrap();
     assert_eq!(start.documents, None);
     let kept = Place::from_bytes(&start.place.to_bytes()).unwrap();
-    assert_eq!(bob.space.changed_since(Some(&kept)).unwrap().documents, Some(vec![]));
+    assert_eq!(bob.space.changed_since(Some(&kept)).unwrap().documents, Some(BTreeMap::new()));
     ann.set(None, "n", 1);
     bob.take(&ann);
     let since = bob.space.changed_since(Some(&kept)).unwrap();
-    assert_eq!(since.documents, Some(vec![("items".to_owned(), DocumentId::from(1))]));
+    assert_eq!(since.documents, Some(BTreeMap::from([("items".to_owned(), vec![DocumentId::from(1)])])));
 
     let write = |place: &Place, at: Option<u64>| {
         let items = bob.space.collection("items").unwrap();
@@ -152,7 +153,7 @@ fn a_place_says_what_changed_since_and_skips_what_one_wrote_oneself() {
     assert_eq!(write(&kept, None), None);
     let place = bob.space.changed_since(Some(&kept)).unwrap().place;
     let next = write(&place, None).unwrap();
-    assert_eq!(bob.space.changed_since(Some(&next)).unwrap().documents, Some(vec![]));
+    assert_eq!(bob.space.changed_since(Some(&next)).unwrap().documents, Some(BTreeMap::new()));
     // What is older than something here may have lost against it.
     ann.now.store(NOON + 5000, Ordering::Relaxed);
     bob.now.store(NOON + 5000, Ordering::Relaxed);

@@ -162,7 +162,15 @@ impl Pass<'_> {
         let mut is_done = Vec::with_capacity(changed.len());
         for like in changed.chunk_by(Plain::is_like) {
             let sql = self.statement(table, of, true, like.first().map_or(&[], |row| &row.cells));
-            let mut statement = self.file.connection.prepare_cached(&sql)?;
+            let mut statement = match self.file.connection.prepare_cached(&sql) {
+                Ok(statement) => statement,
+                // A table that needs what only the application has.
+                Err(error) => {
+                    Refusal(error).reason()?;
+                    is_done.extend(like.iter().map(|_| false));
+                    continue;
+                }
+            };
             for row in like {
                 bind(&mut statement, row.cells.iter().map(|cell| &*cell.value).chain(&row.key))?;
                 is_done.push(match statement.raw_execute() {
