@@ -9,6 +9,7 @@ mod feeds;
 mod forks;
 mod filters;
 mod following;
+mod late;
 mod laws;
 mod past;
 mod pen;
