@@ -93,6 +93,8 @@ fn the_front_answers_with_the_fields_that_commands_print() {
         let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
         fields(&answer, "", &mut ours);
         fields(&printed, "", &mut theirs);
+        // Files of other applications are the command's: the front speaks for a database.
+        theirs.retain(|field| operation != "status" || !field.starts_with(".rows"));
         assert_eq!(ours, theirs, "{operation} has other fields than {words:?}");
         if operation == "sync" {
             // What went over a connection is written down in the background when it ends, and by the minute.
