@@ -79,10 +79,6 @@ const BENCHES: [(&str, Bench); 15] = [
 ];
 const ONLY_BY_NAME: [&str; 2] = ["rows-memory", "hub"];
 
-// As in the command.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Result<(), Failure> {
     if let Some(other) = other_side() {
         return other;

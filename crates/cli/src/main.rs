@@ -24,9 +24,6 @@ mod demo;
 
 mod command;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
     command::main()
 }
