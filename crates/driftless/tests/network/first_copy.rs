@@ -43,7 +43,7 @@ async fn a_first_copy_that_is_cut_goes_on_with_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_copy_over_http_that_is_cancelled_and_then_paused_goes_on_with_the_rest() {
+async fn a_first_copy_over_http_that_is_cancelled_goes_on_with_the_rest() {
     let (ann, bob) = (memory(), memory());
     let (at_ann, at_bob) = (ann.network().unwrap(), bob.network().unwrap());
     let here = ann.create_space("team").unwrap();
@@ -62,25 +62,8 @@ async fn a_first_copy_over_http_that_is_cancelled_and_then_paused_goes_on_with_t
     let had = commits();
     assert!(had > 0 && had < total, "{had} of {total}");
 
-    // A background copy that is paused in the middle hangs up, and goes on from there.
-    let engine = at_bob.start().unwrap();
-    let mut changes = bob.changes();
-    at_bob.connect(&address).await.unwrap();
-    while commits() == had {
-        changes.next().await.unwrap();
-    }
-    engine.pause();
-    assert!(engine.status().await.unwrap().paused);
-    while !at_bob.connected().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let had = commits();
-    engine.resume();
-    while commits() < total {
-        changes.next().await.unwrap();
-    }
+    let rest = at_bob.sync_with_peer(&address, &here.id()).await.unwrap();
+    // What arrived before the end and was not counted yet may be here as well.
+    assert!(rest.moved.received <= total - had, "{rest:?}");
     assert_eq!(bob.space("team").unwrap().digest().unwrap(), here.digest().unwrap());
-    let received = at_bob.sync_with_peer(&address, &here.id()).await.unwrap().moved.received;
-    assert_eq!((received, had <= total), (0, true));
-    engine.close(Duration::from_secs(5)).await;
 }
