@@ -326,5 +326,6 @@ async fn an_object_that_is_there_and_is_not_is_an_error_in_the_end() {
         matches!(&refused, Err(MailboxError::Unreachable(why)) if why.contains("does not have it")),
         "{refused:?}"
     );
-    assert!(server.asked() <= 6);
+    // Three times both questions; a connection that ends too early for us is tried again.
+    assert!(server.asked() <= 20, "{}", server.asked());
 }
