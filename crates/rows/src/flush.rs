@@ -110,7 +110,7 @@ impl Taken {
             self.last.found = first.seq - 1;
             return;
         }
-        self.last = Last { changes: first.seq - 1, found: 0 };
+        self.last = Last { changes: first.seq - 1, found: 0, ..self.last };
         let deleted = std::iter::once(first).chain(rows).filter(|noted| noted.deleted);
         self.deleted = deleted.map(|noted| (noted.table, noted.key, noted.at)).collect();
     }
@@ -154,12 +154,12 @@ impl File {
             return Ok(false);
         }
         ledger::put(&self.connection, ledger::TURN, taken.turn + 1)?;
-        let Last { changes, found } = taken.last;
+        let Last { behind, changes, found } = taken.last;
         let of = "DELETE FROM driftless_pending";
-        let sql = format!("{of} INDEXED BY driftless_changes WHERE op <> {FOUND} AND seq <= ?1");
-        self.connection.prepare_cached(&sql)?.execute([changes])?;
+        let sql = format!("{of} WHERE op <> {FOUND} AND seq > ?1 AND seq <= ?2");
+        self.connection.prepare_cached(&sql)?.execute([behind, changes])?;
         if found > 0 {
-            let sql = format!("{of} WHERE op = {FOUND} AND seq <= ?1");
+            let sql = format!("{of} INDEXED BY driftless_found WHERE op = {FOUND} AND seq <= ?1");
             self.connection.prepare_cached(&sql)?.execute([found])?;
         }
         for (table, key, at) in &taken.deleted {
@@ -188,7 +188,7 @@ impl File {
 
     fn look(&self) -> Result<Option<Taken>, Error> {
         let (noted, last) = self.noted()?;
-        if last == (Last { changes: 0, found: 0 }) {
+        if (last.changes, last.found) == (0, 0) {
             return Ok(None);
         }
         let clock: i64 = ledger::get(&self.connection, ledger::CLOCK)?.unwrap_or_default();

@@ -61,7 +61,7 @@ pub(crate) fn create(file: &Connection) -> Result<(), Error> {
         "CREATE TABLE driftless_settings(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
          CREATE TABLE driftless_tables(number INTEGER PRIMARY KEY, name TEXT NOT NULL, collection TEXT NOT NULL, columns TEXT NOT NULL);
          CREATE TABLE driftless_pending(seq INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op INTEGER NOT NULL, at INTEGER NOT NULL, {});
-         CREATE INDEX driftless_changes ON driftless_pending(seq) WHERE op <> {FOUND};
+         CREATE INDEX driftless_found ON driftless_pending(seq) WHERE op = {FOUND};
          CREATE TABLE driftless_known(tbl INTEGER NOT NULL, id BLOB NOT NULL, cells BLOB NOT NULL, base TEXT, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
          CREATE TABLE driftless_outbox(number INTEGER PRIMARY KEY, token BLOB NOT NULL, edits BLOB NOT NULL);
          CREATE TABLE driftless_waiting(collection TEXT NOT NULL, id BLOB NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY(collection, id)) WITHOUT ROWID;

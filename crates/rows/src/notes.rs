@@ -29,6 +29,8 @@ pub(crate) struct Noted {
 /// The last notes of those that are taken: of what the application did, and of what was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Last {
+    /// Up to here there are none of the first kind.
+    pub behind: i64,
     pub changes: i64,
     pub found: i64,
 }
@@ -68,19 +70,37 @@ impl File {
     pub(crate) fn noted(&self) -> Result<(Vec<Noted>, Last), Error> {
         let of = "SELECT * FROM driftless_pending";
         let mut notes = Notes::default();
-        let sql = format!("{of} INDEXED BY driftless_changes WHERE op <> {FOUND} ORDER BY seq");
-        let changes = self.add_notes(&sql, &mut notes)?;
-        let sql = format!("{of} WHERE op = {FOUND} ORDER BY seq LIMIT {FOUND_AT_ONCE}");
-        let found = self.add_notes(&sql, &mut notes)?;
-        Ok((notes.noted.into_iter().flatten().collect(), Last { changes, found }))
+        let behind = self.behind_found()?;
+        let sql = format!("{of} WHERE op <> {FOUND} AND seq > ?1 ORDER BY seq");
+        let changes = self.add_notes(&sql, behind, &mut notes)?;
+        let found = "INDEXED BY driftless_found WHERE op =";
+        let sql = format!("{of} {found} {FOUND} AND seq > ?1 ORDER BY seq LIMIT {FOUND_AT_ONCE}");
+        let found = self.add_notes(&sql, i64::MIN, &mut notes)?;
+        Ok((notes.noted.into_iter().flatten().collect(), Last { behind, changes, found }))
+    }
+
+    // Behind which number the application's notes are: what was found lies mostly before all of them, and is passed over
+    // without being read. An index of their own would cost the application more than all the rest of a note.
+    fn behind_found(&self) -> Result<i64, Error> {
+        let sql = format!(
+            "SELECT count(*), max(seq), (SELECT min(seq) FROM driftless_pending)
+             FROM driftless_pending INDEXED BY driftless_found WHERE op = {FOUND}"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let (count, last, first): (i64, Option<i64>, Option<i64>) =
+            statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(match (first, last) {
+            (Some(first), Some(last)) if last.checked_sub(first) == Some(count - 1) => last,
+            _ => i64::MIN,
+        })
     }
 
     // The number of the last of them; 0 if there is none.
-    fn add_notes(&self, sql: &str, notes: &mut Notes) -> Result<i64, Error> {
+    fn add_notes(&self, sql: &str, behind: i64, notes: &mut Notes) -> Result<i64, Error> {
         let by_number: HashMap<i64, usize> =
             self.tables.iter().enumerate().map(|(at, table)| (table.number, at)).collect();
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query([behind])?;
         let mut last = 0;
         while let Some(row) = rows.next()? {
             let (seq, number, op): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
