@@ -22,7 +22,7 @@ bench *arguments:
 
 # The property tests with cases that nobody has seen, so many rounds; stops at the first that fails.
 properties rounds="10":
-    for round in $(seq {{rounds}}); do PROPTEST_RNG_SEED=random cargo test --workspace || exit 1; done
+    for round in $(seq {{rounds}}); do PROPTEST_RNG_SEED=$(date +%s%N) cargo test --workspace || exit 1; done
 
 # Several databases and somebody hostile, one run per seed, until one fails: `just sim` for ever, `just sim 1000` so many.
 sim seeds="":
