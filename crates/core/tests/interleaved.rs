@@ -253,11 +253,13 @@ impl World {
     }
 }
 
-fn agreed_wrong(graph: &Graph, dice: &mut Dice) -> BTreeMap<SpaceId, Vec<Agreed>> {
+fn agreed_wrong(graph: &Graph, digests: &[[u8; 8]], dice: &mut Dice) -> BTreeMap<SpaceId, Vec<Agreed>> {
     let len = graph.nodes.len() as u64;
     let mut rows = Vec::new();
     for _ in 0..dice.roll(6) {
-        let digest = if dice.roll(2) == 0 { graph.digest() } else { [dice.roll(3) as u8; 8] };
+        // Also what only the other side ever had.
+        let known = digests.get(dice.roll(digests.len() as u64 * 2) as usize).copied();
+        let digest = known.unwrap_or([dice.roll(3) as u8; 8]);
         let len = [0, dice.roll(len + 1), len, len + dice.roll(9), u64::MAX][dice.roll(5) as usize];
         rows.push(Agreed { digest, len });
     }
@@ -282,16 +284,18 @@ proptest! {
         let mut dice = Dice(seed);
         let mut base = Graph::new(named);
         write(&mut base, &mut dice, shared, (0, authors));
+        let mut digests = vec![base.digest()];
         let mut graphs = [base.clone(), base];
         // Clones go on with the same keys.
         let others = if clones { (0, authors) } else { (authors, authors) };
         write(&mut graphs[0], &mut dice, new.0, (0, authors));
         write(&mut graphs[1], &mut dice, new.1, others);
+        digests.extend(graphs.iter().map(Graph::digest));
         let mut world = World::new(graphs, seed);
         world.wasteful = wrong;
         if wrong {
             for at in [0, 1] {
-                let rows = agreed_wrong(world.graph(at), &mut dice);
+                let rows = agreed_wrong(world.graph(at), &digests, &mut dice);
                 world.sides[at].host.restore(rows);
             }
         }
