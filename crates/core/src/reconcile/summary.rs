@@ -88,8 +88,8 @@ pub struct Heard {
 pub struct Reconciler {
     pub(super) salt: Salt,
     agreed: Vec<Agreed>,
-    // What our offer said: whoever names its frontier has it.
-    pub(super) offered: Option<Agreed>,
+    // What our offer said, and whatever else asked for an answer: whoever names its frontier has it.
+    pub(super) offered: Vec<Agreed>,
     // What it named as known to both without having seen it in this session.
     named: Option<Agreed>,
     // How long the graph was when the clock was sent.
@@ -97,6 +97,8 @@ pub struct Reconciler {
     pub(super) marks: Vec<Mark>,
     // What lies above the marks that both have, and how long the graph was then.
     pub(super) above: Option<(Nodes, Position)>,
+    // Their filter of it is to come, and they have said anew what they have since it was asked for: that counts.
+    pub(super) outdated: bool,
     // How long the graph was when all was sent: what went over since then may be on its way.
     pub(super) ended_at: Option<Position>,
     // Of what is asked for again, this went over since the end.
@@ -119,11 +121,12 @@ impl Reconciler {
         Self {
             salt,
             agreed,
-            offered: None,
+            offered: Vec::new(),
             named: None,
             clock_at: 0,
             marks: Vec::new(),
             above: None,
+            outdated: false,
             ended_at: None,
             underway: 0..0,
             shared: 0,
@@ -171,7 +174,7 @@ impl Reconciler {
         if graph.is_empty() {
             return Ok(Summary::default());
         }
-        self.offered = Some(Agreed { digest, len: graph.len() });
+        self.offered.push(Agreed { digest, len: graph.len() });
         let authors = graph.tips()?.len();
         if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
             if agreed.digest == digest {
