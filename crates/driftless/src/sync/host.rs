@@ -34,7 +34,7 @@ use crate::sync::lookup;
 use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
-use crate::sync::stream::{Moved, Stream, decided, may_read, next_frame};
+use crate::sync::stream::{Moved, Stream, confirm, decided, may_read, next_frame};
 use crate::tables::cursor;
 use crate::tables::layout::LogSeq;
 use crate::tables::log;
@@ -198,6 +198,12 @@ impl Host {
                 let checked = self.check(slot, &heads, digest, round)?;
                 session.handle_checked(slot, checked);
             }
+            Ask::Confirm { slot, digest, round } => {
+                self.meet(slot, &digest)?;
+                let stream = self.streams.get_mut(&slot);
+                let again = stream.map(|stream| confirm(&self.database, &self.peer, stream, round));
+                session.handle_confirmed(slot, again.transpose()?.flatten());
+            }
             Ask::Want { slot, ids, again } => match again {
                 Some(theirs) => {
                     if let Some(stream) = self.streams.get_mut(&slot) {
@@ -256,7 +262,9 @@ impl Host {
     /// waits, so that the end of an exchange in which nothing moves need not wake another thread.
     pub(crate) fn answer_at_once(&mut self, session: &mut Session, ask: Ask) -> Option<Ask> {
         let (slot, theirs) = match &ask {
-            Ask::Acknowledged { slot, digest } | Ask::Check { slot, digest, .. } => (*slot, Some(digest)),
+            Ask::Acknowledged { slot, digest }
+            | Ask::Check { slot, digest, .. }
+            | Ask::Confirm { slot, digest, .. } => (*slot, Some(digest)),
             Ask::Forget { slot } => (*slot, None),
             _ => return Some(ask),
         };
@@ -281,6 +289,7 @@ impl Host {
             (None, ask) => return Some(ask),
             // They have our heads: nothing is missing here, and no body.
             (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
+            (Some(()), Ask::Confirm { .. }) => session.handle_confirmed(slot, None),
             (Some(()), Ask::Forget { .. }) => self.forget(session, slot),
             (Some(()), _) => {}
         }
