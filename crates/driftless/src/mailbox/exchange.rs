@@ -12,6 +12,7 @@ use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::effort::Effort;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
+use super::passed::PassedOver;
 use super::row::{self, Own, Reading, Turns};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
@@ -45,6 +46,8 @@ pub(super) struct Exchange<'e> {
     pub(super) turns: Turns,
     /// Something is not all done in this one.
     pub(super) turned: bool,
+    /// The same of what is looked at in vain.
+    pub(super) passed: PassedOver,
     /// Writers of whom something is kept.
     pub(super) kept: BTreeSet<Writer>,
     /// How many of them have given nothing that was not here.
@@ -94,6 +97,7 @@ impl<'e> Exchange<'e> {
             turned: false,
             kept: BTreeSet::new(),
             strangers: 0,
+            passed: PassedOver::default(),
             in_vain: 0,
             held: None,
             _alone: alone,

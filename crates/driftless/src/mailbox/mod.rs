@@ -6,6 +6,7 @@
 pub(crate) mod alarm;
 mod object;
 pub(crate) mod row;
+mod passed;
 mod build;
 pub(crate) mod settings;
 mod check;
