@@ -19,7 +19,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::state::engine::Engine;
 use crate::state::guard::STORE_ID;
-use crate::tables::layout;
+use crate::tables::layout::{self, LogSeq};
 
 /// Writers who have given nothing yet and of whom something is kept: names are free.
 pub(super) const MAX_STRANGERS: usize = 1024;
@@ -42,12 +42,14 @@ pub(super) struct Exchange<'e> {
     pub(super) stands_alone: bool,
     /// Whether objects that were read are not there any more, once that was looked for.
     pub(super) something_gone: Option<bool>,
+    /// Up to where own objects hold everything, once that was looked for.
+    pub(super) whole_to: Option<LogSeq>,
     /// Where what is not all done in one exchange goes on.
     pub(super) turns: Turns,
-    /// Something is not all done in this one.
-    pub(super) turned: bool,
     /// The same of what is looked at in vain.
     pub(super) passed: PassedOver,
+    /// Something is not all done in this one.
+    pub(super) turned: bool,
     /// Writers of whom something is kept.
     pub(super) kept: BTreeSet<Writer>,
     /// How many of them have given nothing that was not here.
@@ -93,11 +95,12 @@ impl<'e> Exchange<'e> {
             lacked,
             stands_alone: false,
             something_gone: None,
+            whole_to: None,
             turns: Turns::default(),
+            passed: PassedOver::default(),
             turned: false,
             kept: BTreeSet::new(),
             strangers: 0,
-            passed: PassedOver::default(),
             in_vain: 0,
             held: None,
             _alone: alone,

@@ -4,7 +4,9 @@
 use driftless_core::id::{PeerId, base32};
 use driftless_core::limits::MAX_PAGE;
 use driftless_core::sign::{Domain, NodeKey};
+use driftless_store::Storage;
 
+use super::failing::{Failing, Fuse};
 use super::*;
 
 /// A writer with a key of its own and no commits.
@@ -138,4 +140,27 @@ async fn the_beginnings_of_other_spaces_make_none_here_and_nobody_believed() {
         assert_eq!(db.spaces().unwrap().len(), 1);
         assert!(db.space("notes").is_ok(), "its name stands for no other space");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_say_that_they_lack_costs_no_look_at_all_own_objects_each_time() {
+    let (place, fuse) = (MemoryMailbox::new(), Fuse::new());
+    let counting = fuse.clone();
+    let ann = Database::builder().wrap_storage(move |inner| {
+        let storage: Box<dyn Storage> =
+            Box::new(Failing { inner, fuse: counting, keeps_failed_commit: false });
+        storage
+    });
+    let ann = ann.memory().unwrap();
+    let here = shared(&ann, &[]);
+    fill(&here, 0, 400);
+    sync_with(&on(&ann, here.id(), &place), &MailboxOptions { batch_commits: 1, ..small() }).await;
+    let stranger = Stranger(NodeKey::from_seed(&[7; 32]));
+    for number in 1..=100 {
+        stranger.puts(&place, here.id(), number, &[], &[(who(&place, &ann), 2 + number)]);
+    }
+    fuse.reads();
+    sync(&on(&ann, here.id(), &place)).await;
+    let read = fuse.reads();
+    assert!(read < 20_000, "{read} rows were read for 400 own objects and 100 of a stranger");
 }
