@@ -78,7 +78,9 @@ impl Exchange<'_> {
                 }
             }
             // Of the last number of a page the own object may be in the next one, or behind a crowd of others.
-            let last = found.keys().next_back().copied().filter(|_| page.more);
+            // Where there is no number at all, the next one is behind a crowd.
+            let last = found.keys().next_back().copied();
+            let last = last.or(Some(next).filter(|next| *next <= own.number)).filter(|_| page.more);
             let end = match last {
                 Some(last) if last > next => {
                     found.remove(&last);
