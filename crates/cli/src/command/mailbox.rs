@@ -351,7 +351,7 @@ fn one(
             done = &mut exchange => return done,
             () = stop.wished() => {}
         }
-        // It ends with the object that is on its way.
+        // It waits for no answer, and notes that it was stopped.
         options.control.cancel();
         exchange.await
     });
