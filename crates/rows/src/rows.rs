@@ -168,12 +168,12 @@ impl Rows {
         if ledger::has_pending(&self.file.connection)? && !self.file.keeps {
             let more = self.file.flush()?;
             flushed = flushed.and(more);
-            let last = self.file.apply(false)?;
+            let last = self.file.apply(self.has_waiting()?)?;
             applied = Applied {
                 inserted: applied.inserted + last.inserted,
                 updated: applied.updated + last.updated,
                 deleted: applied.deleted + last.deleted,
-                waiting: last.waiting.max(applied.waiting),
+                waiting: self.count("driftless_waiting")?,
             };
         }
         flushed.retry = false;
@@ -238,10 +238,6 @@ impl Rows {
 
     /// How the file stands.
     pub fn status(&self) -> Result<Status, Error> {
-        let count = |table: &str| {
-            let query = format!("SELECT count(*) FROM {table}");
-            self.file.connection.query_row(&query, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-        };
         let tables: Vec<TableStatus> = self
             .file
             .tables
@@ -258,9 +254,9 @@ impl Rows {
             elsewhere: elsewhere.collect(),
             left_out: self.file.left_out()?,
             tables,
-            pending: count("driftless_pending")?,
-            waiting: count("driftless_waiting")?,
-            refused: count("driftless_refused")?,
+            pending: self.count("driftless_pending")?,
+            waiting: self.count("driftless_waiting")?,
+            refused: self.count("driftless_refused")?,
         })
     }
 
@@ -273,6 +269,12 @@ impl Rows {
     /// A number that changes when another connection has written to the file.
     pub(crate) fn data_version(&self) -> Result<i64, Error> {
         Ok(self.file.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    fn count(&self, table: &str) -> Result<u64, Error> {
+        let query = format!("SELECT count(*) FROM {table}");
+        let count: i64 = self.file.connection.query_row(&query, [], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
     }
 
     fn has_waiting(&self) -> Result<bool, Error> {

@@ -12,6 +12,7 @@ mod settle;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use driftless::{Document, DocumentId, Since, Value};
 use rusqlite::ErrorCode;
@@ -19,7 +20,7 @@ use rusqlite::ErrorCode;
 use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{Barred, File, now_ms};
+use crate::file::{Barred, File, Table, now_ms};
 use crate::ledger::{self, INSERTED, UPDATED};
 
 /// What an application of documents did.
@@ -126,6 +127,12 @@ struct Pass<'f> {
     later: Vec<(usize, DocumentId, String)>,
     // Rows that the application's own foreign keys changed because their parent went: that is a change made here.
     cascaded: HashSet<(usize, DocumentId)>,
+    // Rows of tables that others refer to, of which the documents are gone: they go when everything else is written.
+    gone: Vec<(usize, DocumentId)>,
+    // Rows that are going just now.
+    leaving: HashSet<(usize, DocumentId)>,
+    // Of each table, whether others refer to it.
+    parents: Vec<bool>,
     // Documents that do not fit, and why.
     misfits: BTreeMap<(usize, DocumentId), (&'static str, String)>,
     tries: HashMap<(usize, DocumentId), u32>,
@@ -178,12 +185,20 @@ impl<'f> Pass<'f> {
         let triggers = file.options.triggers && file.tables.iter().any(|table| table.described.triggers);
         let waits = ledger::has_any(&file.connection, "driftless_waiting")?;
         let refers = file.tables.iter().any(|table| !table.described.foreign.is_empty());
+        let is_parent = |table: &Arc<Table>| {
+            let mut foreign = file.tables.iter().flat_map(|table| &table.described.foreign);
+            foreign.any(|foreign| foreign.parent.eq_ignore_ascii_case(table.name()))
+        };
+        let parents = file.tables.iter().map(is_parent).collect();
         Ok(Self {
             file,
             applied: Applied::default(),
             queue: VecDeque::new(),
             later: Vec::new(),
             cascaded: HashSet::new(),
+            gone: Vec::new(),
+            leaving: HashSet::new(),
+            parents,
             misfits: BTreeMap::new(),
             tries: HashMap::new(),
             touched: BTreeSet::new(),
@@ -252,16 +267,32 @@ impl<'f> Pass<'f> {
                     }
                     there.push((table, visible));
                 }
+                self.let_go()?;
                 for (table, visible) in there {
                     self.remove_unspoken_of(table, visible)?;
                 }
             }
         }
+        self.let_go()?;
         self.retry_waiting()?;
         self.settle()?;
         self.show_misfits()?;
         self.take_back()?;
         self.show_misfits()
+    }
+
+    // Rows go after everything that comes was written: so those that refer to one of them are what their documents say, and
+    // what the application's foreign keys take with it still belongs to it.
+    fn let_go(&mut self) -> Result<(), Error> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        self.settle()?;
+        for (table, id) in std::mem::take(&mut self.gone) {
+            self.once_more(table, &id)?;
+            self.drain()?;
+        }
+        Ok(())
     }
 
     // Of a document that lost every edit nothing is stored, not even that it is gone: its row is found by what is known.
@@ -450,9 +481,10 @@ impl<'f> Pass<'f> {
         if let Some(why) = self.file.barred.why(table, id).cloned() {
             return self.wait(table, id, OTHER, &why, false);
         }
-        // One that its parent's deletion has changed is sent first.
+        // One that its parent has changed is sent first; then it gets what else came of it.
         if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
-            return Ok(());
+            let why = "the row was changed with one that it referred to";
+            return self.wait(table, id, OTHER, why, false);
         }
         let Some(document) = document else { return self.remove(table, id) };
         self.latest = self.latest.max(document.updated.ms());

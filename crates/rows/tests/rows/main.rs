@@ -3,6 +3,7 @@
 
 mod attaching;
 mod attacks;
+mod cascades;
 mod constraints;
 mod copies;
 mod crash;
