@@ -364,6 +364,7 @@ impl File {
             return self.load();
         }
         self.write(|file| {
+            file.is_ours()?;
             let renamed = file.follow_tables()?;
             file.keep_names(renamed.0)?;
             // What could be no key of a table may be one now, and what did not fit may fit.

@@ -274,7 +274,24 @@ impl File {
     /// which it holds.
     pub(crate) fn is_followed(&self) -> Result<bool, Error> {
         let version = schema::version(&self.connection)?;
-        Ok(version == self.schema && ledger::get(&self.connection, ledger::SCHEMA)? == Some(version))
+        if version != self.schema {
+            // Another program may have taken our tables out, and perhaps made others: that is a change of the schema, too.
+            self.is_ours()?;
+            return Ok(false);
+        }
+        Ok(ledger::get(&self.connection, ledger::SCHEMA)? == Some(version))
+    }
+
+    /// Says so if the file is not attached to this space of this database any more, whoever detached it.
+    pub(crate) fn is_ours(&self) -> Result<(), Error> {
+        let path = self.path.display();
+        if !ledger::is_attached(&self.connection)? {
+            return Err(Error::NotAttached(path.to_string()));
+        }
+        match ledger::belongs_to(&self.connection, &self.space)? {
+            true => Ok(()),
+            false => Err(Error::Attached(format!("{path} was put under sync with another space meanwhile"))),
+        }
     }
 
     fn table(

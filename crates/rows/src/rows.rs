@@ -147,7 +147,7 @@ impl Rows {
     /// Commits what the application wrote, then writes what came from others: after this the file and the space say the
     /// same, but for what is listed.
     pub fn sync(&mut self) -> Result<Exchanged, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let mut flushed = self.file.flush()?;
@@ -182,7 +182,7 @@ impl Rows {
 
     /// Only commits what the application wrote.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let flushed = self.file.flush()?;
@@ -191,7 +191,7 @@ impl Rows {
 
     /// Only writes what came from others. What the application wrote is committed first if there is any.
     pub fn apply(&mut self) -> Result<Applied, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         self.file.recover()?;
         self.file.apply(false)
@@ -200,7 +200,7 @@ impl Rows {
     /// Compares every row with what is known of it, for what the triggers could not see; the next `sync` sends it. How
     /// many rows are different.
     pub fn audit(&mut self) -> Result<u64, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         self.file.audit()
     }
@@ -208,7 +208,7 @@ impl Rows {
     /// Makes rows that were changed here, and are not in the space, what the space says of them; rows that were created
     /// are gone. How many. Refused to whoever may write in the space.
     pub fn revert(&mut self) -> Result<u64, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         if self.file.space.may_write().is_ok() {
             return Err(Error::Invalid(
                 "you may write in this space: what was changed here is sent by the next exchange, and not undone".into(),
@@ -269,6 +269,13 @@ impl Rows {
     /// A number that changes when another connection has written to the file.
     pub(crate) fn data_version(&self) -> Result<i64, Error> {
         Ok(self.file.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    // One exchange at a time, and only of a file that is still attached to this space.
+    fn alone(&self) -> Result<Alone, Error> {
+        let alone = Alone::wait(&self.file.path);
+        self.file.is_ours()?;
+        Ok(alone)
     }
 
     fn count(&self, table: &str) -> Result<u64, Error> {

@@ -69,7 +69,10 @@ impl File {
             let nothing = since.documents.as_ref().is_some_and(BTreeMap::is_empty);
             if nothing && !again {
                 if place.as_ref() != Some(&since.place) {
-                    self.write(|file| ledger::put_place(&file.connection, &since.place))?;
+                    self.write(|file| match file.is_followed()? {
+                        true => ledger::put_place(&file.connection, &since.place),
+                        false => Ok(()),
+                    })?;
                 }
                 return Ok(Applied::default());
             }

@@ -7,6 +7,7 @@ mod cascades;
 mod constraints;
 mod copies;
 mod crash;
+mod detaching;
 mod failures;
 mod many;
 mod meanwhile;
