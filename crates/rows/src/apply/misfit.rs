@@ -20,23 +20,34 @@ impl Pass<'_> {
     /// Shows what can be shown of the documents that did not fit; what that makes possible comes after.
     pub(super) fn show_misfits(&mut self) -> Result<(), Error> {
         for _ in 0..TRIES {
+            if self.misfits.is_empty() {
+                return Ok(());
+            }
             let mut came = false;
             for ((table, id), (reason, why)) in std::mem::take(&mut self.misfits) {
                 let Some(of) = self.file.tables.get(table).cloned() else { continue };
                 let before = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
+                *self.shown.entry((table, id.clone())).or_default() += 1;
                 self.show_misfit(table, &of, &id, reason, &why)?;
                 came |= before != ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
             }
             self.drain()?;
-            if !came {
-                break;
+            if came {
+                self.retry_waiting()?;
             }
-            self.retry_waiting()?;
+            // Those that made way may not fit either, and some that was put off may fit now.
             self.settle()?;
         }
         // Those that make way for each other for ever.
-        for ((table, id), (reason, why)) in std::mem::take(&mut self.misfits) {
-            self.wait(table, &id, reason, &why, true)?;
+        for _ in 0..TRIES {
+            for ((table, id), (reason, why)) in std::mem::take(&mut self.misfits) {
+                self.wait(table, &id, reason, &why, true)?;
+            }
+            self.drain()?;
+            self.settle()?;
+            if self.misfits.is_empty() {
+                break;
+            }
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ pub struct Applied {
 const TOGETHER: usize = 256;
 // How often one row is tried in one pass: each time another row may have made way.
 const TRIES: u32 = 16;
+// How often in one pass it is looked at anew what of a document can be shown, because something else came.
+const SHOWN: u32 = 2;
 // How often what is applied waits for what the application writes meanwhile.
 const ROUNDS: usize = 5;
 
@@ -139,6 +141,8 @@ struct Pass<'f> {
     // Documents that do not fit, and why.
     misfits: BTreeMap<(usize, DocumentId), (&'static str, String)>,
     tries: HashMap<(usize, DocumentId), u32>,
+    // How often it was asked what can be shown of a document.
+    shown: HashMap<(usize, DocumentId), u32>,
     // Written in this pass, of tables that refer to others.
     touched: BTreeSet<(usize, DocumentId)>,
     latest: u64,
@@ -204,6 +208,7 @@ impl<'f> Pass<'f> {
             parents,
             misfits: BTreeMap::new(),
             tries: HashMap::new(),
+            shown: HashMap::new(),
             touched: BTreeSet::new(),
             latest: u64::try_from(clock).unwrap_or_default(),
             first_note,
@@ -281,6 +286,8 @@ impl<'f> Pass<'f> {
         self.settle()?;
         self.show_misfits()?;
         self.take_back()?;
+        // What was taken back may have lost its parent, or have been one.
+        self.settle()?;
         self.show_misfits()
     }
 
@@ -302,7 +309,7 @@ impl<'f> Pass<'f> {
     fn remove_unspoken_of(&mut self, table: usize, visible: usize) -> Result<(), Error> {
         let Some(number) = self.file.tables.get(table).map(|table| table.number) else { return Ok(()) };
         // Where nothing waits each document is a row: as many rows are those.
-        let all_are_rows = !self.waits && self.later.is_empty();
+        let all_are_rows = !self.waits && self.later.is_empty() && self.misfits.is_empty();
         if all_are_rows && ledger::count_known(&self.file.connection, number)? <= visible {
             return Ok(());
         }
@@ -372,6 +379,10 @@ impl<'f> Pass<'f> {
         for (collection, id) in waiting {
             let Some(table) = self.file.table_of(&collection) else { continue };
             let Some(id) = crate::waiting::id(&id) else { continue };
+            // Two that are shown in part would take each other out for ever.
+            if self.shown.get(&(table, id.clone())).is_some_and(|shown| *shown >= SHOWN) {
+                continue;
+            }
             let document = self.document(table, &id)?;
             let created = document.as_ref().map(|document| document.created);
             documents.push((created, id, table, document));
@@ -555,6 +566,7 @@ impl<'f> Pass<'f> {
                     }
                     self.drain()?;
                     self.settle()?;
+                    self.show_misfits()?;
                 }
                 Err(error) => return Err(error.into()),
             }
