@@ -355,6 +355,35 @@ mod tests {
     }
 
     #[test]
+    fn one_transaction_looks_at_so_much_of_what_does_not_fit_and_the_next_ones_at_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, low, high, CHECK(low <= high))").unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        let t = space.collection("t").unwrap();
+        let fields = |json: &str| driftless::Map::from_json(json).unwrap();
+        let set = |json: &str| driftless::operators_from_json(json).unwrap();
+        for id in 1..=10 {
+            t.save(&id.into(), fields(r#"{"low": 1, "high": 2}"#)).unwrap();
+            t.edit(&id.into(), set(r#"{"$set": {"low": 5}}"#)).unwrap();
+        }
+        rows.file.most_effort = 8 * 1100;
+        let count = || app.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+        let mut there = Vec::new();
+        for id in 20..30 {
+            t.save(&id.into(), fields(r#"{"low": 1, "high": 2}"#)).unwrap();
+            rows.sync().unwrap();
+            there.push(count() - (id - 19));
+        }
+        assert!((1..10).contains(&there[0]) && there.is_sorted(), "{there:?}");
+        assert_eq!(there[9], 10, "{there:?}");
+        assert!(rows.waiting().unwrap().iter().all(|row| row.reason == "check"));
+    }
+
+    #[test]
     fn more_than_one_run_can_hold_goes_over_in_several_with_what_was_deleted_and_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.db");

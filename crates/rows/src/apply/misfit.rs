@@ -5,9 +5,10 @@ use driftless::{Document, DocumentId, Value};
 use rusqlite::ffi;
 
 use super::row::Refusal;
-use super::{Outcome, PARENT, Pass, TRIES};
+use super::{OTHER, Outcome, PARENT, Pass, TRIES};
 use crate::error::Error;
 use crate::file::{Table, now_ms};
+use crate::fitting::Fitting;
 use crate::ledger;
 
 // What it costs to ask the application's triggers about one commit, beside what a table in memory says.
@@ -98,14 +99,23 @@ impl Pass<'_> {
         table: usize,
         of: &Table,
         document: &Document,
-        shown: Option<Document>,
+        shown: Fitting,
         reason: &'static str,
         why: &str,
     ) -> Result<Outcome, Error> {
         let id = &document.id;
-        let Some(shown) = shown else {
-            self.wait(table, id, reason, why, true)?;
-            return Ok(Outcome::Done);
+        let shown = match shown {
+            Fitting::Shown(shown) => shown,
+            Fitting::Nothing => {
+                self.wait(table, id, reason, why, true)?;
+                return Ok(Outcome::Done);
+            }
+            // The row stays what it is until then.
+            Fitting::Later => {
+                let why = format!("{why}; what of it can be shown is looked at another time");
+                self.wait(table, id, OTHER, &why, false)?;
+                return Ok(Outcome::Done);
+            }
         };
         if let Some(missing) = self.missing_parents(table, &shown, false)?.pop() {
             return Ok(Outcome::Waits(PARENT, missing.why));

@@ -102,6 +102,7 @@ impl File {
                 return Ok(None);
             }
             self.connection.pragma_update(None, "defer_foreign_keys", true)?;
+            self.effort.set(self.most_effort);
             let mut pass = Pass::new(self, since.in_line)?;
             pass.all(since)?;
             let applied = pass.finish(since)?;
