@@ -273,7 +273,10 @@ impl File {
         let mut tables = Vec::new();
         for (number, name, collection, columns) in listed(&self.connection)? {
             // One that was dropped is there again when somebody makes it again.
-            let Some(described) = schema::describe(&self.connection, &name)? else { continue };
+            let Some(mut described) = schema::describe(&self.connection, &name)? else { continue };
+            if !self.options.foreign_keys {
+                described.foreign.clear();
+            }
             tables.push(Arc::new(self.table(number, collection, described, columns)));
         }
         self.tables = tables;

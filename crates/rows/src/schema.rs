@@ -185,8 +185,13 @@ fn foreign(file: &Connection, table: &str) -> Result<Vec<Foreign>, Error> {
             let key = key.query_map([&foreign.parent], |row| row.get(0))?;
             foreign.to = key.collect::<Result<_, _>>()?;
         }
-        // One that names a parent that is not there, or no key of it, holds nothing.
-        if foreign.to.len() == foreign.from.len() {
+        let mut parent = file.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
+        let parent = parent.query_map([&foreign.parent], |row| row.get(0))?;
+        let parent: Vec<String> = parent.collect::<Result<_, _>>()?;
+        let is_column = |to: &String| parent.iter().any(|column| column.eq_ignore_ascii_case(to));
+        // One that names no columns of its parent holds nothing, where SQLite lets it be at all.
+        let is_there = parent.is_empty() || foreign.to.iter().all(is_column);
+        if foreign.to.len() == foreign.from.len() && is_there {
             all.push(foreign);
         }
     }
