@@ -135,15 +135,14 @@ impl File {
                 return Ok(flushed.and(self.keep(&error.to_string())?));
             }
             let Some(taken) = self.take()? else { return Ok(flushed) };
+            // A row that was not sent may have made way for its document.
+            flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
             done += taken.seen.len() as u64;
             self.tell("rows sent", done.min(total), total);
             flushed.rows += taken.edits.len() as u64;
             flushed.refused += taken.refused.len() as u64;
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
-            let sent = self.send(taken)?;
-            // A row that was not sent may have made way for its document.
-            flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
-            if !sent {
+            if !self.send(taken)? {
                 self.finish_outbox()?;
             }
         }
