@@ -112,17 +112,14 @@ pub(crate) fn there(folder: &Path) -> Result<(), Failure> {
         std::io::stdin().read_line(&mut line)?;
         let ticket: Ticket = line.trim().parse()?;
         Connection::open(folder.join("there.db"))?.execute_batch(SCHEMA)?;
-        let database = Database::open(folder.join("there"))?;
+        let database = Database::builder().page_memory(PAGES).open(folder.join("there"))?;
         say("opened")?;
         let network = database.network()?;
         network.join(&ticket).await?;
         network.close();
-        drop((network, database));
+        drop(network);
         say("joined")?;
-        // Opened again, as by another command.
-        let database = Database::builder().page_memory(PAGES).open(folder.join("there"))?;
         let space = database.space("items")?;
-        say("opened again")?;
         let mut rows = Rows::attach(folder.join("there.db"), &space, Options::default())?;
         rows.sync()?;
         say("applied")?;

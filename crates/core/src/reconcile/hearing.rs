@@ -142,7 +142,7 @@ impl Reconciler {
     // What is answered says how our graph stood, at this length. Whoever has the same by then says only that.
     fn said(&mut self, heard: Heard, len: Position) -> Heard {
         if let Some(Summary { digest, .. }) = heard.answer.as_ref().filter(|answer| owes(&answer.detail)) {
-            self.offered.push(Agreed { digest: *digest, len });
+            self.note_offer(*digest, len);
         }
         heard
     }

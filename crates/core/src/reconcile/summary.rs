@@ -14,6 +14,8 @@ use super::{Salt, frontier_digest};
 use crate::hash_graph::{HashGraph, Position, walk};
 use crate::limits::{MAX_AGREED, MAX_ROUNDS, MAX_SUMMARY_AUTHORS, WALK_STEP};
 
+// Frontiers of our own that the other side may name in an answer: an exchange asks for no more than these.
+const MAX_OFFERED: usize = 8;
 // Authors whose clock is sent before anybody asked: it costs less than a message.
 const EAGER: usize = 16;
 // Authors up to whom a clock is smaller than marks and filters.
@@ -164,6 +166,15 @@ impl Reconciler {
         }
     }
 
+    // What was said that asks for an answer. However often the other side makes us say something, the first and the newest
+    // are enough.
+    pub(super) fn note_offer(&mut self, digest: [u8; 8], len: Position) {
+        self.offered.push(Agreed { digest, len });
+        if self.offered.len() > MAX_OFFERED {
+            self.offered.remove(1);
+        }
+    }
+
     /// The frontiers that both sides had, the newest last.
     pub fn agreed(&self) -> &[Agreed] {
         &self.agreed
@@ -174,7 +185,7 @@ impl Reconciler {
         if graph.is_empty() {
             return Ok(Summary::default());
         }
-        self.offered.push(Agreed { digest, len: graph.len() });
+        self.note_offer(digest, graph.len());
         let authors = graph.tips()?.len();
         if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
             if agreed.digest == digest {

@@ -233,6 +233,11 @@ impl Session {
         }
     }
 
+    /// Whether a message from the peer, not yet handled, brings a frame of commits.
+    pub fn is_data(bytes: &[u8]) -> bool {
+        take_number(bytes).is_some_and(|(_, message)| Message::is_data(message))
+    }
+
     /// What the host found of a space; `None` where the peer may not know whether it exists.
     pub fn handle_opened(&mut self, slot: Slot, opened: Option<Opened>) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
