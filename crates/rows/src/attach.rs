@@ -12,14 +12,17 @@ use crate::error::Error;
 use crate::file::{File, is_name_there, listed, name_there};
 use crate::ledger::{self, KnownColumn};
 use crate::options::{Options, Tables};
-use crate::reconcile::{PerColumn, Policy};
+use crate::reconcile::PerColumn;
 use crate::schema::{self, Described, DescribedColumn, quoted};
 
 /// The collection with the names that tables and columns had before they were renamed.
 pub(crate) const NAMES: &str = ":names";
 const BEFORE: &str = "before";
-// Documents that are looked at for what a policy made of a field.
+// Documents that are read together.
 const SOME: usize = 512;
+// Why a table is left out of which the documents were made for other policies.
+const MISUSED: &str = "documents of the space were made for other policies of its columns: `rows detach` the file, and attach \
+    it with the policies that they have on other devices";
 
 /// A table that was left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,33 +112,46 @@ fn check(file: &Connection, all: &[String], options: &Options) -> Result<(), Err
     Ok(())
 }
 
-// What merges as a map, or as an array, has to be one in the documents that there are: otherwise no change would have an
-// effect on them.
+// What merges as a map, or as an array, has to be one in the documents that there are, and nothing else may be: otherwise a
+// change would have no effect on them, or would make something else of them for everybody.
 fn check_documents(file: &Connection, space: &Space, options: &Options) -> Result<(), Error> {
     for (_, table, collection, columns) in listed(file)? {
-        for column in columns {
-            let policy = options.columns.policy(&table, &column.name);
-            let is_other = |value: &Value| match (policy, value) {
-                (Policy::Max | Policy::Min, value) => !matches!(value, Value::Map(_)),
-                (Policy::Set, Value::String(text)) => matches!(Value::from_json(text), Ok(Value::List(_))),
-                _ => false,
-            };
-            if matches!(policy, Policy::Last | Policy::Counter) {
-                continue;
-            }
-            let (some, _) = space.collection(&collection)?.page(0, SOME)?;
-            let fields = some.iter().filter(|document| !document.deleted);
-            if fields.filter_map(|document| document.fields.get(&column.field)).any(is_other) {
-                return Err(Error::Invalid(format!(
-                    "{table}.{} is in documents of the space that were not made for {}: attach it with the policy that it has \
-                     on other devices, or another column",
-                    column.name,
-                    policy.word()
-                )));
-            }
+        if let Some(why) = misused(space, &table, &collection, &columns, options)? {
+            return Err(Error::Invalid(why));
         }
     }
     Ok(())
+}
+
+// A column of which the documents were made for another policy.
+fn misused(
+    space: &Space,
+    table: &str,
+    collection: &str,
+    columns: &[KnownColumn],
+    options: &Options,
+) -> Result<Option<String>, Error> {
+    let collection = space.collection(collection)?;
+    let mut after = 0;
+    loop {
+        let (some, next) = collection.page(after, SOME)?;
+        for document in some.iter().filter(|document| !document.deleted) {
+            for column in columns {
+                let Some(value) = document.fields.get(&column.field) else { continue };
+                let policy = options.columns.policy(table, &column.name);
+                if let Some(others) = policy.misuses(value) {
+                    return Ok(Some(format!(
+                        "{table}.{} is in documents of the space that were not made for {}, but for {others}: attach it with the \
+                         policy that it has on other devices, or another column",
+                        column.name,
+                        policy.word()
+                    )));
+                }
+            }
+        }
+        let Some(next) = next else { return Ok(None) };
+        after = next;
+    }
 }
 
 /// Gives a file that is attached other options; its triggers follow them. Policies stay: documents are made for them.
@@ -339,7 +355,7 @@ impl File {
             }
             let Some(described) = schema::describe(&self.connection, &name)? else { continue };
             let why = why_not(&self.connection, &self.space, &described)?;
-            left_out.extend(why.map(|why| LeftOut { table: name, why }));
+            left_out.push(LeftOut { table: name, why: why.unwrap_or_else(|| MISUSED.to_owned()) });
         }
         Ok(left_out)
     }
@@ -364,6 +380,7 @@ impl File {
             return self.load();
         }
         self.write(|file| {
+            file.is_ours()?;
             let renamed = file.follow_tables()?;
             file.keep_names(renamed.0)?;
             // What could be no key of a table may be one now, and what did not fit may fit.
@@ -458,6 +475,14 @@ impl File {
         for name in schema::tables(&self.connection)? {
             let new = is_wanted(&self.options, &name) && !there.contains(&name);
             if new && add(&self.connection, &self.space, &name, &self.options)?.is_none() {
+                let added = listed(&self.connection)?.into_iter().find(|(_, listed, ..)| *listed == name);
+                if let Some((number, _, collection, columns)) = added
+                    && misused(&self.space, &name, &collection, &columns, &self.options)?.is_some()
+                {
+                    capture::remove(&self.connection, number)?;
+                    self.forget_table(number)?;
+                    continue;
+                }
                 // Documents of it may have come before it did.
                 self.connection.execute("DELETE FROM driftless_settings WHERE name = 'place'", [])?;
             }

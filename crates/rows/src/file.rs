@@ -1,5 +1,6 @@
 //! A file that is attached: its connection, its space, and its tables as they are now, in the words of both sides.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,11 @@ const STATEMENTS: usize = 512;
 // What the application wrote goes over in one run up to here: at most two commits for each MiB, one more for each of 256
 // times, and one for each 4,096 edits are fewer than the 1,024 that a run can have.
 pub(crate) const RUN_BYTES: usize = 256 * 1024 * 1024;
+
+/// What may be looked at of one document that does not fit its table, in bytes of values; of one that takes more nothing is
+/// shown. It is also what may be looked at in one transaction, which keeps the application waiting: what is over comes
+/// another time.
+pub(crate) const EFFORT: usize = 256 << 20;
 
 // The most memory that pages of the file may take, in KiB (negative means KiB to SQLite).
 const CACHE: i32 = -16 * 1024;
@@ -56,6 +62,10 @@ pub(crate) struct File {
     pub barred: Barred,
     /// Of tables that were asked, by their numbers; `None` where there can be none.
     pub mirrors: HashMap<i64, Option<Mirror>>,
+    /// What may still be looked at of documents that do not fit, in this transaction.
+    pub effort: Cell<usize>,
+    /// What it is when one begins.
+    pub most_effort: usize,
 }
 
 /// What is not tried in this application of documents, and why: it would undo or stop all the rest.
@@ -240,6 +250,8 @@ impl File {
             keeps: false,
             barred: Barred::default(),
             mirrors: HashMap::new(),
+            effort: Cell::new(0),
+            most_effort: EFFORT,
         };
         file.load()?;
         Ok(file)
@@ -261,7 +273,10 @@ impl File {
         let mut tables = Vec::new();
         for (number, name, collection, columns) in listed(&self.connection)? {
             // One that was dropped is there again when somebody makes it again.
-            let Some(described) = schema::describe(&self.connection, &name)? else { continue };
+            let Some(mut described) = schema::describe(&self.connection, &name)? else { continue };
+            if !self.options.foreign_keys {
+                described.foreign.clear();
+            }
             tables.push(Arc::new(self.table(number, collection, described, columns)));
         }
         self.tables = tables;
@@ -274,7 +289,24 @@ impl File {
     /// which it holds.
     pub(crate) fn is_followed(&self) -> Result<bool, Error> {
         let version = schema::version(&self.connection)?;
-        Ok(version == self.schema && ledger::get(&self.connection, ledger::SCHEMA)? == Some(version))
+        if version != self.schema {
+            // Another program may have taken our tables out, and perhaps made others: that is a change of the schema, too.
+            self.is_ours()?;
+            return Ok(false);
+        }
+        Ok(ledger::get(&self.connection, ledger::SCHEMA)? == Some(version))
+    }
+
+    /// Says so if the file is not attached to this space of this database any more, whoever detached it.
+    pub(crate) fn is_ours(&self) -> Result<(), Error> {
+        let path = self.path.display();
+        if !ledger::is_attached(&self.connection)? {
+            return Err(Error::NotAttached(path.to_string()));
+        }
+        match ledger::belongs_to(&self.connection, &self.space)? {
+            true => Ok(()),
+            false => Err(Error::Attached(format!("{path} was put under sync with another space meanwhile"))),
+        }
     }
 
     fn table(

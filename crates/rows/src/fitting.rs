@@ -7,13 +7,19 @@ use std::ops::ControlFlow;
 use driftless::{Document, DocumentId, Value};
 
 use crate::error::Error;
-use crate::file::{File, Table};
+use crate::file::{EFFORT, File, Table};
 use crate::mirror::Mirror;
 
-// What may be looked at of one document, in bytes of values; of one that takes more nothing is shown.
-const EFFORT: usize = 256 << 20;
 // What looking at one commit costs besides.
-const LOOK: usize = 256;
+const LOOK: usize = 1024;
+
+/// What can be shown of a document.
+pub(crate) enum Fitting {
+    Shown(Document),
+    Nothing,
+    /// Enough was looked at for now.
+    Later,
+}
 
 impl File {
     /// Has the mirror of a table ready.
@@ -45,21 +51,22 @@ impl File {
     }
 
     /// A document without the commits that do not fit a table whose mirror is held, nor what else is asked; each of these
-    /// costs `each` more. `None` if nothing is left.
+    /// costs `each` more.
     pub(crate) fn fitting(
         &self,
         table: &Table,
         id: &DocumentId,
         each: usize,
         fits: &mut dyn FnMut(&Document) -> Result<bool, Error>,
-    ) -> Result<Option<Document>, Error> {
+    ) -> Result<Fitting, Error> {
         let (mut effort, mut failed) = (0, None);
+        let left = self.effort.get();
         let collection = self.space.collection(&table.collection)?;
         let found = collection.get_keeping(id, &mut |document| {
             effort += LOOK
                 + each
                 + document.fields.iter().map(|(_, value)| crate::cell::weight(value)).sum::<usize>();
-            if effort > EFFORT {
+            if effort > left {
                 return ControlFlow::Break(());
             }
             let fitting = self.misfit(table, document).and_then(|misfit| match misfit {
@@ -74,6 +81,12 @@ impl File {
                 }
             }
         })?;
-        failed.map_or(Ok(found), Err)
+        self.effort.set(left.saturating_sub(effort));
+        match (failed, found) {
+            (Some(error), _) => Err(error),
+            _ if effort > left && left < EFFORT => Ok(Fitting::Later),
+            (_, Some(document)) => Ok(Fitting::Shown(document)),
+            (_, None) => Ok(Fitting::Nothing),
+        }
     }
 }

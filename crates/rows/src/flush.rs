@@ -135,13 +135,13 @@ impl File {
                 return Ok(flushed.and(self.keep(&error.to_string())?));
             }
             let Some(taken) = self.take()? else { return Ok(flushed) };
+            // A row that was not sent may have made way for its document.
+            flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
             done += taken.seen.len() as u64;
             self.tell("rows sent", done.min(total), total);
             flushed.rows += taken.edits.len() as u64;
             flushed.refused += taken.refused.len() as u64;
             flushed.retry |= taken.adopted.iter().any(|adopted| adopted.differs.is_some());
-            // A row that was not sent may have made way for its document.
-            flushed.retry |= ledger::has_any(&self.connection, "driftless_refused")?;
             if !self.send(taken)? {
                 self.finish_outbox()?;
             }
@@ -150,7 +150,10 @@ impl File {
 
     // Takes the notes away; `false` if somebody else took any since they were read, or has something in the outbox.
     fn take_away(&self, taken: &Taken) -> Result<bool, Error> {
-        if self.turn()? != taken.turn || ledger::has_any(&self.connection, "driftless_outbox")? {
+        if !self.is_followed()?
+            || self.turn()? != taken.turn
+            || ledger::has_any(&self.connection, "driftless_outbox")?
+        {
             return Ok(false);
         }
         ledger::put(&self.connection, ledger::TURN, taken.turn + 1)?;
@@ -450,12 +453,12 @@ impl File {
             transaction.check()?;
         }
         let outbox = transaction.as_ref().map(Transaction::to_bytes);
-        let waits = ledger::has_any(&self.connection, "driftless_waiting")?;
-        let is_ours = self.write(|file| {
+        let waits = self.write(|file| {
             let connection = &file.connection;
             if !file.take_away(&taken)? {
-                return Ok(false);
+                return Ok(None);
             }
+            let waits = ledger::has_any(connection, "driftless_waiting")?;
             // Mostly there is nothing to forget.
             let refuses = ledger::has_any(connection, "driftless_refused")?;
             for (table, id) in seen.iter().filter(|_| refuses) {
@@ -485,9 +488,9 @@ impl File {
                     .prepare_cached("INSERT INTO driftless_outbox(token, edits) VALUES(?1, ?2)")?
                     .execute(params![token, outbox])?;
             }
-            Ok(true)
+            Ok(Some(waits))
         })?;
-        let Some(transaction) = transaction.filter(|_| is_ours) else { return Ok(is_ours) };
+        let (Some(transaction), Some(waits)) = (transaction, waits) else { return Ok(waits.is_some()) };
         let place = ledger::place(&self.connection)?;
         let next = match &place {
             Some(place) => transaction.commit_from(&self.space, place)?,
@@ -500,7 +503,11 @@ impl File {
         let merged =
             edits.iter().any(|change| self.tables.get(change.table).is_some_and(|table| table.based));
         self.write(|file| {
-            file.connection.execute("DELETE FROM driftless_outbox", [])?;
+            file.is_ours()?;
+            // Where it is gone the file was attached anew: nothing of this is known in it.
+            if file.connection.execute("DELETE FROM driftless_outbox WHERE token = ?1", [&token])? == 0 {
+                return Ok(true);
+            }
             ledger::put_sent(&file.connection, &token, now_ms())?;
             match next {
                 // Of a document that is not wholly shown the row may be something else, too.

@@ -11,7 +11,8 @@ use driftless::{Document, DocumentId, Map, Place, Value};
 
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{File, Table, now_ms};
+use crate::file::{EFFORT, File, Table, now_ms};
+use crate::fitting::Fitting;
 use crate::flush;
 use crate::ledger::{self, FOUND, Known};
 use crate::reconcile::{self, Policy};
@@ -284,8 +285,11 @@ impl File {
         if self.misfit(table, &document)?.is_none() {
             return Ok(document);
         }
-        let fitting = self.fitting(table, &document.id, 0, &mut |_| Ok(true))?;
-        Ok(fitting.unwrap_or(document))
+        self.effort.set(EFFORT);
+        match self.fitting(table, &document.id, 0, &mut |_| Ok(true))? {
+            Fitting::Shown(fitting) => Ok(fitting),
+            _ => Ok(document),
+        }
     }
 
     // What would be known of a row that is exactly its document.

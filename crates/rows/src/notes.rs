@@ -123,8 +123,8 @@ impl File {
     }
 }
 
-// Bytes that are equal for equal keys only.
-fn plain(key: &[Value]) -> Vec<u8> {
+/// Bytes that are equal for equal keys only.
+pub(crate) fn plain(key: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(16);
     for value in key {
         let (kind, content): (u8, &[u8]) = match value {

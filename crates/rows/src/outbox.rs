@@ -40,8 +40,11 @@ impl File {
                 }
             }
             self.write(|file| {
-                file.connection.execute("DELETE FROM driftless_outbox", [])?;
-                ledger::put_sent(&file.connection, &token, now_ms())
+                file.is_ours()?;
+                match file.connection.execute("DELETE FROM driftless_outbox", [])? {
+                    0 => Ok(()),
+                    _ => ledger::put_sent(&file.connection, &token, now_ms()),
+                }
             })?;
         }
         Ok(())

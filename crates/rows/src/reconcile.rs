@@ -93,6 +93,23 @@ impl Policy {
             Self::Set => "set",
         }
     }
+
+    /// For what policy a field was made that this one cannot be of, as far as that can be seen.
+    pub(crate) fn misuses(self, field: &Value) -> Option<&'static str> {
+        match (self, field) {
+            (Self::Last | Self::Counter | Self::Set, Value::Map(map)) if is_of_writers(map) => {
+                Some("max or min")
+            }
+            (Self::Max | Self::Min, Value::Map(map)) if is_of_writers(map) => None,
+            (Self::Max | Self::Min, Value::List(_)) => Some("set"),
+            (Self::Max | Self::Min, _) => Some("last or counter"),
+            (Self::Last | Self::Counter, Value::List(_)) => Some("set"),
+            (Self::Set, Value::String(text)) if matches!(Value::from_json(text), Ok(Value::List(_))) => {
+                Some("last")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The default: a policy for each column, the last write where none is given; a deletion wins over every change, and
@@ -226,6 +243,16 @@ impl Reconciler for PerColumn {
     fn needs_before(&self, table: &str, column: &str) -> bool {
         self.policy(table, column) != Policy::Last
     }
+}
+
+// Whether each key is the word of a file: `w` and 16 digits.
+fn is_of_writers(map: &Map) -> bool {
+    let is_word = |name: &str| {
+        let digits = name.strip_prefix('w').filter(|digits| digits.len() == 16);
+        digits.is_some_and(|digits| digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+    };
+    let mut names = map.iter().map(|(name, _)| name).peekable();
+    names.peek().is_some() && names.all(is_word)
 }
 
 fn is_better(now: &Value, before: &Value, wanted: Ordering) -> bool {

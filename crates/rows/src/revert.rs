@@ -1,6 +1,6 @@
 //! Taking back what was changed in the file and is not in the space.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use driftless::{Document, Value};
 use rusqlite::ErrorCode;
@@ -26,8 +26,10 @@ impl File {
         let mut reverted = 0;
         for (number, keys) in self.changed_keys()? {
             let Some(table) = self.tables.iter().find(|table| table.number == number) else { continue };
-            for key in keys {
-                reverted += u64::from(self.forget_change(table, &key)?);
+            let mut seen = BTreeSet::new();
+            // A row that was changed more than once is one row.
+            for key in keys.iter().filter(|key| seen.insert(crate::notes::plain(key))) {
+                reverted += u64::from(self.forget_change(table, key)?);
             }
         }
         self.connection.execute("DELETE FROM driftless_pending", [])?;

@@ -147,7 +147,7 @@ impl Rows {
     /// Commits what the application wrote, then writes what came from others: after this the file and the space say the
     /// same, but for what is listed.
     pub fn sync(&mut self) -> Result<Exchanged, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let mut flushed = self.file.flush()?;
@@ -168,12 +168,12 @@ impl Rows {
         if ledger::has_pending(&self.file.connection)? && !self.file.keeps {
             let more = self.file.flush()?;
             flushed = flushed.and(more);
-            let last = self.file.apply(false)?;
+            let last = self.file.apply(self.has_waiting()?)?;
             applied = Applied {
                 inserted: applied.inserted + last.inserted,
                 updated: applied.updated + last.updated,
                 deleted: applied.deleted + last.deleted,
-                waiting: last.waiting.max(applied.waiting),
+                waiting: self.count("driftless_waiting")?,
             };
         }
         flushed.retry = false;
@@ -182,7 +182,7 @@ impl Rows {
 
     /// Only commits what the application wrote.
     pub fn flush(&mut self) -> Result<Flushed, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         let lost = self.file.recover()?;
         let flushed = self.file.flush()?;
@@ -191,7 +191,7 @@ impl Rows {
 
     /// Only writes what came from others. What the application wrote is committed first if there is any.
     pub fn apply(&mut self) -> Result<Applied, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         self.file.recover()?;
         self.file.apply(false)
@@ -200,7 +200,7 @@ impl Rows {
     /// Compares every row with what is known of it, for what the triggers could not see; the next `sync` sends it. How
     /// many rows are different.
     pub fn audit(&mut self) -> Result<u64, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         self.file.follow_schema()?;
         self.file.audit()
     }
@@ -208,7 +208,7 @@ impl Rows {
     /// Makes rows that were changed here, and are not in the space, what the space says of them; rows that were created
     /// are gone. How many. Refused to whoever may write in the space.
     pub fn revert(&mut self) -> Result<u64, Error> {
-        let _alone = Alone::wait(&self.file.path);
+        let _alone = self.alone()?;
         if self.file.space.may_write().is_ok() {
             return Err(Error::Invalid(
                 "you may write in this space: what was changed here is sent by the next exchange, and not undone".into(),
@@ -238,10 +238,6 @@ impl Rows {
 
     /// How the file stands.
     pub fn status(&self) -> Result<Status, Error> {
-        let count = |table: &str| {
-            let query = format!("SELECT count(*) FROM {table}");
-            self.file.connection.query_row(&query, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-        };
         let tables: Vec<TableStatus> = self
             .file
             .tables
@@ -258,9 +254,9 @@ impl Rows {
             elsewhere: elsewhere.collect(),
             left_out: self.file.left_out()?,
             tables,
-            pending: count("driftless_pending")?,
-            waiting: count("driftless_waiting")?,
-            refused: count("driftless_refused")?,
+            pending: self.count("driftless_pending")?,
+            waiting: self.count("driftless_waiting")?,
+            refused: self.count("driftless_refused")?,
         })
     }
 
@@ -273,6 +269,19 @@ impl Rows {
     /// A number that changes when another connection has written to the file.
     pub(crate) fn data_version(&self) -> Result<i64, Error> {
         Ok(self.file.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
+    // One exchange at a time, and only of a file that is still attached to this space.
+    fn alone(&self) -> Result<Alone, Error> {
+        let alone = Alone::wait(&self.file.path);
+        self.file.is_ours()?;
+        Ok(alone)
+    }
+
+    fn count(&self, table: &str) -> Result<u64, Error> {
+        let query = format!("SELECT count(*) FROM {table}");
+        let count: i64 = self.file.connection.query_row(&query, [], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
     }
 
     fn has_waiting(&self) -> Result<bool, Error> {
@@ -343,6 +352,35 @@ mod tests {
         let rows = Rows::attach(&path, &space, Options::default()).unwrap();
         assert_eq!(rows.status().unwrap().tables[0].collection, "t");
         assert!(rows.file.tables[0].columns.iter().any(|(column, _)| column.field == "price"));
+    }
+
+    #[test]
+    fn one_transaction_looks_at_so_much_of_what_does_not_fit_and_the_next_ones_at_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let app = rusqlite::Connection::open(&path).unwrap();
+        app.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, low, high, CHECK(low <= high))").unwrap();
+        let database = Database::memory().unwrap();
+        let space = database.create_space("s").unwrap();
+        let mut rows = Rows::attach(&path, &space, Options::default()).unwrap();
+        let t = space.collection("t").unwrap();
+        let fields = |json: &str| driftless::Map::from_json(json).unwrap();
+        let set = |json: &str| driftless::operators_from_json(json).unwrap();
+        for id in 1..=10 {
+            t.save(&id.into(), fields(r#"{"low": 1, "high": 2}"#)).unwrap();
+            t.edit(&id.into(), set(r#"{"$set": {"low": 5}}"#)).unwrap();
+        }
+        rows.file.most_effort = 8 * 1100;
+        let count = || app.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+        let mut there = Vec::new();
+        for id in 20..30 {
+            t.save(&id.into(), fields(r#"{"low": 1, "high": 2}"#)).unwrap();
+            rows.sync().unwrap();
+            there.push(count() - (id - 19));
+        }
+        assert!((1..10).contains(&there[0]) && there.is_sorted(), "{there:?}");
+        assert_eq!(there[9], 10, "{there:?}");
+        assert!(rows.waiting().unwrap().iter().all(|row| row.reason == "check"));
     }
 
     #[test]

@@ -51,9 +51,19 @@ pub(crate) struct Foreign {
     pub parent: String,
     pub from: Vec<String>,
     pub to: Vec<String>,
-    /// What becomes of the row when its parent goes is decided by the row's own table.
-    pub acts_on_delete: bool,
-    pub acts_on_update: bool,
+    pub on_delete: Action,
+    pub on_update: Action,
+}
+
+/// What a foreign key makes of a row when what it refers to goes, or becomes another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Nothing: that must not be.
+    Holds,
+    /// It goes, too.
+    Goes,
+    /// Its columns get another value.
+    Changes,
 }
 
 /// A name in quotes.
@@ -149,13 +159,17 @@ fn foreign(file: &Connection, table: &str) -> Result<Vec<Foreign>, Error> {
     let mut found: Vec<(i64, Foreign)> = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let acts = |at: usize| {
-            Ok::<_, Error>(!matches!(row.get::<_, String>(at)?.as_str(), "NO ACTION" | "RESTRICT"))
+        let action = |at: usize, cascade: Action| {
+            Ok::<_, Error>(match row.get::<_, String>(at)?.as_str() {
+                "NO ACTION" | "RESTRICT" => Action::Holds,
+                "CASCADE" => cascade,
+                _ => Action::Changes,
+            })
         };
         if found.last().is_none_or(|(last, _)| *last != id) {
             let parent = row.get(1)?;
-            let (acts_on_update, acts_on_delete) = (acts(4)?, acts(5)?);
-            let of = Foreign { parent, from: Vec::new(), to: Vec::new(), acts_on_delete, acts_on_update };
+            let (on_update, on_delete) = (action(4, Action::Changes)?, action(5, Action::Goes)?);
+            let of = Foreign { parent, from: Vec::new(), to: Vec::new(), on_delete, on_update };
             found.push((id, of));
         }
         if let Some((_, foreign)) = found.last_mut() {
@@ -171,8 +185,13 @@ fn foreign(file: &Connection, table: &str) -> Result<Vec<Foreign>, Error> {
             let key = key.query_map([&foreign.parent], |row| row.get(0))?;
             foreign.to = key.collect::<Result<_, _>>()?;
         }
-        // One that names a parent that is not there, or no key of it, holds nothing.
-        if foreign.to.len() == foreign.from.len() {
+        let mut parent = file.prepare("SELECT name FROM pragma_table_xinfo(?1)")?;
+        let parent = parent.query_map([&foreign.parent], |row| row.get(0))?;
+        let parent: Vec<String> = parent.collect::<Result<_, _>>()?;
+        let is_column = |to: &String| parent.iter().any(|column| column.eq_ignore_ascii_case(to));
+        // One that names no columns of its parent holds nothing, where SQLite lets it be at all.
+        let is_there = parent.is_empty() || foreign.to.iter().all(is_column);
+        if foreign.to.len() == foreign.from.len() && is_there {
             all.push(foreign);
         }
     }

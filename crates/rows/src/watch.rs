@@ -13,7 +13,8 @@ const REST: Duration = Duration::from_secs(1);
 
 impl Rows {
     /// Exchanges whenever there is something, and tells of it, until `goes_on` says no; it is asked at least every
-    /// `LOOK_EVERY`. A failure is told and tried again.
+    /// `LOOK_EVERY`. A failure is told and tried again; one that says that the file is not attached to this space any more
+    /// ends it.
     pub fn watch(
         &mut self,
         mut goes_on: impl FnMut() -> bool,
@@ -28,6 +29,7 @@ impl Rows {
             if Instant::now() >= not_before {
                 let done = self.look(news, &mut seen);
                 match &done {
+                    Err(Error::NotAttached(_) | Error::Attached(_)) => return done.map(drop),
                     Ok(Some(_)) => news = false,
                     Ok(None) => {}
                     Err(_) => not_before = Instant::now() + REST,

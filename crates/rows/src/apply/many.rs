@@ -49,7 +49,13 @@ impl Pass<'_> {
         let width = of.described.key.len() + of.columns.len();
         let at_once = !self.has_triggers(table) && of.described.foreign.is_empty() && width * ROWS <= VALUES;
         let (mut new, mut changed) = (Vec::new(), Vec::new());
+        let is_parent = self.parents.get(table).copied().unwrap_or_default();
         for ((id, document), bytes) in came.iter().zip(&ids) {
+            if is_parent && document.is_none() && self.met.as_mut().is_none_or(|met| met.get(bytes).is_some())
+            {
+                self.gone.push((table, (*id).clone()));
+                continue;
+            }
             let way = match document.filter(|_| at_once) {
                 Some(document) => self.way(table, &of, id, document, bytes),
                 None => Way::Alone,

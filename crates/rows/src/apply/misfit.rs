@@ -5,9 +5,10 @@ use driftless::{Document, DocumentId, Value};
 use rusqlite::ffi;
 
 use super::row::Refusal;
-use super::{Outcome, PARENT, Pass, TRIES};
+use super::{OTHER, Outcome, PARENT, Pass, TRIES};
 use crate::error::Error;
 use crate::file::{Table, now_ms};
+use crate::fitting::Fitting;
 use crate::ledger;
 
 // What it costs to ask the application's triggers about one commit, beside what a table in memory says.
@@ -20,23 +21,34 @@ impl Pass<'_> {
     /// Shows what can be shown of the documents that did not fit; what that makes possible comes after.
     pub(super) fn show_misfits(&mut self) -> Result<(), Error> {
         for _ in 0..TRIES {
+            if self.misfits.is_empty() {
+                return Ok(());
+            }
             let mut came = false;
             for ((table, id), (reason, why)) in std::mem::take(&mut self.misfits) {
                 let Some(of) = self.file.tables.get(table).cloned() else { continue };
                 let before = ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
+                *self.shown.entry((table, id.clone())).or_default() += 1;
                 self.show_misfit(table, &of, &id, reason, &why)?;
                 came |= before != ledger::known(&self.file.connection, of.number, &id.to_cbor())?;
             }
             self.drain()?;
-            if !came {
-                break;
+            if came {
+                self.retry_waiting()?;
             }
-            self.retry_waiting()?;
+            // Those that made way may not fit either, and some that was put off may fit now.
             self.settle()?;
         }
         // Those that make way for each other for ever.
-        for ((table, id), (reason, why)) in std::mem::take(&mut self.misfits) {
-            self.wait(table, &id, reason, &why, true)?;
+        for _ in 0..TRIES {
+            for ((table, id), (reason, why)) in std::mem::take(&mut self.misfits) {
+                self.wait(table, &id, reason, &why, true)?;
+            }
+            self.drain()?;
+            self.settle()?;
+            if self.misfits.is_empty() {
+                break;
+            }
         }
         Ok(())
     }
@@ -87,14 +99,23 @@ impl Pass<'_> {
         table: usize,
         of: &Table,
         document: &Document,
-        shown: Option<Document>,
+        shown: Fitting,
         reason: &'static str,
         why: &str,
     ) -> Result<Outcome, Error> {
         let id = &document.id;
-        let Some(shown) = shown else {
-            self.wait(table, id, reason, why, true)?;
-            return Ok(Outcome::Done);
+        let shown = match shown {
+            Fitting::Shown(shown) => shown,
+            Fitting::Nothing => {
+                self.wait(table, id, reason, why, true)?;
+                return Ok(Outcome::Done);
+            }
+            // The row stays what it is until then.
+            Fitting::Later => {
+                let why = format!("{why}; what of it can be shown is looked at another time");
+                self.wait(table, id, OTHER, &why, false)?;
+                return Ok(Outcome::Done);
+            }
         };
         if let Some(missing) = self.missing_parents(table, &shown, false)?.pop() {
             return Ok(Outcome::Waits(PARENT, missing.why));

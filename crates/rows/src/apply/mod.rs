@@ -12,6 +12,7 @@ mod settle;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use driftless::{Document, DocumentId, Since, Value};
 use rusqlite::ErrorCode;
@@ -19,7 +20,7 @@ use rusqlite::ErrorCode;
 use crate::capture::APPLYING;
 use crate::cell::{self, digest};
 use crate::error::Error;
-use crate::file::{Barred, File, now_ms};
+use crate::file::{Barred, File, Table, now_ms};
 use crate::ledger::{self, INSERTED, UPDATED};
 
 /// What an application of documents did.
@@ -39,6 +40,8 @@ pub struct Applied {
 const TOGETHER: usize = 256;
 // How often one row is tried in one pass: each time another row may have made way.
 const TRIES: u32 = 16;
+// How often in one pass it is looked at anew what of a document can be shown, because something else came.
+const SHOWN: u32 = 2;
 // How often what is applied waits for what the application writes meanwhile.
 const ROUNDS: usize = 5;
 
@@ -68,7 +71,10 @@ impl File {
             let nothing = since.documents.as_ref().is_some_and(BTreeMap::is_empty);
             if nothing && !again {
                 if place.as_ref() != Some(&since.place) {
-                    self.write(|file| ledger::put_place(&file.connection, &since.place))?;
+                    self.write(|file| match file.is_followed()? {
+                        true => ledger::put_place(&file.connection, &since.place),
+                        false => Ok(()),
+                    })?;
                 }
                 return Ok(Applied::default());
             }
@@ -96,6 +102,7 @@ impl File {
                 return Ok(None);
             }
             self.connection.pragma_update(None, "defer_foreign_keys", true)?;
+            self.effort.set(self.most_effort);
             let mut pass = Pass::new(self, since.in_line)?;
             pass.all(since)?;
             let applied = pass.finish(since)?;
@@ -126,9 +133,17 @@ struct Pass<'f> {
     later: Vec<(usize, DocumentId, String)>,
     // Rows that the application's own foreign keys changed because their parent went: that is a change made here.
     cascaded: HashSet<(usize, DocumentId)>,
+    // Rows of tables that others refer to, of which the documents are gone: they go when everything else is written.
+    gone: Vec<(usize, DocumentId)>,
+    // Rows that are going just now.
+    leaving: HashSet<(usize, DocumentId)>,
+    // Of each table, whether others refer to it.
+    parents: Vec<bool>,
     // Documents that do not fit, and why.
     misfits: BTreeMap<(usize, DocumentId), (&'static str, String)>,
     tries: HashMap<(usize, DocumentId), u32>,
+    // How often it was asked what can be shown of a document.
+    shown: HashMap<(usize, DocumentId), u32>,
     // Written in this pass, of tables that refer to others.
     touched: BTreeSet<(usize, DocumentId)>,
     latest: u64,
@@ -178,14 +193,23 @@ impl<'f> Pass<'f> {
         let triggers = file.options.triggers && file.tables.iter().any(|table| table.described.triggers);
         let waits = ledger::has_any(&file.connection, "driftless_waiting")?;
         let refers = file.tables.iter().any(|table| !table.described.foreign.is_empty());
+        let is_parent = |table: &Arc<Table>| {
+            let mut foreign = file.tables.iter().flat_map(|table| &table.described.foreign);
+            foreign.any(|foreign| foreign.parent.eq_ignore_ascii_case(table.name()))
+        };
+        let parents = file.tables.iter().map(is_parent).collect();
         Ok(Self {
             file,
             applied: Applied::default(),
             queue: VecDeque::new(),
             later: Vec::new(),
             cascaded: HashSet::new(),
+            gone: Vec::new(),
+            leaving: HashSet::new(),
+            parents,
             misfits: BTreeMap::new(),
             tries: HashMap::new(),
+            shown: HashMap::new(),
             touched: BTreeSet::new(),
             latest: u64::try_from(clock).unwrap_or_default(),
             first_note,
@@ -252,23 +276,41 @@ impl<'f> Pass<'f> {
                     }
                     there.push((table, visible));
                 }
+                self.let_go()?;
                 for (table, visible) in there {
                     self.remove_unspoken_of(table, visible)?;
                 }
             }
         }
+        self.let_go()?;
         self.retry_waiting()?;
         self.settle()?;
         self.show_misfits()?;
         self.take_back()?;
+        // What was taken back may have lost its parent, or have been one.
+        self.settle()?;
         self.show_misfits()
+    }
+
+    // Rows go after everything that comes was written: so those that refer to one of them are what their documents say, and
+    // what the application's foreign keys take with it still belongs to it.
+    fn let_go(&mut self) -> Result<(), Error> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        self.settle()?;
+        for (table, id) in std::mem::take(&mut self.gone) {
+            self.once_more(table, &id)?;
+            self.drain()?;
+        }
+        Ok(())
     }
 
     // Of a document that lost every edit nothing is stored, not even that it is gone: its row is found by what is known.
     fn remove_unspoken_of(&mut self, table: usize, visible: usize) -> Result<(), Error> {
         let Some(number) = self.file.tables.get(table).map(|table| table.number) else { return Ok(()) };
         // Where nothing waits each document is a row: as many rows are those.
-        let all_are_rows = !self.waits && self.later.is_empty();
+        let all_are_rows = !self.waits && self.later.is_empty() && self.misfits.is_empty();
         if all_are_rows && ledger::count_known(&self.file.connection, number)? <= visible {
             return Ok(());
         }
@@ -338,6 +380,10 @@ impl<'f> Pass<'f> {
         for (collection, id) in waiting {
             let Some(table) = self.file.table_of(&collection) else { continue };
             let Some(id) = crate::waiting::id(&id) else { continue };
+            // Two that are shown in part would take each other out for ever.
+            if self.shown.get(&(table, id.clone())).is_some_and(|shown| *shown >= SHOWN) {
+                continue;
+            }
             let document = self.document(table, &id)?;
             let created = document.as_ref().map(|document| document.created);
             documents.push((created, id, table, document));
@@ -450,9 +496,10 @@ impl<'f> Pass<'f> {
         if let Some(why) = self.file.barred.why(table, id).cloned() {
             return self.wait(table, id, OTHER, &why, false);
         }
-        // One that its parent's deletion has changed is sent first.
+        // One that its parent has changed is sent first; then it gets what else came of it.
         if !self.cascaded.is_empty() && self.cascaded.contains(&(table, id.clone())) {
-            return Ok(());
+            let why = "the row was changed with one that it referred to";
+            return self.wait(table, id, OTHER, why, false);
         }
         let Some(document) = document else { return self.remove(table, id) };
         self.latest = self.latest.max(document.updated.ms());
@@ -520,6 +567,7 @@ impl<'f> Pass<'f> {
                     }
                     self.drain()?;
                     self.settle()?;
+                    self.show_misfits()?;
                 }
                 Err(error) => return Err(error.into()),
             }

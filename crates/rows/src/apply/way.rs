@@ -1,5 +1,7 @@
 //! Who has to make way: rows that refer to one that goes, and rows that hold a unique value which another claims.
 
+use std::collections::HashSet;
+
 use driftless::{Document, DocumentId, Value};
 
 use super::row::IGNORED;
@@ -8,7 +10,7 @@ use crate::cell;
 use crate::error::Error;
 use crate::file::{Table, bind};
 use crate::ledger::{self, Known};
-use crate::schema::{self, Compared, DescribedColumn, quoted};
+use crate::schema::{self, Action, Compared, DescribedColumn, quoted};
 
 impl Pass<'_> {
     pub(super) fn remove(&mut self, table: usize, id: &DocumentId) -> Result<(), Error> {
@@ -20,7 +22,10 @@ impl Pass<'_> {
         if ledger::known(&self.file.connection, of.number, &id.to_cbor())?.is_none() {
             return Ok(());
         }
-        self.make_way(table, &key, None)?;
+        self.leaving.insert((table, id.clone()));
+        let way = self.make_way(table, &key, None);
+        self.leaving.remove(&(table, id.clone()));
+        way?;
         self.file.let_triggers_run(self.has_triggers(table))?;
         match self.execute_guarded(self.has_triggers(table) || self.refers, &of.delete, &key) {
             Ok(0) if self.file.row(&of, &key)?.is_some() => self.wait(table, id, OTHER, IGNORED, false),
@@ -68,14 +73,13 @@ impl Pass<'_> {
                 None => {}
                 Some(None) => return Ok(false),
                 // What refers to it cannot go, so it has to stay as well.
-                Some(Some((table, id))) => return Err(self.hold(table, &id)),
+                Some(Some((table, id))) => return Err(self.hold(table, &id, HELD)),
             }
         }
         Ok(true)
     }
 
-    fn hold(&mut self, table: usize, id: &DocumentId) -> Error {
-        let why = "rows that refer to it are held by others that are not under sync";
+    fn hold(&mut self, table: usize, id: &DocumentId, why: &str) -> Error {
         self.file.barred.bar(table, id, why);
         Error::Invalid(why.into())
     }
@@ -163,32 +167,118 @@ impl Pass<'_> {
     }
 
     // Before a row goes, or columns of it that others refer to change: rows that refer to it are displaced, or are what
-    // the application's foreign keys make of them.
+    // the application's foreign keys make of them. Asked is what their documents say: a row that has only not been
+    // written yet as it is to be does not go with a row that its document has left.
     pub(super) fn make_way(
         &mut self,
         table: usize,
         key: &[Value],
         columns: Option<&[String]>,
     ) -> Result<(), Error> {
-        let mut parents = vec![(table, key.to_vec())];
-        while let Some((table, key)) = parents.pop() {
-            for child in self.referring(table, &key, columns)? {
-                if child.acts {
-                    // Its own children go with it, if that is what they do.
-                    if self.cascaded.insert(child.at.clone()) && columns.is_none() {
-                        parents.push((child.at.0, child.key));
+        let (mut seen, mut gone) = (HashSet::new(), Vec::new());
+        let mut parents = vec![(table, key.to_vec(), columns.map(<[String]>::to_vec))];
+        while let Some((table, key, columns)) = parents.pop() {
+            for child in self.referring(table, &key, columns.as_deref())? {
+                let Child { at, key: row, .. } = &child;
+                if self.leaving.contains(at) {
+                    continue;
+                }
+                let document = self.document(at.0, &at.1)?;
+                let is_kept = document.as_ref().is_some_and(|document| !document.deleted);
+                let refers = match &document {
+                    Some(document) if is_kept => self.still_refers(table, &key, &child, document)?,
+                    _ => false,
+                };
+                // A row with another key is another row, of which nobody would hear.
+                let rekeys = child.action == Action::Changes && self.is_of_key(at.0, &child.from);
+                let is_busy = !self.busy.is_empty() && self.busy.contains(&(at.0, at.1.to_cbor()));
+                match child.action {
+                    Action::Goes | Action::Changes if refers && !rekeys => {
+                        let changed = (child.action == Action::Changes).then(|| child.from.clone());
+                        // Its own children go with it, or with what it was, if that is what they do.
+                        self.cascaded.insert(at.clone());
+                        if seen.insert((at.clone(), changed.clone())) {
+                            parents.push((at.0, row.clone(), changed));
+                        }
                     }
-                } else if self.displace(child.at.0, &child.at.1)? {
-                    self.queue.push_back(child.at);
-                } else if let Ok(parent) = crate::key::to_id(&key) {
-                    return Err(self.hold(table, &parent));
+                    // It is written as its document says before anything else becomes of its parent.
+                    _ if is_busy => {
+                        let Ok(parent) = crate::key::to_id(&key) else { continue };
+                        return Err(self.hold(table, &parent, "a row that refers to it was changed here"));
+                    }
+                    // Whatever becomes of it goes with it.
+                    _ if !is_kept && columns.is_none() => {
+                        self.leaving.insert(at.clone());
+                        gone.push(at.clone());
+                        parents.push((at.0, row.clone(), None));
+                    }
+                    // It stays, and gets what its document says.
+                    Action::Changes if !rekeys => {
+                        self.doubt(at, &child.from)?;
+                        self.queue.push_back(at.clone());
+                    }
+                    _ if self.displace(at.0, &at.1)? => self.queue.push_back(at.clone()),
+                    _ => {
+                        if let Ok(parent) = crate::key::to_id(&key) {
+                            return Err(self.hold(table, &parent, HELD));
+                        }
+                    }
                 }
             }
+        }
+        // Those that others of them refer to come last.
+        for (table, id) in gone.into_iter().rev() {
+            self.remove(table, &id)?;
         }
         Ok(())
     }
 
-    // The rows under sync that refer to a row, or to columns of it; not itself.
+    // Whether what a document says refers to a row, as the row of the document does.
+    fn still_refers(
+        &self,
+        table: usize,
+        key: &[Value],
+        child: &Child,
+        document: &Document,
+    ) -> Result<bool, Error> {
+        let (Some(parent), Some(of)) = (self.file.tables.get(table), self.file.tables.get(child.at.0)) else {
+            return Ok(false);
+        };
+        let (mut matches, mut values) = (vec![parent.matches_key(1)], key.to_vec());
+        for (from, to) in child.from.iter().zip(&child.to) {
+            // Of what it does not speak the row stays what it is.
+            let Some(value) = self.value(of, &child.key, document, from) else { continue };
+            if value == Value::Null {
+                return Ok(false);
+            }
+            values.push(value);
+            matches.push(format!("{} = ?{}", parent.qualified(to), values.len()));
+        }
+        let query = format!("SELECT 1 FROM {} WHERE {}", quoted(parent.name()), matches.join(" AND "));
+        Ok(!self.keys(&query, &values, 0)?.is_empty())
+    }
+
+    // Whether one of these columns is of the key of a table.
+    fn is_of_key(&self, table: usize, columns: &[String]) -> bool {
+        let is_among = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
+        let Some(of) = self.file.tables.get(table) else { return false };
+        of.described.key.iter().filter_map(|at| of.column(*at)).any(|column| is_among(&column.name))
+    }
+
+    // Columns of a row are about to be something that nobody has said.
+    fn doubt(&mut self, (table, id): &At, columns: &[String]) -> Result<(), Error> {
+        let Some(of) = self.file.tables.get(*table).cloned() else { return Ok(()) };
+        let Some(mut known) = ledger::known(&self.file.connection, of.number, &id.to_cbor())? else {
+            return Ok(());
+        };
+        self.met = None;
+        for column in columns.iter().filter_map(|column| of.known_column(column)) {
+            known.set(column.number, u64::MAX);
+        }
+        ledger::put_known(&self.file.connection, of.number, &id.to_cbor(), &known)
+    }
+
+    // The rows under sync that refer to a row, or to columns of it; not itself, but where its own columns follow others.
     fn referring(
         &self,
         table: usize,
@@ -227,11 +317,13 @@ impl Pass<'_> {
                     matches.join(" AND "),
                     key_of_parent.join(" AND ")
                 );
-                let acts = if columns.is_some() { foreign.acts_on_update } else { foreign.acts_on_delete };
+                let action = if columns.is_some() { foreign.on_update } else { foreign.on_delete };
+                let itself = columns.is_some() && action != Action::Holds;
                 for row in self.keys(&query, key, of.described.key.len())? {
                     let Ok(id) = crate::key::to_id(&row) else { continue };
-                    if acts || !(child == table && row == key) {
-                        children.push(Child { at: (child, id), key: row, acts });
+                    if itself || !(child == table && row == key) {
+                        let (from, to) = (foreign.from.clone(), foreign.to.clone());
+                        children.push(Child { at: (child, id), key: row, action, from, to });
                     }
                 }
             }
@@ -318,8 +410,12 @@ impl Pass<'_> {
                         columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
                     ))));
                 }
-                self.displace(table, &id)?;
-                self.queue.push_back((table, id));
+                if holder.is_none() {
+                    self.remove(table, &id)?;
+                } else {
+                    self.displace(table, &id)?;
+                    self.queue.push_back((table, id));
+                }
                 made = true;
             }
         }
@@ -344,9 +440,13 @@ type At = (usize, DocumentId);
 struct Child {
     at: At,
     key: Vec<Value>,
-    /// The foreign key says what becomes of it.
-    acts: bool,
+    /// What the foreign key makes of it.
+    action: Action,
+    from: Vec<String>,
+    to: Vec<String>,
 }
+
+const HELD: &str = "rows that refer to it are held by others that are not under sync";
 
 // A row is displaced after those that refer to it: chains of them may be long, so this is no recursion. Each with the row
 // for whose sake it goes.

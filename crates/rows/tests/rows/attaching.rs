@@ -150,3 +150,47 @@ fn rows_whose_key_is_the_rowid_keep_their_keys_and_lose_values_that_nobody_said(
     assert_same(&all);
     assert_eq!(all[0].quoted("SELECT id v FROM t WHERE id IN (0, 77)"), "77");
 }
+
+#[test]
+fn a_file_without_the_policies_of_other_devices_is_refused_however_many_older_documents_there_are() {
+    let schema = "CREATE TABLE t(id INTEGER PRIMARY KEY, high INTEGER, tags TEXT);";
+    let options = merging(&[("high", Policy::Max), ("tags", Policy::Set)]);
+    let mut shop = shops_with(1, schema, &options).pop().unwrap();
+    let t = shop.space.collection("t").unwrap();
+    for id in 1..=600 {
+        t.save(&id.into(), driftless::Map::from_json("{}").unwrap()).unwrap();
+    }
+    let plain = Database::memory().unwrap().create_space("plain").unwrap();
+    for id in 1..=600 {
+        let fields = if id == 600 { r#"{"high": 5}"# } else { "{}" };
+        let fields = driftless::Map::from_json(fields).unwrap();
+        plain.collection("t").unwrap().save(&id.into(), fields).unwrap();
+    }
+    shop.sql("INSERT INTO t VALUES(1000, 5, '[1]')");
+    shop.sync();
+    let path = shop._folder.path().join("other.db");
+    let app = rusqlite::Connection::open(&path).unwrap();
+    app.execute_batch(schema).unwrap();
+    for (wish, space, looks) in [
+        (merging(&[]), &shop.space, "max or min"),
+        (merging(&[("high", Policy::Max)]), &shop.space, "for set"),
+        (merging(&[("high", Policy::Counter), ("tags", Policy::Set)]), &shop.space, "max or min"),
+        (merging(&[("high", Policy::Max)]), &plain, "last or counter"),
+    ] {
+        let refused = Rows::attach(&path, space, wish).unwrap_err();
+        assert_eq!(refused.code(), "invalid");
+        assert!(refused.to_string().contains(looks), "{refused}");
+    }
+    let mut rows = Rows::attach(&path, &shop.space, options).unwrap();
+    rows.sync().unwrap();
+    let high: i64 = app.query_row("SELECT high FROM t WHERE id = 1000", [], |row| row.get(0)).unwrap();
+    assert_eq!(high, 5);
+    drop(rows);
+    // A table that is made later is left out, and said to be.
+    let path = shop._folder.path().join("later.db");
+    let app = rusqlite::Connection::open(&path).unwrap();
+    let mut rows = Rows::attach(&path, &shop.space, merging(&[])).unwrap();
+    app.execute_batch(schema).unwrap();
+    rows.sync().unwrap();
+    assert!(rows.status().unwrap().left_out[0].why.contains("policies"), "{:?}", rows.status());
+}

@@ -279,3 +279,21 @@ fn the_application_hears_of_a_row_that_makes_way_for_another_that_it_goes_and_th
         assert_eq!(shop.quoted(found), "'oil,rice,salt'");
     }
 }
+
+#[test]
+fn a_reference_to_no_column_of_its_parent_stops_nothing_where_foreign_keys_are_off() {
+    let mut options = driftless_rows::Options::default();
+    options.foreign_keys = false;
+    let schema = "CREATE TABLE p(id INTEGER PRIMARY KEY, v); CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p(nope));
+        CREATE TABLE d(id INTEGER PRIMARY KEY, p REFERENCES p(id) ON DELETE CASCADE);";
+    let mut shops = crate::shop::shops_with(2, schema, &options);
+    shops[0].sql("PRAGMA foreign_keys = OFF; INSERT INTO p VALUES(1, 'x'), (2, 'y'); INSERT INTO c VALUES(1, 1); INSERT INTO d VALUES(1, 1)");
+    settle(&mut shops);
+    shops[0].sql("DELETE FROM p WHERE id = 1");
+    settle(&mut shops);
+    for shop in &mut shops {
+        assert_eq!(shop.quoted("SELECT id v FROM p"), "2");
+        assert_eq!(shop.quoted("SELECT id v FROM c UNION ALL SELECT id FROM d"), "1 1");
+        assert_eq!(shop.waiting(), []);
+    }
+}

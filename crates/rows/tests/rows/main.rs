@@ -3,9 +3,11 @@
 
 mod attaching;
 mod attacks;
+mod cascades;
 mod constraints;
 mod copies;
 mod crash;
+mod detaching;
 mod failures;
 mod many;
 mod meanwhile;

@@ -288,3 +288,52 @@ fn whatever_is_written_and_heard_in_whatever_order_tables_with_checks_are_the_sa
     }
     eprintln!("{misfits} misfits in {rounds} rounds");
 }
+
+#[test]
+fn a_row_that_is_shown_in_part_is_there_whatever_becomes_of_its_parent() {
+    let schema = "
+        CREATE TABLE p(id INTEGER PRIMARY KEY, v TEXT);
+        CREATE TRIGGER new BEFORE INSERT ON p WHEN NEW.v = 'bad' BEGIN SELECT raise(ABORT, 'bad'); END;
+        CREATE TRIGGER changed BEFORE UPDATE ON p WHEN NEW.v = 'bad' BEGIN SELECT raise(ABORT, 'bad'); END;
+        CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p(id), low INTEGER, high INTEGER, CHECK(low <= high));";
+    let mut all = shops(2, schema);
+    all[0].sql("INSERT INTO p VALUES(1, 'fine'); INSERT INTO c VALUES(1, 1, 1, 9)");
+    settle(&mut all);
+    all[0].sql("UPDATE c SET low = 6");
+    all[1].sql("UPDATE c SET high = 4");
+    settle(&mut all);
+    assert_same(&all);
+    let shown = all[0].quoted("SELECT low || ' ' || high v FROM c");
+    assert_ne!(shown, "");
+    // An application without the triggers says what they do not let in.
+    let t = all[0].space.collection("p").unwrap();
+    for v in ["bad", "good"] {
+        let set = format!(r#"{{"$set": {{"v": "{v}"}}}}"#);
+        t.edit(&1.into(), driftless::operators_from_json(&set).unwrap()).unwrap();
+        settle(&mut all);
+        assert_same(&all);
+        for shop in &mut all {
+            assert_eq!(shop.quoted("SELECT low || ' ' || high v FROM c"), shown, "{v}");
+            let waits = shop.waiting().iter().any(|(of, ..)| of == "c");
+            assert!(waits, "what it is without is listed");
+        }
+    }
+    assert_eq!(all[1].quoted("SELECT v FROM p"), "'good'");
+}
+
+#[test]
+fn rows_that_a_trigger_deleted_are_back_with_those_that_they_refer_to() {
+    let schema = "
+        CREATE TABLE node(id INTEGER PRIMARY KEY, up INTEGER REFERENCES node(id), name TEXT);
+        CREATE TABLE wipe(id INTEGER PRIMARY KEY);";
+    let mut all = shops(2, schema);
+    all[0].sql("INSERT INTO node VALUES(2, NULL, 'b'); INSERT INTO node VALUES(1, 2, 'a'); INSERT INTO node VALUES(3, 1, 'c')");
+    settle(&mut all);
+    all[1].sql("CREATE TRIGGER wipes AFTER INSERT ON wipe BEGIN DELETE FROM node; END");
+    all[1].sync();
+    all[0].sql("INSERT INTO wipe VALUES(1)");
+    settle(&mut all);
+    assert_same(&all);
+    assert_eq!(all[1].quoted("SELECT id v FROM node"), "1 2 3");
+    assert_eq!(all[1].waiting(), []);
+}

@@ -151,3 +151,23 @@ fn a_revert_leaves_no_reference_to_a_row_that_is_gone() {
     assert_eq!(all[1].quoted("SELECT id v FROM t ORDER BY id"), "'1' '2' '3'");
     assert_eq!(all[1].waiting(), []);
 }
+
+#[test]
+fn rows_of_a_reader_go_by_a_revert_whatever_else_came_that_fits_no_row() {
+    let schema = "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER CHECK(n > 0));";
+    let mut all = shops(2, schema);
+    all[0].sql("INSERT INTO t VALUES(1, 1), (2, 2)");
+    settle(&mut all);
+    let key = Subject::Key(all[1].database.author().unwrap());
+    all[0].space.grant(key, Permission::Read).unwrap();
+    both(&mut all);
+    all[1]
+        .sql("INSERT INTO t VALUES(7, 7); UPDATE t SET n = 5 WHERE id = 1; UPDATE t SET n = 6 WHERE id = 1");
+    let n = driftless::Map::from_json(r#"{"n": -4}"#).unwrap();
+    all[0].space.collection("t").unwrap().save(&3.into(), n).unwrap();
+    carry(&[&all[0], &all[1]]);
+    // Two rows were changed, however often.
+    assert_eq!(all[1].rows().revert().unwrap(), 2);
+    assert_eq!(all[1].quoted("SELECT id || ' ' || n v FROM t"), "'1 1' '2 2'");
+    assert_eq!(all[1].rows().audit().unwrap(), 0);
+}
