@@ -27,8 +27,9 @@ pub(crate) enum MailboxCommand {
 A space that is not here yet is named by its whole id: the first `mailbox sync` brings it.
 
 A bucket needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, here and of each sync; they are never
-stored. AWS_REGION, AWS_ENDPOINT_URL and AWS_ALLOW_HTTP are heeded where the options are left out. The bucket has to
-know puts that replace nothing (If-None-Match): that is tried, and what it leaves is deleted.")]
+stored. AWS_REGION, AWS_ENDPOINT_URL and AWS_ALLOW_HTTP are heeded where the options are left out; the endpoint is kept
+with the mailbox, like --endpoint. The bucket has to know puts that replace nothing (If-None-Match): that is tried, and
+what it leaves is deleted.")]
     Add {
         /// A space: its id, a prefix of it, or its local name
         space: String,

@@ -48,6 +48,15 @@ fn two_devices_meet_in_a_bucket_and_no_key_is_kept_or_shown() {
     assert_eq!(sandbox.json(&["mailbox", "sync"])["repaired"], 1);
     assert_eq!(sandbox.other(&["mailbox", "sync"])["alarms"], json!([]));
 
+    // The same bucket, whether its server stands in the URL or in the environment.
+    let sandbox = sandbox.with(&[("AWS_ENDPOINT_URL", &endpoint)]);
+    let again = sandbox.json(&["mailbox", "add", "world", &bucket]);
+    assert_eq!((&again["url"], &again["objects"]), (&added["url"], &json!(1)));
+    assert_eq!(sandbox.lines(&["mailbox", "list"]).len(), 1);
+    sandbox.ok(&["mailbox", "remove", "world", &bucket]);
+    assert_eq!(sandbox.json(&["mailbox", "add", "world", &bucket])["url"], added["url"]);
+    assert_eq!(sandbox.json(&["mailbox", "sync"])["sent"], 0);
+
     // Neither in what is printed, nor in what is stored.
     let listed = sandbox.run(&["-v", "mailbox", "list"]);
     let synced = sandbox.run(&["-v", "mailbox", "sync"]);

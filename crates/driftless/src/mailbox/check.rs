@@ -1,5 +1,6 @@
 //! What `doctor` says of mailboxes: which were not reached, and which are not as their writers left them.
 
+use super::alarm::{Alarm, AlarmKind};
 use super::settings::MailboxSummary;
 use crate::database::Database;
 use crate::error::Error;
@@ -26,7 +27,7 @@ fn check(mailbox: &MailboxSummary) -> Check {
                 alarm.number,
                 alarm.peer
             ),
-            "nothing here is lost: the next `driftless mailbox sync` of the device that wrote this puts it right",
+            advice(&mailbox.alarms),
         ),
         (error, _) => Check::new(
             "mailboxes",
@@ -34,5 +35,13 @@ fn check(mailbox: &MailboxSummary) -> Check {
             format!("the last exchange with {url} failed: {error}"),
             "check that it is there; `driftless mailbox sync` tries again, and goes on where it stopped",
         ),
+    }
+}
+
+fn advice(alarms: &[Alarm]) -> &'static str {
+    if alarms.iter().all(|alarm| alarm.kind == AlarmKind::Forked) {
+        "nothing here is lost: that it happened stays told; let no two devices use a copy of one database"
+    } else {
+        "nothing here is lost: the next `driftless mailbox sync` of the device that wrote this puts it right"
     }
 }

@@ -34,7 +34,7 @@ impl Drop for MailboxTask {
 
 impl Mailbox {
     /// Exchanges now, and `interval` after the end of each exchange, whether it went well or not; sooner, where the mailbox
-    /// tells that something was put there, and when something is written here. Needs a runtime.
+    /// tells that something was put there, and when something is written here; with `Duration::MAX` only then. Needs a runtime.
     pub fn continuous(
         self,
         options: MailboxOptions,
@@ -47,11 +47,11 @@ impl Mailbox {
         let task = tokio::spawn(async move {
             let news = self.news();
             let mut news = if options.send { news } else { news.only_there() };
-            let mut due = Instant::now();
+            let mut due = Some(Instant::now());
             loop {
                 let on = *wanted.borrow_and_update();
                 tokio::select! {
-                    () = tokio::time::sleep_until(due), if on => {}
+                    () = until(due), if on => {}
                     () = news.next(), if on => {}
                     asked = triggers.recv() => if asked.is_none() { return },
                     changed = wanted.changed() => {
@@ -67,10 +67,18 @@ impl Mailbox {
                     told.count += 1;
                     told.last = Some(done);
                 });
-                due = Instant::now() + interval;
+                due = Instant::now().checked_add(interval);
             }
         });
         MailboxTask { trigger, enabled, told, task }
+    }
+}
+
+// Never, if that is later than any time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

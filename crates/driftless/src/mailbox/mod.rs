@@ -94,7 +94,8 @@ impl Database {
             }
             Err(error) => {
                 let error = Error::Mailbox { url: settings::shown(url), error };
-                self.note_mailbox(&key, Came::Failed(&error), None)?;
+                // What went wrong there is told, whether it can be noted or not.
+                let _ = self.note_mailbox(&key, Came::Failed(&error), None);
                 Err(error)
             }
         }
@@ -323,8 +324,9 @@ impl Mailbox {
             Ok(_) => Came::Through,
             Err(error) => Came::Failed(error),
         };
-        self.database.note_mailbox(&self.key, came, Some(exchange.open))?;
-        done
+        let noted = self.database.note_mailbox(&self.key, came, Some(exchange.open));
+        let done = done?;
+        noted.map(|()| done)
     }
 }
 

@@ -301,6 +301,8 @@ impl Exchange<'_> {
                     }
                 };
                 if !self.bridge(writer, &mut reading, number).await? {
+                    // Perhaps what is between was put since it was passed.
+                    self.passed.stop(writer, reading.gave > 0, None);
                     return Ok(Stand::End);
                 }
                 let follows = number == reading.at + 1

@@ -41,7 +41,7 @@ impl MailboxSummary {
     /// Whether a URL is one of this place, however it is written.
     pub fn is_at(&self, url: &str) -> bool {
         let here = identity(&self.url);
-        here == identity(url) || here == identity(&without_links(url))
+        here == identity(url) || here == identity(&MailboxPlace::remembered(url))
     }
 
     /// Who can read what is there, in a sentence for people.
@@ -131,19 +131,7 @@ fn identity(url: &str) -> String {
     url.parse::<MailboxPlace>().map_or_else(|_| url.to_owned(), |place| place.identity())
 }
 
-// The URL of a folder without links on the way, as far as there is one now. Links may change, so what is remembered has none.
-fn without_links(url: &str) -> String {
-    match url.parse::<MailboxPlace>().map(MailboxPlace::without_links) {
-        Ok(MailboxPlace::Folder(path)) => {
-            let whole = format!("file://{}", path.display());
-            let same = whole.parse() == Ok(MailboxPlace::Folder(path));
-            if same { whole } else { url.to_owned() }
-        }
-        _ => url.to_owned(),
-    }
-}
-
-/// The key of a mailbox that is known, by its URL or by that of the folder behind a link; or the one that it would get.
+/// The key of a mailbox that is known, by its URL or by the one under which it is remembered; or the one that it would get.
 fn known(
     storage: &dyn Storage,
     space: &SpaceId,
@@ -191,7 +179,7 @@ impl Database {
                 "a URL that is remembered has no password in it: leave it out, the place says where it is read from".into(),
             ));
         }
-        let whole = without_links(url);
+        let whole = MailboxPlace::remembered(url);
         self.write(|engine| {
             let (key, known) = known(engine.storage.as_ref(), space, url, &whole)?;
             if known {
@@ -213,7 +201,7 @@ impl Database {
                 "a token has up to {MAX_TOKEN} characters of ASCII, and no space"
             )));
         }
-        let whole = without_links(url);
+        let whole = MailboxPlace::remembered(url);
         self.write(|engine| {
             let (key, _) = known(engine.storage.as_ref(), space, url, &whole)?;
             let Some(row) = engine.storage.get(&layout::MAILBOX, key.as_slice().into())? else {
@@ -234,7 +222,7 @@ impl Database {
         space: &SpaceId,
         url: &str,
     ) -> Result<(MailboxKey, Option<Settings>), Error> {
-        let whole = without_links(url);
+        let whole = MailboxPlace::remembered(url);
         self.read(|engine| {
             let (key, _) = known(engine.storage.as_ref(), space, url, &whole)?;
             let row = engine.storage.get(&layout::MAILBOX, key.as_slice().into())?;
@@ -245,7 +233,7 @@ impl Database {
     /// Forgets a mailbox and how far it was read. What lies there stays there, and which of it is ours is remembered: whoever
     /// adds the mailbox again is no twin of this store. `false` if it is not known.
     pub fn remove_mailbox(&self, space: &SpaceId, url: &str) -> Result<bool, Error> {
-        let whole = without_links(url);
+        let whole = MailboxPlace::remembered(url);
         self.write(|engine| {
             let (key, known) = known(engine.storage.as_ref(), space, url, &whole)?;
             let own = row::own(engine.storage.as_ref(), &key)?;

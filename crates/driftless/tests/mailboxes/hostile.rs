@@ -169,8 +169,12 @@ async fn a_copied_device_takes_a_store_of_its_own_and_nothing_is_lost() {
     fill(&space_of(&ann, id), 10, 3);
     sync(&on(&ann, id, &place)).await;
     fill(&space_of(&twin, id), 20, 3);
+    twin.add_mailbox(&id, URL).unwrap();
     let told = sync(&on(&twin, id, &place)).await;
     assert_eq!(kinds(&told), [(2, AlarmKind::Forked)]);
+    // Nobody can put that right.
+    let check = &twin.check_mailboxes().unwrap()[0];
+    assert!(!check.ok && !check.fix.as_ref().unwrap().contains("puts it right"), "{check:?}");
     assert_eq!(told.received, 3);
     sync(&on(&ann, id, &place)).await;
     let copied = sync(&on(&bob, id, &place)).await;

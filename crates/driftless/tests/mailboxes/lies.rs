@@ -14,6 +14,8 @@ struct Stranger(NodeKey);
 
 /// Who a writer is: the key of its device, and its store.
 type Who = (PeerId, [u8; 16]);
+/// How far it is said to be: a number, and the hash of that object.
+type Heard = (Who, u8, [u8; 32]);
 
 impl Stranger {
     /// Puts the object with this number, which says how far others are and what of theirs stands on nothing.
@@ -22,7 +24,7 @@ impl Stranger {
         place: &MemoryMailbox,
         space: SpaceId,
         number: u8,
-        heard: &[(Who, u8, [u8; 32])],
+        heard: &[Heard],
         lacks: &[(Who, u8)],
     ) -> ObjectName {
         self.puts_with(place, space, number, (heard, lacks), &[])
@@ -34,7 +36,7 @@ impl Stranger {
         place: &MemoryMailbox,
         space: SpaceId,
         number: u8,
-        (heard, lacks): (&[(Who, u8, [u8; 32])], &[(Who, u8)]),
+        (heard, lacks): (&[Heard], &[(Who, u8)]),
         frames: &[Vec<u8>],
     ) -> ObjectName {
         let store = [3; 16];

@@ -232,6 +232,19 @@ async fn a_mailbox_is_exchanged_again_and_again_until_it_is_switched_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_wants_no_interval_is_exchanged_when_asked() {
+    let place = MemoryMailbox::new();
+    let ann = Database::memory().unwrap();
+    let here = shared(&ann, &[]);
+    let mut task = on(&ann, here.id(), &place).continuous(small(), Duration::MAX, |_| ());
+    for count in 1..4 {
+        assert!(task.next().await.unwrap().unwrap().finished);
+        assert_eq!(task.count(), count);
+        task.trigger();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_is_remembered_with_what_came_of_it() {
     let place = MemoryMailbox::new();
     let ann = Database::memory().unwrap();

@@ -109,6 +109,33 @@ impl MailboxPlace {
         }
     }
 
+    /// The URL under which the place of this one is remembered: without links on the way to a folder, and with the server of a
+    /// bucket that the environment names now. Both may be others later.
+    pub fn remembered(url: &str) -> String {
+        Self::remembered_in(url, &|name| std::env::var(name).ok())
+    }
+
+    fn remembered_in(url: &str, environment: &dyn Fn(&str) -> Option<String>) -> String {
+        #[cfg(not(feature = "object-store"))]
+        let _ = environment;
+        let whole = match url.parse().map(Self::without_links) {
+            Ok(Self::Folder(path)) => {
+                let whole = format!("file://{}", path.display());
+                // A path may have what no URL here can say.
+                Some(whole).filter(|whole| whole.parse() == Ok(Self::Folder(path)))
+            }
+            #[cfg(feature = "object-store")]
+            Ok(Self::Bucket(BucketAddress { endpoint: None, .. })) => {
+                let sign = if url.contains('?') { '&' } else { '?' };
+                let endpoint = S3::endpoint_of(environment);
+                let whole = endpoint.map(|endpoint| format!("{url}{sign}endpoint={endpoint}"));
+                whole.filter(|whole| whole.parse::<Self>().is_ok())
+            }
+            _ => None,
+        };
+        whole.unwrap_or_else(|| url.to_owned())
+    }
+
     /// The mailbox there. What is far away is reached when something is asked of it, not here.
     pub fn open(&self, access: &Access) -> Result<Arc<dyn Mailbox>, MailboxError> {
         match self {
@@ -222,6 +249,23 @@ mod tests {
         assert_eq!(all.len(), same.len(), "{all:?}");
         for url in ["file://Sync", "file:Sync", "./Sync", "~/Sync"] {
             assert!(identity(url).is_err(), "{url} depends on who says it");
+        }
+    }
+
+    #[cfg(feature = "object-store")]
+    #[test]
+    fn a_bucket_is_remembered_with_the_server_that_the_environment_named() {
+        let set = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| " https://s3.example ".to_owned());
+        let odd = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| "https://ann:secret@host".to_owned());
+        for (url, whole) in [
+            ("s3://notes/ann", "s3://notes/ann?endpoint=https://s3.example"),
+            ("s3://notes?region=x", "s3://notes?region=x&endpoint=https://s3.example"),
+            ("s3://notes?endpoint=https://other", "s3://notes?endpoint=https://other"),
+            ("no url", "no url"),
+        ] {
+            assert_eq!(MailboxPlace::remembered_in(url, &set), whole);
+            assert_eq!(MailboxPlace::remembered_in(url, &|_| None), url);
+            assert_eq!(MailboxPlace::remembered_in(url, &odd), url);
         }
     }
 

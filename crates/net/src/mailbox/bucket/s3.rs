@@ -67,6 +67,11 @@ impl Default for S3Patience {
     }
 }
 
+// What is set to nothing is not set.
+fn set(environment: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
 impl S3 {
     /// The bucket of an address. What is not in it is asked of `environment` by the names that the tools of AWS have for it,
     /// and so are the keys.
@@ -74,15 +79,11 @@ impl S3 {
         address: &BucketAddress,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, MailboxError> {
-        let set = |name: &str| {
-            environment(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-        };
+        let set = |name: &str| set(environment, name);
         let region =
             address.region.clone().or_else(|| set("AWS_REGION")).or_else(|| set("AWS_DEFAULT_REGION"));
         let region = address::region(region.as_deref().unwrap_or(REGION))?.to_owned();
-        let endpoint = address.endpoint.clone();
-        let endpoint = endpoint.or_else(|| set("AWS_ENDPOINT_URL_S3")).or_else(|| set("AWS_ENDPOINT_URL"));
-        let endpoint = match endpoint {
+        let endpoint = match address.endpoint.clone().or_else(|| Self::endpoint_of(environment)) {
             Some(endpoint) => address::endpoint(&endpoint)?.to_owned(),
             None => format!("https://s3.{region}.amazonaws.com"),
         };
@@ -112,6 +113,11 @@ impl S3 {
             allow_http,
             patience: S3Patience::default(),
         })
+    }
+
+    /// The server that the environment names, if it does.
+    pub(in super::super) fn endpoint_of(environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        set(environment, "AWS_ENDPOINT_URL_S3").or_else(|| set(environment, "AWS_ENDPOINT_URL"))
     }
 
     /// The same, with what this process finds in its environment.
