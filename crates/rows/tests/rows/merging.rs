@@ -148,6 +148,7 @@ fn a_row_that_was_made_again_has_no_cell_of_the_old_one_whoever_heard_of_what_wh
         let other = if by_document { "'y73'" } else { "'y23'" };
         for shop in &mut all {
             assert_eq!(shop.quoted(row), format!("'new7-' {other}"));
+            assert_eq!(shop.rows().audit().unwrap(), 0);
         }
         // What is made of it from now on is everybody's.
         all[1].sql("UPDATE t SET b = 8 WHERE id = 1");
