@@ -130,12 +130,8 @@ fn by_hand(here: &Database, there: &Database, space: &SpaceId) -> Result<[Spent;
             let messages: Vec<Vec<u8>> = std::mem::take(&mut arriving[at]);
             let side = &mut sides[at];
             let work = || {
-                let mut sent = side.work()?.0;
-                for message in &messages {
-                    side.receive(message)?;
-                    sent.extend(side.work()?.0);
-                }
-                Ok(sent)
+                messages.iter().try_for_each(|message| side.receive(message))?;
+                Ok(side.work()?.0)
             };
             let (sent, took) = spent(work)?;
             spent_by[at].wall += took.wall;

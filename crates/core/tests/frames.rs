@@ -269,6 +269,23 @@ fn a_largest_commit_fits_and_the_next_one_is_for_another_frame() {
 }
 
 #[test]
+fn the_genesis_of_another_space_is_in_no_frame() {
+    let (first, foreign) = (genesis(1), genesis(2));
+    let space = first.space();
+    assert_eq!(FrameBuilder::new(space).push((&foreign).into()), Err(PushError::Foreign));
+    let second = next(2, foreign.space(), Some(&foreign), &[], b"two");
+    let bodiless = FrameCommit { body: None, ..FrameCommit::from(&foreign) };
+    for commits in [vec![(&foreign).into()], vec![bodiless], vec![(&foreign).into(), (&second).into()]] {
+        let mut builder = FrameBuilder::new(foreign.space());
+        commits.into_iter().for_each(|commit| builder.push(commit).unwrap());
+        let bytes = builder.finish();
+        assert!(decode(&foreign.space(), &bytes).is_ok());
+        let refused = Err(FrameError::Malformed("the genesis of another space"));
+        assert_eq!(decode(&space, &bytes), refused);
+    }
+}
+
+#[test]
 fn a_full_frame_decodes_however_its_commits_look() {
     let first = genesis(1);
     let space = first.space();

@@ -236,3 +236,31 @@ fn what_is_too_much_for_a_filter_is_sent_and_what_lies_below_is_not() {
         assert_eq!(first, COMMON + NEW - 65_535 + 1);
     }
 }
+
+#[test]
+fn a_filter_from_before_what_was_asked_for_again_sends_nothing_twice() {
+    let mut base = Graph::new(false);
+    (0..100).for_each(|author| drop(base.make(author, &[])));
+    let mut graphs = [base.clone(), base];
+    (0..20).for_each(|author| drop(graphs[0].make(author, &[])));
+    (0..20).for_each(|author| drop(graphs[1].make(200 + author, &[])));
+    let salt = Salt::new(&[b"twice"]);
+    let [mut ours, mut theirs] = [0, 1].map(|_| Reconciler::new(salt, Vec::new()));
+    let digests = [graphs[0].digest(), graphs[1].digest()];
+    let marks = theirs.offer(&graphs[1], digests[1]).unwrap();
+    let found = ours.hear(&graphs[0], digests[0], &marks, true).unwrap().answer.unwrap();
+    let filter = theirs.hear(&graphs[1], digests[1], &found, false).unwrap().answer.unwrap();
+    // Before that filter comes, all heads were wanted, and went over.
+    let wanted: Vec<NodeId> = graphs[0].heads.iter().copied().collect();
+    let again = theirs.again(&graphs[1], digests[1], 1).unwrap();
+    ours.hear_again(&graphs[0], digests[0], &again, wanted).unwrap();
+    let len = graphs[0].len();
+    let mut sent = 0;
+    while ours.plan().peek(len).is_some() {
+        ours.plan().sent();
+        sent += 1;
+    }
+    assert!(sent >= 20);
+    let heard = ours.hear(&graphs[0], digests[0], &filter, false).unwrap();
+    assert_eq!((heard.answer, heard.ready, ours.plan().peek(len)), (None, true, None));
+}

@@ -432,6 +432,29 @@ fn a_side_that_lost_all_settles_in_the_session_in_which_it_gets_everything_again
 }
 
 #[test]
+fn a_side_that_lost_all_and_wrote_as_much_anew_gets_what_it_lost_in_the_same_session() {
+    for side in [0, 1] {
+        // As long as before, shorter, and longer.
+        for written in [3, 2, 4, 2000] {
+            for changed in [false, true] {
+                let mut world = World::met(1, 3);
+                // What it remembers of the other side is of a log that is gone.
+                world.sides[side].host.insert(space(0), graph(11, written));
+                if changed {
+                    world.sides[1 - side].write(0, 5);
+                }
+                world.open_all(&all(1));
+                world.assert_equal(&all(1));
+                assert!(world.sides.iter().all(|side| side.same() == all(1).into_iter().collect()));
+                // Then there is nothing to open.
+                world.open_all(&all(1));
+                assert_eq!(world.opens(), 0);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_difference_beyond_all_cells_opens_each_space() {
     let spaces = MAX_OPENS + 5;
     let mut world = World::met(spaces, 1);

@@ -30,7 +30,7 @@ pub(crate) fn advice(url: &str, error: &MailboxError) -> &'static str {
             "give the name for which its certificate was made; this machine has to trust whoever signed that"
         }
         (MailboxError::Gone(_), "file") => {
-            "is its disk mounted? If what was there is lost for good, `driftless mailbox sync --anew` puts everything there again"
+            "is its disk mounted? If what was there is lost for good, `driftless mailbox sync SPACE URL --anew` puts everything there again"
         }
         (MailboxError::Gone(_), _) => "check the URL",
         (MailboxError::Denied(_), "file") => {

@@ -321,6 +321,21 @@ impl Database {
         self.stage(stage, if early { self.shared.durability } else { Durability::Each })
     }
 
+    /// The same, for what others are told of only after `flush_if_staged`: it returns at once, and may be taken back until
+    /// then, which `Engine::undone` counts.
+    pub(crate) fn write_unpromised<T>(
+        &self,
+        stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let stage = |engine: &mut Engine| {
+            let before = engine.staged;
+            let result = stage(engine);
+            engine.unpromised += engine.staged.saturating_sub(before);
+            result
+        };
+        self.stage(stage, Durability::Batched(Duration::ZERO))
+    }
+
     fn stage<T>(
         &self,
         stage: impl FnOnce(&mut Engine) -> Result<T, Error>,
@@ -337,15 +352,15 @@ impl Database {
         if !engine.writable {
             return Err(Error::ReadOnly);
         }
-        let before = engine.staged;
+        let (before, unpromised) = (engine.staged, engine.unpromised);
         engine.source(Source::Local);
         // What is read before the first write belongs to the same transaction.
         engine.storage.begin()?;
         self.begin(&mut engine);
         let result = stage(&mut engine);
         self.end(&mut engine);
-        if matches!(&result, Err(Error::Damaged(_))) && before == 0 && engine.undo() {
-            // Nobody else had staged anything: nothing of it happened, and the rest of the database can be used.
+        if matches!(&result, Err(Error::Damaged(_))) && before == unpromised && engine.undo() {
+            // Nobody else counts on what was staged: nothing of it happened, and the rest of the database can be used.
             return result;
         }
         if self.spoilt(&mut engine, before, &result) {

@@ -71,6 +71,7 @@ pub(crate) fn answer(peer: &PeerId, ask: &Ask, space_of: impl Fn(Slot) -> Option
         Ask::Read { slot: at } => decide(peer, "read", slot(at)),
         Ask::Acknowledged { slot: at, .. } => decide(peer, "acknowledged", slot(at)),
         Ask::Check { slot: at, .. } => decide(peer, "check", slot(at)),
+        Ask::Confirm { slot: at, .. } => decide(peer, "confirm", slot(at)),
         Ask::Want { slot: at, .. } => decide(peer, "want", slot(at)),
         Ask::Feed { space, .. } => decide(peer, "feed", Some(*space)),
         Ask::Request { request, .. } => decide(peer, "request", Some(request.space)),

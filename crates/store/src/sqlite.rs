@@ -152,8 +152,14 @@ impl SqliteStorage {
         let mut rows = statement.query((numbered, first, last)).map_err(failure)?;
         let mut asked = span.iter().peekable();
         while let Some(row) = rows.next().map_err(failure)? {
+            let id = row.get_ref(2).map_err(failure)?;
+            let id = id.as_str().map_err(|_| misled())?;
+            while asked.next_if(|(before, _)| *before < id).is_some() {}
+            // What is damaged and was not asked for is nobody's business here.
+            if asked.peek().is_none_or(|(next, _)| *next != id) {
+                continue;
+            }
             let mut look = |document: &Document<'_>| {
-                while asked.next_if(|(id, _)| *id < document.id).is_some() {}
                 while let Some((_, at)) = asked.next_if(|(id, _)| *id == document.id) {
                     visit(*at, document);
                 }

@@ -50,7 +50,8 @@ know puts that replace nothing (If-None-Match): that is tried, and what it leave
   driftless mailbox sync
   driftless mailbox sync notes --json
   driftless mailbox sync notes --watch --interval 30
-  driftless mailbox sync notes --anew
+  driftless mailbox sync notes file:///home/ann/Sync/notes
+  driftless mailbox sync notes file:///media/stick/notes --anew
 
 It goes on where it stopped, however it ended. Objects that are missing, damaged or hidden are alarms; nothing here is lost
 by them, and the next sync of the device that wrote them puts them right.
@@ -59,10 +60,12 @@ With --watch it goes on until it is stopped (Ctrl-C): what is written here is se
 into a hub comes as soon. Start `driftless serve` before it: then other commands can write meanwhile.
 
 A folder that is gone or empty although something was put there is not filled again: its disk may not be mounted. --anew says
-that it is lost for good.")]
+of one folder that it is lost for good; if the space has several mailboxes, name the URL.")]
     Sync {
         /// Only the mailboxes of this space
         space: Option<String>,
+        /// Only this one of them
+        url: Option<String>,
         /// Again and again, until it is stopped
         #[arg(long)]
         watch: bool,
@@ -70,8 +73,8 @@ that it is lost for good.")]
         #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "watch",
             value_parser = clap::value_parser!(u64).range(1..))]
         interval: u64,
-        /// Fill folders again that are gone or empty: what was put there is lost for good
-        #[arg(long)]
+        /// Fill a folder again that is gone or empty: what was put there is lost for good
+        #[arg(long, requires = "space")]
         anew: bool,
     },
     /// List the mailboxes, what waits for them, and what is wrong with them

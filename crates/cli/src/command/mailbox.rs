@@ -29,9 +29,9 @@ pub(super) fn run(context: &mut Context, command: MailboxCommand) -> Result<(), 
             let url = whole(url, endpoint.as_deref(), region.as_deref())?;
             add(context, &space, &url, token_file.as_deref())
         }
-        MailboxCommand::Sync { space, watch, interval, anew } => {
+        MailboxCommand::Sync { space, url, watch, interval, anew } => {
             let every = watch.then_some(Duration::from_secs(interval));
-            sync(context, space.as_deref(), Wishes { every, anew })
+            sync(context, (space.as_deref(), url.as_deref()), Wishes { every, anew })
         }
         MailboxCommand::List => list(context),
         MailboxCommand::Remove { space, url } => remove(context, &space, url.as_deref()),
@@ -108,14 +108,15 @@ fn first_line(context: &mut Context, path: &Path) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
+// A bucket also by its URL without what stands behind `?`.
+fn is_named(known: &MailboxSummary, url: &str) -> bool {
+    known.is_at(url) || known.url.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
+}
+
 fn remove(context: &mut Context, word: &str, url: Option<&str>) -> Result<(), Failure> {
     let database = context.maintain()?;
     let space = id(&database, word)?;
-    // A bucket also by its URL without what stands behind `?`.
-    let named = |known: &MailboxSummary, url: &str| {
-        known.is_at(url) || known.url.strip_prefix(url).is_some_and(|rest| rest.starts_with('?'))
-    };
-    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| named(known, url));
+    let of_it = |known: &MailboxSummary| known.space == space && url.is_none_or(|url| is_named(known, url));
     let known: Vec<_> = database.mailboxes()?.into_iter().filter(of_it).collect();
     if known.is_empty() {
         return Err(match url {
@@ -217,11 +218,15 @@ fn handle(context: &Context) -> Result<(Handle, Option<Runtime>), Failure> {
 /// How mailboxes are to be exchanged.
 struct Wishes {
     every: Option<Duration>,
-    /// Folders that are gone are lost for good.
+    /// The folder that is named is lost for good, if it is gone.
     anew: bool,
 }
 
-fn sync(context: &mut Context, space: Option<&str>, mut wishes: Wishes) -> Result<(), Failure> {
+fn sync(
+    context: &mut Context,
+    (space, url): (Option<&str>, Option<&str>),
+    mut wishes: Wishes,
+) -> Result<(), Failure> {
     let database = context.maintain()?;
     let only = space.map(|space| id(&database, space)).transpose()?;
     let (handle, _own) = handle(context)?;
@@ -229,9 +234,14 @@ fn sync(context: &mut Context, space: Option<&str>, mut wishes: Wishes) -> Resul
     let stop = Stop::of(context)?;
     loop {
         let known = database.mailboxes()?.into_iter();
-        let known: Vec<_> = known.filter(|known| only.is_none_or(|only| known.space == only)).collect();
+        let known = known.filter(|known| only.is_none_or(|only| known.space == only));
+        let known: Vec<_> = known.filter(|known| url.is_none_or(|url| is_named(known, url))).collect();
         if known.is_empty() {
-            return Err(no_mailbox(space));
+            return Err(url.map_or_else(|| no_mailbox(space), unknown));
+        }
+        // Of one that is not named nobody has said that it is lost.
+        if wishes.anew && known.len() > 1 {
+            return Err(several(&known));
         }
         let mut failed: Option<Failure> = None;
         news.retain(|(space, url), _| known.iter().any(|known| known.space == *space && known.url == *url));
@@ -298,6 +308,17 @@ fn no_mailbox(space: Option<&str>) -> Failure {
     Failure::new(Exit::NotFound, "not_found", format!("there is no mailbox{of} yet"), hint)
 }
 
+fn several(known: &[MailboxSummary]) -> Failure {
+    let urls: Vec<_> = known.iter().map(|known| escape(&known.url).into_owned()).collect();
+    let hint = format!("name it, behind the space; there are {}", urls.join(" and "));
+    Failure::new(
+        Exit::Usage,
+        "usage",
+        "--anew says of one mailbox that it is lost, and the space has several",
+        hint,
+    )
+}
+
 fn stopped() -> Failure {
     let hint = "`driftless mailbox sync` goes on where this stopped; nothing that came or went is lost";
     Failure::new(Exit::Failed, "stopped", "it was stopped before everything was exchanged", hint)
@@ -330,7 +351,7 @@ fn one(
             done = &mut exchange => return done,
             () = stop.wished() => {}
         }
-        // It ends with the object that is on its way.
+        // It waits for no answer, and notes that it was stopped.
         options.control.cancel();
         exchange.await
     });

@@ -61,8 +61,19 @@ fn a_folder_whose_disk_is_not_mounted_is_not_filled_again_unless_it_is_said() {
     assert_eq!(sandbox.json(&["status"])["ok"], true);
 
     fs::remove_dir_all(&root).unwrap();
-    assert_eq!(sandbox.json(&["mailbox", "sync", "--anew"])["repaired"], 1);
-    assert_eq!(sandbox.json(&["mailbox", "sync"])["repaired"], 0);
+    // Whoever says that one is lost says nothing of another, whose disk is only away.
+    let (other, unmounted) = (format!("file://{}", sandbox.path("other")), sandbox.path("unmounted"));
+    sandbox.ok(&["mailbox", "add", "world", &other]);
+    sandbox.ok(&["mailbox", "sync", "world", &other]);
+    fs::rename(sandbox.path("other"), &unmounted).unwrap();
+    sandbox.fails(2, "usage", &["mailbox", "sync", "--anew"]);
+    let (_, hint) = sandbox.fails(2, "usage", &["mailbox", "sync", "world", "--anew"]);
+    assert!(hint.contains(&url) && hint.contains(&other), "{hint}");
+    sandbox.fails(3, "not_found", &["mailbox", "sync", "world", "file:///elsewhere", "--anew"]);
+    assert_eq!(sandbox.json(&["mailbox", "sync", "world", &url, "--anew"])["repaired"], 1);
+    assert!(!fs::exists(sandbox.path("other")).unwrap());
+    assert_eq!(sandbox.json(&["mailbox", "sync", "world", &url])["repaired"], 0);
+    sandbox.fails(6, "mailbox_gone", &["mailbox", "sync", "world"]);
 }
 
 #[cfg(unix)]

@@ -130,6 +130,9 @@ impl FrameBuilder {
     pub fn push(&mut self, commit: FrameCommit<'_>) -> Result<(), PushError> {
         let header = commit.header;
         self.check(header)?;
+        if header.is_genesis() && commit.id.0 != self.space.0 {
+            return Err(PushError::Foreign);
+        }
         let body = commit.body.filter(|body| body.len() == header.body_length as usize);
         let spent = self.spent + cost(header, body);
         if self.places.len() >= MAX_FRAME_COMMITS || spent > MAX_FRAME {

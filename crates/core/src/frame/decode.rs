@@ -181,6 +181,10 @@ impl Ledger<'_> {
                 + draft.body.map_or(0, <[u8]>::len);
             room = room.checked_sub(length).ok_or(FrameError::TooLarge("headers"))?;
             let id = commit_id(&header);
+            // It would be the beginning of a space that nobody asked for.
+            if draft.previous() == GENESIS && id.0 != self.space.0 {
+                return Err(FrameError::Malformed("the genesis of another space"));
+            }
             self.ids.push(id);
             if let Some(last) = self.last.get_mut(author) {
                 *last = Some((id, seq));

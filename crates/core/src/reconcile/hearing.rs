@@ -101,7 +101,7 @@ impl Reconciler {
                 let (first, len) = (said.first, graph.len());
                 let (owed, silent) = (first || owes(&said.theirs.detail), said.wanted.is_some());
                 match self.start(graph, digest, said)? {
-                    Step::Done(heard) => return Ok(Some(heard.silent_if(silent))),
+                    Step::Done(heard) => return Ok(Some(self.said(heard.silent_if(silent), len))),
                     Step::Next(next) => Work { digest, len, first, owed, silent, next },
                 }
             }
@@ -133,10 +133,18 @@ impl Reconciler {
             }
             let (digest, len, first) = (work.digest, work.len, work.first);
             match self.walked(graph, (digest, len, first), work.next)? {
-                Step::Done(heard) => return Ok(Some(heard.silent_if(work.silent))),
+                Step::Done(heard) => return Ok(Some(self.said(heard.silent_if(work.silent), len))),
                 Step::Next(next) => work.next = next,
             }
         }
+    }
+
+    // What is answered says how our graph stood, at this length. Whoever has the same by then says only that.
+    fn said(&mut self, heard: Heard, len: Position) -> Heard {
+        if let Some(Summary { digest, .. }) = heard.answer.as_ref().filter(|answer| owes(&answer.detail)) {
+            self.note_offer(*digest, len);
+        }
+        heard
     }
 
     /// Understands a summary at once, whatever it costs: `begin`, and `go` to the end.
@@ -193,13 +201,16 @@ impl Reconciler {
             self.underway = self.ended_at.take().map_or(0..0, |end| end + 1..self.plan.next());
             // What seemed certain was not.
             self.shared = 0;
+            self.outdated |= self.above.take().is_some();
         }
         let bare = Summary { digest, detail: Detail::Bare };
-        let enough = Step::Done(Heard { answer: first.then_some(bare), ready: true });
+        let enough = Step::Done(Heard { answer: first.then(|| bare.clone()), ready: true });
         let len = graph.len();
         if theirs.digest == digest {
             self.plan.renew(Plan::nothing(len));
-            return Ok(enough);
+            // Who asked waits, also where both became equal meanwhile.
+            let answer = (first || owes(&theirs.detail)).then_some(bare);
+            return Ok(Step::Done(Heard { answer, ready: true }));
         }
         let detail = match theirs.detail {
             // They stand where we met before.
@@ -216,7 +227,7 @@ impl Reconciler {
             Detail::Bare if first => self.answer_all(graph, digest)?,
             // They are where we were, or know that they lack all we had: then that was nothing.
             Detail::Bare => {
-                self.plan.renew(Plan::nothing(self.offered.map_or(0, |offered| offered.len)));
+                self.plan.renew(Plan::nothing(self.offered.first().map_or(0, |offered| offered.len)));
                 enough
             }
             Detail::Since(known, _) | Detail::Recent(known, _) if self.met(graph, &known).is_none() => {
@@ -250,6 +261,8 @@ impl Reconciler {
             Detail::Marks(marks) => Step::Next(Next::Find(Find::new(marks), Cut::Marks(Vec::new()))),
             Detail::Filter(found, filter) if found.is_empty() => match self.above.take() {
                 Some((above, at)) => Step::Next(self.sifted(above, at, filter, None)),
+                // It was made before what went over since.
+                None if std::mem::take(&mut self.outdated) => Step::Done(Heard { answer: None, ready: true }),
                 // None was asked for, or the answer came before.
                 None => {
                     self.plan.renew(Plan::everything());
@@ -300,6 +313,7 @@ impl Reconciler {
                 match cut {
                     Cut::Marks(found) => {
                         self.above = Some((above, at));
+                        self.outdated = false;
                         Step::Done(Heard { answer: say(Detail::Filter(found, ours)), ready: false })
                     }
                     Cut::Common(theirs) | Cut::Again(_, theirs, _) => {
@@ -349,7 +363,7 @@ impl Reconciler {
     // They name where we met. What was noted in another session may be wrong; heads below it are named.
     fn again_at<G: HashGraph>(&mut self, graph: &G, known: [u8; 8]) -> Agreed {
         let agreed = self.met(graph, &known).unwrap_or(Agreed { digest: known, len: 0 });
-        if self.offered.is_some_and(|offered| offered.digest == known) {
+        if self.offered.iter().any(|offered| offered.digest == known) {
             self.shared = self.shared.max(agreed.len);
         }
         agreed

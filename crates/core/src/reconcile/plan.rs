@@ -33,9 +33,10 @@ impl Plan {
         Self { end: len, lacking, ..Self::everything() }
     }
 
-    // Takes over another plan. What came from the other side after the point up to which that one knows stays known.
+    // Takes over another plan. What came from the other side stays known, also what came while that one was made.
     pub(super) fn renew(&mut self, mut plan: Plan) {
         plan.theirs = self.theirs.split_off(&plan.end.saturating_add(1));
+        self.theirs.iter().for_each(|at| plan.lacking.remove(*at));
         *self = plan;
     }
 
@@ -111,6 +112,19 @@ mod tests {
         assert_eq!(all(&mut plan, 7), Vec::<Position>::new());
         assert_eq!(all(&mut plan, 9), vec![8, 9]);
         assert_eq!(all(&mut Plan::everything(), 3), vec![1, 2, 3]);
+    }
+
+    #[test]
+    fn what_came_while_another_plan_was_made_is_not_sent_back() {
+        let mut plan = Plan::nothing(3);
+        [5, 6, 8].into_iter().for_each(|at| plan.has(at));
+        let mut bits = Bits::above(0);
+        for at in [2, 4, 5, 6] {
+            bits.insert(at);
+        }
+        // It was made when the graph had six nodes, of which two came meanwhile.
+        plan.renew(Plan::only(bits, 6));
+        assert_eq!(all(&mut plan, 9), vec![2, 4, 7, 9]);
     }
 
     #[test]

@@ -6,14 +6,16 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::Salt;
 use super::clock::Clock;
 use super::cuts::{self, Filter, Mark, Nodes};
 use super::hearing::{Said, Work};
 use super::plan::Plan;
-use crate::hash_graph::{HashGraph, Position};
-use crate::limits::{MAX_AGREED, MAX_ROUNDS, MAX_SUMMARY_AUTHORS};
+use super::{Salt, frontier_digest};
+use crate::hash_graph::{HashGraph, Position, walk};
+use crate::limits::{MAX_AGREED, MAX_ROUNDS, MAX_SUMMARY_AUTHORS, WALK_STEP};
 
+// Frontiers of our own that the other side may name in an answer: an exchange asks for no more than these.
+const MAX_OFFERED: usize = 8;
 // Authors whose clock is sent before anybody asked: it costs less than a message.
 const EAGER: usize = 16;
 // Authors up to whom a clock is smaller than marks and filters.
@@ -37,6 +39,16 @@ pub struct Summary {
     pub digest: [u8; 8],
     /// The rest.
     pub detail: Detail,
+}
+
+impl Summary {
+    /// The frontier that its sender had, as it remembers, and what it has above that is all that it says.
+    pub fn past(&self) -> Option<[u8; 8]> {
+        match &self.detail {
+            Detail::Since(known, _) | Detail::Recent(known, _) => Some(*known),
+            _ => None,
+        }
+    }
 }
 
 /// How a summary says it.
@@ -78,13 +90,17 @@ pub struct Heard {
 pub struct Reconciler {
     pub(super) salt: Salt,
     agreed: Vec<Agreed>,
-    // What our offer said: whoever names its frontier has it.
-    pub(super) offered: Option<Agreed>,
+    // What our offer said, and whatever else asked for an answer: whoever names its frontier has it.
+    pub(super) offered: Vec<Agreed>,
+    // What it named as known to both without having seen it in this session.
+    named: Option<Agreed>,
     // How long the graph was when the clock was sent.
     pub(super) clock_at: Position,
     pub(super) marks: Vec<Mark>,
     // What lies above the marks that both have, and how long the graph was then.
     pub(super) above: Option<(Nodes, Position)>,
+    // Their filter of it is to come, and they have said anew what they have since it was asked for: that counts.
+    pub(super) outdated: bool,
     // How long the graph was when all was sent: what went over since then may be on its way.
     pub(super) ended_at: Option<Position>,
     // Of what is asked for again, this went over since the end.
@@ -107,10 +123,12 @@ impl Reconciler {
         Self {
             salt,
             agreed,
-            offered: None,
+            offered: Vec::new(),
+            named: None,
             clock_at: 0,
             marks: Vec::new(),
             above: None,
+            outdated: false,
             ended_at: None,
             underway: 0..0,
             shared: 0,
@@ -139,11 +157,21 @@ impl Reconciler {
     /// Both sides have this frontier now: the newest of those that were agreed on.
     pub fn agree(&mut self, digest: [u8; 8], len: Position) {
         self.shared = self.shared.max(len);
+        self.named = None;
         self.agreed.retain(|agreed| agreed.digest != digest);
         self.agreed.push(Agreed { digest, len });
         // The first stays: it is what the other side finds if it forgets this session in a crash.
         if self.agreed.len() > MAX_AGREED {
             self.agreed.remove(1);
+        }
+    }
+
+    // What was said that asks for an answer. However often the other side makes us say something, the first and the newest
+    // are enough.
+    pub(super) fn note_offer(&mut self, digest: [u8; 8], len: Position) {
+        self.offered.push(Agreed { digest, len });
+        if self.offered.len() > MAX_OFFERED {
+            self.offered.remove(1);
         }
     }
 
@@ -157,7 +185,7 @@ impl Reconciler {
         if graph.is_empty() {
             return Ok(Summary::default());
         }
-        self.offered = Some(Agreed { digest, len: graph.len() });
+        self.note_offer(digest, graph.len());
         let authors = graph.tips()?.len();
         if let Some(agreed) = self.agreed.iter().rev().find(|agreed| agreed.len <= graph.len()).copied() {
             if agreed.digest == digest {
@@ -184,6 +212,8 @@ impl Reconciler {
         digest: [u8; 8],
         round: u32,
     ) -> Result<Summary, G::Error> {
+        // Now the other side names all its heads.
+        self.named = None;
         if round >= MAX_ROUNDS || graph.is_empty() {
             return Ok(Summary { digest, detail: Detail::Nothing });
         }
@@ -191,8 +221,28 @@ impl Reconciler {
         Ok(Summary { digest, detail: Detail::Again(round, cuts::marks(graph)?, filter) })
     }
 
+    /// Called when all is said and sent, and the other side's heads are still not ours. `None` if this graph had the
+    /// frontier that was named as known to both; else, or if that takes too long to see, it says again what is here, and
+    /// the other side names its heads.
+    pub fn confirm<G: HashGraph>(
+        &mut self,
+        graph: &G,
+        digest: [u8; 8],
+        round: u32,
+    ) -> Result<Option<Summary>, G::Error> {
+        match self.named.take() {
+            Some(named) if !had(graph, named)? => self.again(graph, digest, round).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     // What went on here since, in the way that costs least; `None` if marks may cost less.
-    pub(super) fn since<G: HashGraph>(&self, graph: &G, agreed: Agreed) -> Result<Option<Detail>, G::Error> {
+    pub(super) fn since<G: HashGraph>(
+        &mut self,
+        graph: &G,
+        agreed: Agreed,
+    ) -> Result<Option<Detail>, G::Error> {
+        self.named = Some(agreed);
         // Nodes without authors are in no clock.
         let clock = match graph.tips()?.is_empty() {
             true => None,
@@ -240,4 +290,20 @@ impl Reconciler {
         self.marks = cuts::marks(graph)?;
         Ok(Detail::Marks(self.marks.clone()))
     }
+}
+
+// Whether the first nodes of a graph had this frontier. False also where more nodes came since than are looked at at once.
+fn had<G: HashGraph>(graph: &G, agreed: Agreed) -> Result<bool, G::Error> {
+    let len = graph.len();
+    if len.checked_sub(agreed.len).is_none_or(|new| new > WALK_STEP as Position) {
+        return Ok(false);
+    }
+    // A node of the frontier is a head, or all its children came later.
+    let mut frontier = walk::positions(graph, &graph.heads()?)?;
+    frontier.retain(|at| *at <= agreed.len);
+    for at in agreed.len + 1..=len {
+        frontier.extend(graph.node(at)?.parents.into_iter().filter(|parent| *parent <= agreed.len));
+    }
+    let frontier = walk::newest(graph, &frontier, WALK_STEP)?;
+    Ok(frontier_digest(&walk::ids(graph, &frontier)?) == agreed.digest)
 }

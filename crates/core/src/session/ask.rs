@@ -78,6 +78,16 @@ pub enum Ask {
         /// How often it will have been asked for heads, should some be missing.
         round: u32,
     },
+    /// All is said and acknowledged, and this side named a frontier as known to both. Unless the peer's heads are ours: what
+    /// `Reconciler::confirm` finds of it, to `handle_confirmed`.
+    Confirm {
+        /// For which slot.
+        slot: Slot,
+        /// The digest of the peer's heads, as it said last.
+        digest: [u8; 8],
+        /// As in `Check`.
+        round: u32,
+    },
     /// The peer wants these; `Read` gives them next. No answer without `again`; with it `handle_heard`, or
     /// `handle_pending` first.
     Want {

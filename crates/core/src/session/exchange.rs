@@ -9,7 +9,7 @@ use super::message::Slot;
 use super::pass::Pass;
 use crate::id::{CommitId, SpaceId};
 use crate::limits::MAX_WANTED;
-use crate::reconcile::{Detail, Summary};
+use crate::reconcile::Summary;
 
 // One space in one session.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     pub(super) their_digest: Option<[u8; 8]>,
     // A frontier of which the peer has everything, as it said.
     pub(super) their_past: Option<[u8; 8]>,
+    // We named a frontier as known to both, and the host has not looked whether that was true.
+    pub(super) unconfirmed: bool,
     pub(super) our_summaries: u32,
     pub(super) their_summaries: u32,
     pub(super) reading: bool,
@@ -112,6 +114,7 @@ impl Exchange {
             woken: false,
             their_digest: None,
             their_past: None,
+            unconfirmed: false,
             our_summaries: 0,
             their_summaries: 0,
             reading: false,
@@ -137,17 +140,20 @@ impl Exchange {
         }
     }
 
+    /// Nothing is on its way, or looked for.
+    pub(super) fn is_quiet(&self) -> bool {
+        let still = !self.behind && !self.reading && !self.checking && self.ingesting == 0;
+        still && self.in_flight.is_empty()
+    }
+
     /// Both sides have the same, and nothing is on its way.
     pub(super) fn is_calm(&self) -> bool {
-        let still = !self.behind && !self.reading && !self.checking && self.ingesting == 0;
-        still && self.settled && !self.stalled && !self.declined && self.in_flight.is_empty()
+        self.is_quiet() && self.settled && !self.stalled && !self.declined
     }
 
     // The peer's first summary.
     pub(super) fn they_have(&mut self, summary: &Summary) {
         self.their_digest = Some(summary.digest);
-        if let Detail::Since(known, _) | Detail::Recent(known, _) = &summary.detail {
-            self.their_past = Some(*known);
-        }
+        self.their_past = summary.past();
     }
 }

@@ -102,6 +102,7 @@ impl<G: HashGraphMut> GraphHost<G> {
         | Ask::Read { slot }
         | Ask::Ingest { slot, .. }
         | Ask::Check { slot, .. }
+        | Ask::Confirm { slot, .. }
         | Ask::Want { slot, .. }
         | Ask::Go { slot } = &ask
             && self.at(*slot).is_none()
@@ -114,7 +115,8 @@ impl<G: HashGraphMut> GraphHost<G> {
             | Ask::Hear { slot, .. }
             | Ask::Ingest { slot, .. }
             | Ask::Acknowledged { slot, .. }
-            | Ask::Check { slot, .. } => Some(*slot),
+            | Ask::Check { slot, .. }
+            | Ask::Confirm { slot, .. } => Some(*slot),
             _ => None,
         };
         match ask {
@@ -180,6 +182,13 @@ impl<G: HashGraphMut> GraphHost<G> {
                     }
                 }
                 session.handle_checked(slot, checked);
+            }
+            Ask::Confirm { slot, digest, round } => {
+                let Some((stream, graph)) = self.at(slot) else { return Ok(()) };
+                stream.meet(graph, &digest)?;
+                let ours = frontier_digest(&graph.heads()?);
+                let again = stream.reconciler.confirm(graph, ours, round)?;
+                session.handle_confirmed(slot, again);
             }
             Ask::Want { slot, ids, again } => {
                 let Some((stream, graph)) = self.at(slot) else { return Ok(()) };

@@ -369,6 +369,12 @@ impl Message {
         writer.finish()
     }
 
+    /// Whether bytes that were not decoded begin as `Data` does.
+    pub(crate) fn is_data(bytes: &[u8]) -> bool {
+        let mut reader = Reader::new(bytes);
+        reader.array().is_ok_and(|length| length == 5) && reader.u64().is_ok_and(|code| code == 4)
+    }
+
     /// Takes bytes from a peer apart.
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         cbor::check(bytes, DEPTH)?;

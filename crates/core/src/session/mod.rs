@@ -13,6 +13,7 @@ mod documents;
 mod message;
 mod ask;
 mod exchange;
+mod check;
 mod pull;
 mod graph_host;
 mod spaces;
@@ -31,7 +32,7 @@ pub use pull::{Cursor, CursorError, Fed, PullEnd};
 
 use exchange::Exchange;
 
-use crate::id::{AuthorId, CommitId, PeerId, SpaceId};
+use crate::id::{AuthorId, PeerId, SpaceId};
 use crate::leb128;
 use crate::limits::{
     MAX_FRAME, MAX_OPENS, MAX_PROOFS, MAX_REOPENS, MAX_ROUNDS, MAX_SLOT_SUMMARIES, MAX_SLOTS, MAX_WANTED,
@@ -232,6 +233,11 @@ impl Session {
         }
     }
 
+    /// Whether a message from the peer, not yet handled, brings a frame of commits.
+    pub fn is_data(bytes: &[u8]) -> bool {
+        take_number(bytes).is_some_and(|(_, message)| Message::is_data(message))
+    }
+
     /// What the host found of a space; `None` where the peer may not know whether it exists.
     pub fn handle_opened(&mut self, slot: Slot, opened: Option<Opened>) {
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
@@ -256,8 +262,10 @@ impl Session {
         let message = if exchange.by_peer {
             exchange.ready = opened.ready;
             exchange.behind = opened.ready;
+            exchange.unconfirmed |= summary.past().is_some();
             Message::Have { slot, summary }
         } else {
+            exchange.unconfirmed |= summary.past().is_some();
             let invite = exchange.invite.clone();
             let short = self.reopening(slot, &summary);
             if let Some(exchange) = self.slots.get_mut(&slot) {
@@ -277,6 +285,7 @@ impl Session {
             && exchange.our_summaries < MAX_SLOT_SUMMARIES
         {
             exchange.our_summaries += 1;
+            exchange.unconfirmed |= summary.past().is_some();
             self.send(&Message::Summary { slot, summary });
         }
         let Some(exchange) = self.slots.get_mut(&slot) else { return };
@@ -342,40 +351,6 @@ impl Session {
             self.send(&Message::Decline { slot, reason, retry_after_ms });
         }
         self.check(slot);
-    }
-
-    /// What is missing after the peer sent everything.
-    pub fn handle_checked(&mut self, slot: Slot, checked: Checked) {
-        let Checked { missing, bodies, again } = checked;
-        let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.checking) else { return };
-        exchange.checking = false;
-        exchange.stalled = false;
-        // What was missing on the way either came, or is missing from the heads as well.
-        exchange.orphaned.clear();
-        if missing.is_empty() && bodies.is_empty() {
-            exchange.have_all = true;
-            return self.advance(slot);
-        }
-        let (ids, again) = if missing.is_empty() { (bodies, None) } else { (missing, Some(again)) };
-        self.wish(slot, ids, again);
-    }
-
-    // Asks for more, unless the peer had nothing to give for too long: then what is here stays.
-    fn wish(&mut self, slot: Slot, mut ids: Vec<CommitId>, again: Option<Summary>) {
-        let bodies = again.is_none();
-        let Some(exchange) = self.slots.get_mut(&slot) else { return };
-        exchange.rounds += u32::from(!bodies);
-        let idle = if bodies { exchange.idle.wish(ids.len(), exchange.received) } else { 0 };
-        if idle > MAX_ROUNDS || !bodies && exchange.rounds > MAX_ROUNDS {
-            exchange.have_all = true;
-            exchange.stalled = !bodies;
-            return self.advance(slot);
-        }
-        exchange.their_end = None;
-        exchange.have_all = false;
-        exchange.end_due = true;
-        ids.truncate(MAX_WANTED);
-        self.send(&Message::Want { slot, ids, again });
     }
 
     fn handle_hello(&mut self, version: u64, nonce: &[u8; 16]) -> Result<(), SessionError> {
@@ -535,6 +510,10 @@ impl Session {
                 exchange.behind = true;
                 exchange.ended = false;
                 exchange.settled = false;
+                if !bodies {
+                    // What it said of that was wrong.
+                    exchange.their_past = None;
+                }
                 if !exchange.declined {
                     // Nothing is read, and no end said, before it is understood.
                     exchange.ready &= bodies;
@@ -696,9 +675,10 @@ impl Session {
             self.outputs.push_back(Output::Ask(Ask::Read { slot }));
             return;
         }
-        let quiet =
-            !exchange.behind && !exchange.reading && exchange.in_flight.is_empty() && exchange.ingesting == 0;
-        if ready && quiet && exchange.ended && exchange.have_all && !exchange.settled {
+        if ready && exchange.is_quiet() && exchange.ended && exchange.have_all && !exchange.settled {
+            if exchange.unconfirmed {
+                return self.confirm(slot);
+            }
             exchange.settled = true;
             self.outputs.push_back(Output::Event(exchange.outcome()));
             self.make_room();
@@ -719,32 +699,6 @@ impl Session {
         let slots: Vec<Slot> = self.slots.keys().copied().collect();
         for slot in slots {
             self.advance(slot);
-        }
-    }
-
-    // The peer said that this was all, and all of it is ingested: is it all?
-    fn check(&mut self, slot: Slot) {
-        let Some(exchange) = self.slots.get_mut(&slot).filter(|exchange| exchange.ingesting == 0) else {
-            return;
-        };
-        match exchange.their_end.clone() {
-            // A stalled exchange looks again: what came may be what was missing.
-            Some((digest, mut heads)) if !exchange.have_all || exchange.stalled => {
-                if std::mem::replace(&mut exchange.checking, true) {
-                    return;
-                }
-                // Heads that were sent are not named. What they stand on may be missing.
-                heads.extend(exchange.orphaned.iter().take(MAX_WANTED.saturating_sub(heads.len())));
-                let round = exchange.rounds + 1;
-                self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest, round }));
-            }
-            // The end named heads that are all here, and what came after it stands on something else.
-            Some(_) if !exchange.orphaned.is_empty() && !exchange.checking => {
-                exchange.checking = true;
-                let (heads, round) = (std::mem::take(&mut exchange.orphaned), exchange.rounds + 1);
-                self.outputs.push_back(Output::Ask(Ask::Check { slot, heads, digest: [0; 8], round }));
-            }
-            _ => self.advance(slot),
         }
     }
 

@@ -181,6 +181,9 @@ fn refused(space: &SpaceId) -> Vec<RefusedBytes> {
     let mut builder = FrameBuilder::new(first.space());
     [&first, &second].into_iter().for_each(|commit| builder.push(commit.into()).unwrap());
     let good = builder.finish();
+    let other = genesis(2);
+    let mut foreign = FrameBuilder::new(other.space());
+    foreign.push((&other).into()).unwrap();
     let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     // One commit of one author, with no id outside: flags, author, seq, number of parents, and so on follow.
     let one = |rest: &[u8]| [&[1, 1, 1][..], &[3; 32], &[0], rest].concat();
@@ -205,6 +208,7 @@ fn refused(space: &SpaceId) -> Vec<RefusedBytes> {
         ("a time of 49 bits", one(&[0x08, 0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 0, 0])),
         ("a counter of 17 bits", one(&[0x08, 0, 1, 0, 0, 0x80, 0x80, 4, 0])),
         ("a body of 33 bits", one(&[0x08, 0, 1, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x10])),
+        ("the genesis of another space", foreign.finish()),
         ("extensions of 4097 bytes", one(&[&[0x28, 0, 1, 0, 0, 0, 0, 0x81, 0x20][..], &[0; 4097]].concat())),
     ]
     .into_iter()

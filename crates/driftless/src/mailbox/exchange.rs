@@ -12,13 +12,14 @@ use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::effort::Effort;
 use super::object::{self, MAX_LACKS, Object, Unusable, Writer};
+use super::passed::PassedOver;
 use super::row::{self, Own, Reading, Turns};
 use super::{Mailbox, MailboxEvent, MailboxOptions, MailboxSynced, Wish, alarms, blocking};
 use crate::database::Database;
 use crate::error::Error;
 use crate::state::engine::Engine;
 use crate::state::guard::STORE_ID;
-use crate::tables::layout;
+use crate::tables::layout::{self, LogSeq};
 
 /// Writers who have given nothing yet and of whom something is kept: names are free.
 pub(super) const MAX_STRANGERS: usize = 1024;
@@ -41,8 +42,12 @@ pub(super) struct Exchange<'e> {
     pub(super) stands_alone: bool,
     /// Whether objects that were read are not there any more, once that was looked for.
     pub(super) something_gone: Option<bool>,
+    /// Up to where own objects hold everything, once that was looked for.
+    pub(super) whole_to: Option<LogSeq>,
     /// Where what is not all done in one exchange goes on.
     pub(super) turns: Turns,
+    /// The same of what is looked at in vain.
+    pub(super) passed: PassedOver,
     /// Something is not all done in this one.
     pub(super) turned: bool,
     /// Writers of whom something is kept.
@@ -90,7 +95,9 @@ impl<'e> Exchange<'e> {
             lacked,
             stands_alone: false,
             something_gone: None,
+            whole_to: None,
             turns: Turns::default(),
+            passed: PassedOver::default(),
             turned: false,
             kept: BTreeSet::new(),
             strangers: 0,

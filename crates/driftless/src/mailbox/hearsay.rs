@@ -8,10 +8,9 @@ use driftless_net::mailbox::MAX_LISTING;
 use super::alarm::AlarmKind;
 use super::exchange::{Exchange, Heard};
 use super::object::{self, Head, Writer};
-use super::row::{self, Reading, Runs, Sent};
+use super::row::{self, Reading};
 use super::{MailboxEvent, alarms, blocking};
 use crate::error::Error;
-use crate::tables::layout;
 
 /// Writers who are heard in one exchange, writers of whom strangers are heard, and writers who were only heard of that are
 /// remembered.
@@ -91,7 +90,9 @@ impl Exchange<'_> {
         let (writer, own) = self.own().await?;
         let named = lacks.iter().filter(|(of, number)| *of == writer && *number <= own.number);
         let Some(number) = named.map(|(_, number)| *number).max() else { return Ok(()) };
-        if !self.stands_on_others(number).await? || (from.gave == 0 && !self.is_something_gone().await?) {
+        // Of a stranger that comes first: it is looked for once, and anybody can say so in any number of objects.
+        let believed = from.gave > 0 || self.is_something_gone().await?;
+        if !believed || !self.stands_on_others(number).await? {
             return Ok(());
         }
         self.stands_alone = true;
@@ -106,24 +107,24 @@ impl Exchange<'_> {
         .await
     }
 
-    // Whether anything that an own object may stand on is in no own object.
-    async fn stands_on_others(&self, number: u64) -> Result<bool, Error> {
-        let key = self.mailbox.key;
-        blocking(&self.mailbox.database, move |database| {
+    // Whether anything that an own object may stand on is in no own object. How far these hold everything is looked for once.
+    async fn stands_on_others(&mut self, number: u64) -> Result<bool, Error> {
+        let (key, known) = (self.mailbox.key, self.whole_to);
+        let (stands, whole) = blocking(&self.mailbox.database, move |database| {
             database.read(|engine| {
                 let storage = engine.storage.as_ref();
                 let last = row::sent(storage, &key, number)?.and_then(|sent| sent.runs.last());
-                let Some(last) = last else { return Ok(false) };
-                let mut own = Runs::default();
-                row::rows(storage, &layout::MAILBOX_SENT, &key, &mut |_, sent| {
-                    if let Some(sent) = Sent::decode(sent) {
-                        own.join(&sent.runs);
-                    }
-                })?;
-                Ok(!own.is_whole_to(last))
+                let Some(last) = last else { return Ok((false, known)) };
+                let whole = match known {
+                    Some(whole) => whole,
+                    None => row::sent_runs(storage, &key)?.whole_to(),
+                };
+                Ok((whole < last, Some(whole)))
             })
         })
-        .await
+        .await?;
+        self.whole_to = whole;
+        Ok(stands)
     }
 
     // Whether objects of whoever gave something are not as they were read: then a stranger is believed that something is

@@ -6,6 +6,7 @@
 pub(crate) mod alarm;
 mod object;
 pub(crate) mod row;
+mod passed;
 mod build;
 pub(crate) mod settings;
 mod check;
@@ -191,7 +192,7 @@ enum Wish {
     Cancel,
 }
 
-/// Pauses, resumes and cancels an exchange, between two objects. Clones control the same exchanges.
+/// Pauses and resumes an exchange, between two questions, and cancels it at once. Clones control the same exchanges.
 #[derive(Debug, Clone)]
 pub struct MailboxControl(Arc<watch::Sender<Wish>>);
 
@@ -212,7 +213,7 @@ impl MailboxControl {
         self.0.send_replace(Wish::Run);
     }
 
-    /// Ends the exchange; the next one goes on where it stopped.
+    /// Ends the exchange, and waits for no answer: what is being put may arrive or not. The next one goes on where it stopped.
     pub fn cancel(&self) {
         self.0.send_replace(Wish::Cancel);
     }

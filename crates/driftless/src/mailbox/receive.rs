@@ -1,7 +1,8 @@
 //! The objects of others: found, checked, and taken through the one door, writer by writer from where each was left.
 //!
-//! What cannot be taken is an alarm and stays owed; later objects are read all the same, so nothing blocks anything. A
-//! writer whose commits stand on another's waits for that one to be read first.
+//! What cannot be taken is an alarm and stays owed; later objects are read all the same, and what lies before them without
+//! being anything is passed over, some of it in each exchange. A writer whose commits stand on another's waits for that one
+//! to be read first.
 
 use std::collections::HashSet;
 
@@ -14,6 +15,7 @@ use super::ahead::Ahead;
 use super::alarm::AlarmKind;
 use super::exchange::{Exchange, store};
 use super::object::{self, Object, Writer};
+use super::passed::{Then, Vain};
 use super::row::{self, MAX_ALARMS, MailboxKey, Own, Reading};
 use super::send::kind;
 use super::writers::Order;
@@ -24,17 +26,17 @@ use crate::state::engine::Engine;
 use crate::tables::layout;
 use crate::tables::view::Source;
 
-/// Objects of one writer that are looked at in vain in one exchange.
-const MAX_BAD: u64 = 64;
+/// Names of one writer that are looked at in vain before it goes on where the last exchange stopped: of whoever has given
+/// something, and of anybody else.
+const FIRST: u64 = 32;
+const FIRST_OF_STRANGERS: u64 = 4;
 /// Owed objects of one writer that are asked for again in one exchange.
 const MAX_OWED: usize = 64;
 /// Objects of one writer in one exchange of which nothing is learned.
 const MAX_IDLE: u64 = 4096;
 /// Pages of listings that are counted for the progress of a first copy.
 const MAX_COUNTED: usize = 1000;
-/// Pages of a listing without any object in them.
-const MAX_EMPTY: u64 = 64;
-/// Objects under one number that are looked at.
+/// Objects under one number that are looked at in one exchange.
 const MAX_TWINS: usize = 4;
 
 /// Where the reading of a writer stands.
@@ -209,7 +211,12 @@ impl Exchange<'_> {
     // One object that is owed. `false` if it still is.
     async fn ask_for(&mut self, writer: &Writer, reading: &mut Reading, number: u64) -> Result<bool, Error> {
         let prefix = writer.prefix(&self.mailbox.space);
-        let page = self.list(&format!("{prefix}{}-", object::numbered(number)), "", MAX_TWINS).await?;
+        let stopped = self.passed.owed(writer, number).map(|name| format!("{prefix}{name}"));
+        let numbered = format!("{prefix}{}-", object::numbered(number));
+        let page = self.list(&numbered, &stopped.unwrap_or_default(), MAX_TWINS).await?;
+        // All the way round: after the last of them comes the first.
+        let last = page.objects.last().filter(|_| page.more);
+        let last = last.and_then(|last| last.name.as_str().strip_prefix(&prefix)).map(str::to_owned);
         let mut settled = false;
         for listed in page.objects {
             let Some(Ok((object, bytes))) = self.fetch(writer, &listed).await? else { continue };
@@ -221,6 +228,7 @@ impl Exchange<'_> {
                 self.keep(writer, reading).await?;
             }
         }
+        self.passed.stop_owed(writer, reading.gave > 0, number, last.filter(|_| !settled));
         Ok(settled)
     }
 
@@ -232,13 +240,26 @@ impl Exchange<'_> {
         }
         let prefix = writer.prefix(&self.mailbox.space);
         let mut after = format!("{prefix}{}.", object::numbered(reading.at));
-        let (mut bad, mut empty, mut idle) = (0, 0, 0);
-        let mut ahead = Ahead::of(&self.mailbox.place);
-        loop {
+        let first = if reading.gave > 0 { FIRST } else { FIRST_OF_STRANGERS };
+        let mut vain = Vain::new(first, self.passed.name(writer));
+        let (mut idle, mut ahead) = (0, Ahead::of(&self.mailbox.place));
+        'pages: loop {
             let page = self.list(&prefix, &after, MAX_LISTING).await?;
-            empty += u64::from(page.objects.iter().all(|listed| object::read_name(&listed.name).is_none()));
-            if empty > MAX_EMPTY {
-                return Ok(Stand::End);
+            if page.objects.iter().all(|listed| object::read_name(&listed.name).is_none())
+                && let Some(last) =
+                    page.objects.last().and_then(|last| last.name.as_str().strip_prefix(&prefix))
+            {
+                match vain.page(last) {
+                    Then::On => {}
+                    Then::Behind(name) => {
+                        after = format!("{prefix}{name}");
+                        continue;
+                    }
+                    Then::Later => {
+                        self.passed.stop(writer, reading.gave > 0, Some(last.to_owned()));
+                        return Ok(Stand::End);
+                    }
+                }
             }
             for (at, listed) in page.objects.iter().enumerate() {
                 if !self.goes_on().await {
@@ -255,27 +276,28 @@ impl Exchange<'_> {
                 let rest = page.objects.get(at..).unwrap_or_default();
                 let (object, bytes) = match self.fetch_first(writer, rest, &mut ahead).await? {
                     Some(Ok(object)) => object,
-                    // Gone since it was listed, or never there.
-                    None => {
-                        bad += 1;
-                        if bad > MAX_BAD {
-                            return Ok(Stand::End);
+                    unusable => {
+                        // Anybody can put such a thing there: it moves nothing. Or it is gone since it was listed.
+                        if let Some(Err(unusable)) = unusable {
+                            self.in_vain += listed.size.min(MAX_OBJECT as u64);
+                            if number == reading.at + 1 {
+                                self.alarm(writer, &mut reading, number, kind(unusable)).await?;
+                            } else {
+                                self.done.foreign += 1;
+                            }
                         }
-                        continue;
-                    }
-                    Some(Err(unusable)) => {
-                        // Anybody can put such a thing there: it moves nothing.
-                        bad += 1;
-                        self.in_vain += listed.size.min(MAX_OBJECT as u64);
-                        if number == reading.at + 1 {
-                            self.alarm(writer, &mut reading, number, kind(unusable)).await?;
-                        } else {
-                            self.done.foreign += 1;
+                        let name = listed.name.as_str().strip_prefix(&prefix).unwrap_or_default();
+                        match vain.name(name) {
+                            Then::On if self.has_room_for(&reading) => continue,
+                            Then::Behind(name) if self.has_room_for(&reading) => {
+                                (after, ahead) = (format!("{prefix}{name}"), Ahead::of(&self.mailbox.place));
+                                continue 'pages;
+                            }
+                            _ => {
+                                self.passed.stop(writer, reading.gave > 0, Some(name.to_owned()));
+                                return Ok(Stand::End);
+                            }
                         }
-                        if bad > MAX_BAD || !self.has_room_for(&reading) {
-                            return Ok(Stand::End);
-                        }
-                        continue;
                     }
                 };
                 if !self.bridge(writer, &mut reading, number).await? {
@@ -334,7 +356,10 @@ impl Exchange<'_> {
             }
             match page.objects.last() {
                 Some(last) if page.more => after = last.name.to_string(),
-                _ => return Ok(Stand::End),
+                _ => {
+                    self.passed.stop(writer, reading.gave > 0, None);
+                    return Ok(Stand::End);
+                }
             }
         }
     }

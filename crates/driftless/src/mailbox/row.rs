@@ -72,9 +72,9 @@ impl Runs {
         }
     }
 
-    /// Whether every position up to `at` is among them.
-    pub(super) fn is_whole_to(&self, at: LogSeq) -> bool {
-        self.0.first().is_some_and(|(first, last)| *first <= 1 && *last >= at)
+    /// Up to which position every one is among them.
+    pub(super) fn whole_to(&self) -> LogSeq {
+        self.0.first().filter(|(first, _)| *first <= 1).map_or(0, |(_, last)| *last)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -86,17 +86,17 @@ impl Runs {
         self.0.drain(..self.0.len().saturating_sub(most));
     }
 
-    /// All that are in either, however many runs that are.
-    pub(super) fn join(&mut self, other: &Self) {
-        let mut all: Vec<_> = self.0.iter().chain(&other.0).copied().collect();
+    /// All that are in any of these.
+    pub(super) fn of_all(mut all: Vec<(LogSeq, LogSeq)>) -> Self {
         all.sort_unstable();
-        self.0.clear();
+        let mut runs: Vec<(LogSeq, LogSeq)> = Vec::new();
         for (first, last) in all {
-            match self.0.last_mut() {
+            match runs.last_mut() {
                 Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-                _ => self.0.push((first, last)),
+                _ => runs.push((first, last)),
             }
         }
+        Self(runs)
     }
 
     /// Forgets positions up to `at`.
@@ -402,13 +402,19 @@ pub(super) fn sent(storage: &dyn Storage, key: &MailboxKey, number: u64) -> Resu
 
 /// From the beginning on, only what own objects hold counts as being there.
 pub(super) fn stand_alone(storage: &mut dyn Storage, key: &MailboxKey, mut own: Own) -> Result<(), Error> {
-    (own.upto, own.there) = (0, Runs::default());
+    (own.upto, own.there) = (0, sent_runs(storage, key)?);
+    Ok(storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?)
+}
+
+/// What own objects hold.
+pub(super) fn sent_runs(storage: &dyn Storage, key: &MailboxKey) -> Result<Runs, Error> {
+    let mut all = Vec::new();
     rows(storage, &layout::MAILBOX_SENT, key, &mut |_, sent| {
         if let Some(sent) = Sent::decode(sent) {
-            own.there.join(&sent.runs);
+            all.extend(sent.runs.0);
         }
     })?;
-    Ok(storage.put(&layout::MAILBOX_OWN, key.as_slice().into(), &own.encode())?)
+    Ok(Runs::of_all(all))
 }
 
 /// How far all writers of a mailbox were read.
@@ -469,8 +475,7 @@ mod tests {
         assert!(runs.after(250).eq(set.range(251..).copied()) && runs.after(0).eq(set.iter().copied()));
         let mut other = Runs::default();
         [3, 4, 507, 508, 650].into_iter().for_each(|at| other.insert(at));
-        let mut both = runs.clone();
-        both.join(&other);
+        let both = Runs::of_all(other.0.iter().chain(&runs.0).copied().collect());
         assert!((0..700).all(|at| both.contains(at) == (runs.contains(at) || other.contains(at))));
         assert_eq!(both.count(), (0..700).filter(|at| both.contains(*at)).count() as u64);
         let mut bytes = Vec::new();

@@ -78,7 +78,9 @@ impl Exchange<'_> {
                 }
             }
             // Of the last number of a page the own object may be in the next one, or behind a crowd of others.
-            let last = found.keys().next_back().copied().filter(|_| page.more);
+            // Where there is no number at all, the next one is behind a crowd.
+            let last = found.keys().next_back().copied();
+            let last = last.or(Some(next).filter(|next| *next <= own.number)).filter(|_| page.more);
             let end = match last {
                 Some(last) if last > next => {
                     found.remove(&last);
@@ -266,17 +268,21 @@ impl Exchange<'_> {
                     None => Built::default(),
                 };
                 left.forget_below(built.upto);
-                let whole = left.is_empty() || built.frames.is_empty();
+                let whole = left.is_empty();
+                if built.frames.is_empty() && !whole {
+                    // Its commits are not here any more: no object holds them, so none may say that it stands for it.
+                    break;
+                }
                 let (_, own) = self.own().await?;
                 let instead = if whole { vec![number] } else { Vec::new() };
                 self.put_new(Built { upto: own.upto, ..built }, instead).await?;
                 if whole {
+                    sent.replaced = true;
+                    self.write_sent(number, sent).await?;
+                    self.repaired(number);
                     break;
                 }
             }
-            sent.replaced = true;
-            self.write_sent(number, sent).await?;
-            self.repaired(number);
         }
         if !self.send_contents().await? {
             return Ok(false);

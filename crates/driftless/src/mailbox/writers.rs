@@ -9,6 +9,7 @@ use driftless_net::mailbox::MAX_LISTING;
 use super::blocking;
 use super::exchange::Exchange;
 use super::object::Writer;
+use super::passed::PassedOver;
 use super::row::{Reading, Turns};
 use crate::error::Error;
 
@@ -38,10 +39,13 @@ impl Exchange<'_> {
     /// What is known of writers when others begin to be read.
     pub(super) async fn begin_turns(&mut self) -> Result<(), Error> {
         let key = self.mailbox.key;
-        let turns = blocking(&self.mailbox.database, move |database| {
-            database.read(|engine| Turns::read(engine.storage.as_ref(), &key))
+        let kept = blocking(&self.mailbox.database, move |database| {
+            database.read(|engine| {
+                let storage = engine.storage.as_ref();
+                Ok((Turns::read(storage, &key)?, PassedOver::read(storage, &key)?))
+            })
         });
-        self.turns = turns.await?;
+        (self.turns, self.passed) = kept.await?;
         let readings = self.readings().await?;
         self.strangers = readings.iter().filter(|(_, reading)| is_stranger(reading)).count();
         self.kept = readings.into_iter().map(|(writer, _)| writer).collect();
@@ -102,13 +106,18 @@ impl Exchange<'_> {
 
     /// Remembers where the next exchange goes on.
     pub(super) async fn keep_turns(&mut self) -> Result<(), Error> {
-        let (key, turns) = (self.mailbox.key, self.turns.clone());
+        let (key, turns, passed) = (self.mailbox.key, self.turns.clone(), self.passed.clone());
         blocking(&self.mailbox.database, move |database| {
-            if database.read(|engine| Turns::read(engine.storage.as_ref(), &key))? == turns {
+            let same = database.read(|engine| {
+                let storage = engine.storage.as_ref();
+                Ok(Turns::read(storage, &key)? == turns && PassedOver::read(storage, &key)? == passed)
+            })?;
+            if same {
                 return Ok(());
             }
             database.write(|engine| {
                 turns.write(engine.storage.as_mut(), &key)?;
+                passed.write(engine.storage.as_mut(), &key)?;
                 engine.staged();
                 Ok(())
             })

@@ -78,6 +78,10 @@ pub(crate) struct Engine {
     pub(crate) exchanging: BTreeSet<[u8; 48]>,
     /// Commits staged since the last flush.
     pub(crate) staged: usize,
+    /// How many of them nobody was told of yet, or waits for.
+    pub(crate) unpromised: usize,
+    /// How often everything since the last flush was taken back.
+    pub(crate) undone: u64,
     /// How many flushes there were: a writer knows by it that its commit is durable. Where only is read, how many of
     /// somebody else's were seen.
     pub(crate) flushes: u64,
@@ -168,6 +172,8 @@ impl Engine {
             late: 0,
             exchanging: BTreeSet::new(),
             staged: 0,
+            unpromised: 0,
+            undone: 0,
             flushes: 0,
             outbox: Vec::new(),
             now,
@@ -356,7 +362,7 @@ impl Engine {
         self.storage.put(&layout::META, NUMBERS.into(), &numbers)?;
         self.agreed.flush(self.storage.as_mut())?;
         self.storage.commit()?;
-        self.staged = 0;
+        (self.staged, self.unpromised) = (0, 0);
         self.flushes += 1;
         Ok(())
     }
@@ -380,7 +386,8 @@ impl Engine {
         self.room = Room::default();
         self.requests = Requests::default();
         self.readers.restart();
-        self.staged = 0;
+        (self.staged, self.unpromised) = (0, 0);
+        self.undone += 1;
         self.storage.rollback().is_ok() && self.users.reload(self.storage.as_ref()).is_ok()
     }
 

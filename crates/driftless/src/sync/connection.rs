@@ -91,7 +91,7 @@ pub(crate) async fn run(
                     let Some(ask) = host.answer_at_once(session, ask) else { continue };
                     let knocked = matches!(ask, Ask::Request { .. }).then(Instant::now);
                     let now;
-                    (outputs, failed, now) = work(state, ask).await?;
+                    (outputs, failed, now) = work(state, |session, host| answer(session, host, ask)).await?;
                     if let Some(knocked) = knocked {
                         tokio::time::sleep_until(knocked + veiled(knocked.elapsed())).await;
                     }
@@ -161,7 +161,8 @@ pub(crate) async fn run(
                 }
             }
         }
-        let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
+        let Some((session, host)) = state.as_ref() else { return Err(stopped()) };
+        let owes = host.owes();
         let open = session.spaces().next().is_some() || session.is_pulling() || session.is_asking();
         idle.send_if_modified(|since| {
             let changes = open == since.is_some();
@@ -170,12 +171,31 @@ pub(crate) async fn run(
             }
             changes
         });
-        tokio::select! {
+        let input = tokio::select! {
             frame = inbox.next(receiver.as_mut()) => match frame? {
-                Some(frame) => session.handle_frame(&frame).map_err(Error::from)?,
+                Some(frame) => Input::Frame(frame),
                 None => return Ok(()),
             },
-            command = commands.recv() => match command {
+            command = commands.recv() => Input::Command(command),
+            changed = ear.next() => Input::Changed(changed),
+            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
+            // One of these at a time, and a step of long work after each.
+            () = std::future::ready(()), if held.is_some() => Input::Nothing,
+            // What came is made durable together with all that is there already: unless it is ready now, it is not.
+            () = tokio::task::yield_now(), if owes => Input::Nothing,
+        };
+        if owes && !input.is_data() {
+            let done = |session: &mut Session, host: &mut Host| (VecDeque::new(), host.acknowledge(session));
+            (_, failed, _) = work(state, done).await?;
+            if let Some(error) = failed.take() {
+                return Err(error);
+            }
+        }
+        let Some((session, _)) = state.as_mut() else { return Err(stopped()) };
+        match input {
+            Input::Nothing => {}
+            Input::Frame(frame) => session.handle_frame(&frame).map_err(Error::from)?,
+            Input::Command(command) => match command {
                 Some(Command::Open(space, pass)) => session.open(space, pass),
                 Some(Command::Pull(space, cursor, budget, wanted)) => {
                     session.pull_with(space, cursor, budget, wanted);
@@ -192,28 +212,37 @@ pub(crate) async fn run(
                     return Ok(());
                 }
             },
-            changed = ear.next() => match changed {
-                Changed::Space(space) => session.changed(&space),
-                Changed::Any => session.missed(),
-            },
-            () = tokio::time::sleep_until(deadline), if !greeted => return Err(silent()),
-            // One of these at a time, and a step of long work after each.
-            () = std::future::ready(()), if held.is_some() => {}
+            Input::Changed(Changed::Space(space)) => session.changed(&space),
+            Input::Changed(Changed::Any) => session.missed(),
         }
         if let Some(ask) = held.take() {
-            (outputs, failed, _) = work(state, ask).await?;
+            (outputs, failed, _) = work(state, |session, host| answer(session, host, ask)).await?;
         }
+    }
+}
+
+// What a connection waits for.
+enum Input {
+    Frame(Vec<u8>),
+    Command(Option<Command>),
+    Changed(Changed),
+    Nothing,
+}
+
+impl Input {
+    fn is_data(&self) -> bool {
+        matches!(self, Self::Frame(frame) if Session::is_data(frame))
     }
 }
 
 // Does what the session asks where it may block; gives what is to be done then, why it failed, and how much moved so far.
 async fn work(
     state: &mut Option<(Session, Host)>,
-    ask: Ask,
+    asked: impl FnOnce(&mut Session, &mut Host) -> (VecDeque<Output>, Result<(), Error>) + Send + 'static,
 ) -> Result<(VecDeque<Output>, Option<Error>, u64), Error> {
     let Some((mut session, mut host)) = state.take() else { return Err(stopped()) };
     let work = tokio::task::spawn_blocking(move || {
-        let (outputs, answered) = answer(&mut session, &mut host, ask);
+        let (outputs, answered) = asked(&mut session, &mut host);
         (session, host, outputs, answered)
     });
     let (session, host, outputs, answered) = work.await.map_err(|_| stopped())?;

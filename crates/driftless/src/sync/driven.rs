@@ -116,6 +116,9 @@ impl DrivenSession {
 
     /// A message from the other side. An error ends the session.
     pub fn receive(&mut self, message: &[u8]) -> Result<(), Error> {
+        if !Session::is_data(message) {
+            self.host.acknowledge(&mut self.session)?;
+        }
         Ok(self.session.handle_frame(message)?)
     }
 
@@ -140,6 +143,10 @@ impl DrivenSession {
     /// The same piece by piece, so that something else can be done in between; `None` if there is nothing left.
     pub fn turn(&mut self) -> Result<Option<SessionTurn>, Error> {
         Ok(match self.session.poll() {
+            None if self.host.owes() => {
+                self.host.acknowledge(&mut self.session)?;
+                Some(SessionTurn::Work)
+            }
             None => None,
             Some(Output::Send(message)) => Some(SessionTurn::Message(message)),
             Some(Output::Event(event)) => Some(SessionTurn::News(event)),

@@ -12,7 +12,7 @@ use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::{Vouched, commit_id};
 use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{MAX_ROUNDS, MAX_WANTED, WALK_STEP};
+use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_WANTED, SEND_WINDOW, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
@@ -34,7 +34,7 @@ use crate::sync::lookup;
 use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
-use crate::sync::stream::{Moved, Stream, decided, may_read, next_frame};
+use crate::sync::stream::{Moved, Stream, confirm, decided, may_read, next_frame};
 use crate::tables::cursor;
 use crate::tables::layout::LogSeq;
 use crate::tables::log;
@@ -49,6 +49,12 @@ const FEW_HEADS: usize = 64;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
+
+// Frames of this size are rarely the last: until the next ones are there a frame is not made durable, which takes as long
+// for several as for one.
+const FULL: usize = FRAME_TARGET / 4;
+// Frames that become durable together: meanwhile the other half of what a sender may send is on its way.
+const TOGETHER: usize = SEND_WINDOW / FRAME_TARGET / 2;
 
 /// Answers the questions of one session.
 #[derive(Debug)]
@@ -71,6 +77,18 @@ pub(crate) struct Host {
     /// Who is told of what became durable.
     pub(crate) batches: Option<Batches>,
     failure: Option<Error>,
+    /// Frames that were taken and are not yet acknowledged, and how often the database had taken something back before.
+    owed: Vec<Owed>,
+    undone: u64,
+}
+
+// What is said of a frame once it is durable.
+#[derive(Debug)]
+struct Owed {
+    slot: Slot,
+    number: u64,
+    ingested: Ingested,
+    news: Option<(SyncBatch, Moved)>,
 }
 
 impl Host {
@@ -88,6 +106,8 @@ impl Host {
             ear: None,
             batches: None,
             failure: None,
+            owed: Vec::new(),
+            undone: 0,
         }
     }
 
@@ -100,7 +120,34 @@ impl Host {
         answered
     }
 
+    /// Whether frames wait for others to become durable with them.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Makes the frames that were taken durable, and says so.
+    pub(crate) fn acknowledge(&mut self, session: &mut Session) -> Result<(), Error> {
+        if self.owes() {
+            let undone = self.database.read_durable(|engine| Ok(engine.undone))?;
+            if undone != self.undone {
+                return Err(Error::damaged(
+                    "what came was taken back together with something that met the damage",
+                ));
+            }
+        }
+        for Owed { slot, number, ingested, news } in std::mem::take(&mut self.owed) {
+            if let Some((batch, moved)) = news {
+                self.tell_batch(batch, moved, None)?;
+            }
+            session.handle_ingested(slot, number, ingested);
+        }
+        Ok(())
+    }
+
     fn answer_one(&mut self, session: &mut Session, ask: Ask) -> Result<(), Error> {
+        if !matches!(ask, Ask::Ingest { .. }) {
+            self.acknowledge(session)?;
+        }
         match ask {
             Ask::Open { slot, space, keys, invite: pass, theirs, salt } => {
                 self.follow([&space]);
@@ -129,16 +176,33 @@ impl Host {
             }
             Ask::Ingest { slot, number, frame, digest } => {
                 let before = self.moved;
-                let ingested = self.ingest(slot, &frame)?;
+                let alone = frame.len() < FULL && !self.owes();
+                let (ingested, news) = self.ingest(slot, &frame, alone)?;
                 self.count(slot, &before);
                 self.meet(slot, &digest)?;
-                session.handle_ingested(slot, number, ingested);
+                if alone {
+                    if let Some((batch, moved)) = news {
+                        self.tell_batch(batch, moved, None)?;
+                    }
+                    session.handle_ingested(slot, number, ingested);
+                    return Ok(());
+                }
+                self.owed.push(Owed { slot, number, ingested, news });
+                if frame.len() < FULL || self.owed.len() >= TOGETHER {
+                    self.acknowledge(session)?;
+                }
             }
             Ask::Acknowledged { slot, digest } => self.meet(slot, &digest)?,
             Ask::Check { slot, heads, digest, round } => {
                 self.meet(slot, &digest)?;
                 let checked = self.check(slot, &heads, digest, round)?;
                 session.handle_checked(slot, checked);
+            }
+            Ask::Confirm { slot, digest, round } => {
+                self.meet(slot, &digest)?;
+                let stream = self.streams.get_mut(&slot);
+                let again = stream.map(|stream| confirm(&self.database, &self.peer, stream, round));
+                session.handle_confirmed(slot, again.transpose()?.flatten());
             }
             Ask::Want { slot, ids, again } => match again {
                 Some(theirs) => {
@@ -198,10 +262,15 @@ impl Host {
     /// waits, so that the end of an exchange in which nothing moves need not wake another thread.
     pub(crate) fn answer_at_once(&mut self, session: &mut Session, ask: Ask) -> Option<Ask> {
         let (slot, theirs) = match &ask {
-            Ask::Acknowledged { slot, digest } | Ask::Check { slot, digest, .. } => (*slot, Some(digest)),
+            Ask::Acknowledged { slot, digest }
+            | Ask::Check { slot, digest, .. }
+            | Ask::Confirm { slot, digest, .. } => (*slot, Some(digest)),
             Ask::Forget { slot } => (*slot, None),
             _ => return Some(ask),
         };
+        if self.owes() {
+            return Some(ask);
+        }
         let Some(stream) = self.streams.get_mut(&slot) else { return Some(ask) };
         let done = self.database.glance(|engine| {
             let Some(theirs) = theirs else {
@@ -220,6 +289,7 @@ impl Host {
             (None, ask) => return Some(ask),
             // They have our heads: nothing is missing here, and no body.
             (Some(()), Ask::Check { .. }) => session.handle_checked(slot, Checked::default()),
+            (Some(()), Ask::Confirm { .. }) => session.handle_confirmed(slot, None),
             (Some(()), Ask::Forget { .. }) => self.forget(session, slot),
             (Some(()), _) => {}
         }
@@ -355,6 +425,9 @@ impl Host {
 
     /// As `end`, if that can be done at once; else gives itself back.
     pub(crate) fn end_at_once(mut self) -> Option<Self> {
+        if self.owes() {
+            return Some(self);
+        }
         let noted = self.database.glance(|engine| {
             let full = engine.agreed.is_full();
             (!full).then(|| self.streams.values_mut().for_each(|stream| stream.note(engine, &self.peer, 1)))
@@ -364,6 +437,9 @@ impl Host {
 
     /// Notes where both sides met: the connection has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
+        if self.owes() {
+            self.database.flush_if_staged()?;
+        }
         let slots: Vec<Slot> = self.streams.keys().copied().collect();
         slots.into_iter().try_for_each(|slot| self.note_agreed(slot, 1))
     }
@@ -557,8 +633,14 @@ impl Host {
     }
 
     // What of a frame was not taken, whether to send no more, and which parents of it are missing.
-    fn ingest(&mut self, slot: Slot, bytes: &[u8]) -> Result<Ingested, Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Ingested::default()) };
+    // Takes a frame; with it, what is told of it here. It is durable when this returns, or once it is acknowledged.
+    fn ingest(
+        &mut self,
+        slot: Slot,
+        bytes: &[u8],
+        durably: bool,
+    ) -> Result<(Ingested, Option<(SyncBatch, Moved)>), Error> {
+        let Some(stream) = self.streams.get_mut(&slot) else { return Ok((Ingested::default(), None)) };
         let before = self.moved;
         let moved = &mut self.moved;
         moved.rounds += 1;
@@ -574,7 +656,7 @@ impl Host {
                 self.forged += 1;
                 bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
                 let refused = vec![Verdict { hash, code: "unreadable".into() }];
-                return Ok(Ingested { refused, ..Ingested::default() });
+                return Ok((Ingested { refused, ..Ingested::default() }, None));
             }
         };
         moved.received += received.len() as u64;
@@ -584,8 +666,11 @@ impl Host {
             .map(|commit| commit_id(&commit.header))
             .collect();
         let (forged, mut new) = (&mut self.forged, Vec::new());
-        // The peer is told that it is durable.
-        let ingested = self.database.write_durably(|engine| {
+        let (first, undone) = (self.owed.is_empty(), &mut self.undone);
+        let take = |engine: &mut Engine| {
+            if first {
+                *undone = engine.undone;
+            }
             engine.source(Source::Peer);
             let taken = ingest(engine, received)?;
             new = taken.new;
@@ -629,16 +714,20 @@ impl Host {
                 }
             }
             Ok((Ingested { refused, declined, orphaned, digest }, next))
-        });
-        let (ingested, next) = ingested?;
+        };
+        // The peer is told that it is durable.
+        let (ingested, next) = match durably {
+            true => self.database.write_durably(take)?,
+            false => self.database.write_unpromised(take)?,
+        };
         let (space, known) = (stream.space, stream.known);
         let (now, bytes) = (self.moved_since(&before), bytes.len() as u64);
-        self.tell_batch(SyncBatch::new(self.peer, space, new, bytes), now, None)?;
+        let news = (SyncBatch::new(self.peer, space, new, bytes), now);
         bounded(self.forged, MAX_FORGED, "the peer sends what nobody signed")?;
         // What was here already came once, and once more for each time that all was asked for, and each body once.
         let most = (u64::from(MAX_ROUNDS) + 2).saturating_mul(next);
         bounded(known, most, "the peer sends the same again and again")?;
-        Ok(ingested)
+        Ok((ingested, Some(news)))
     }
 
     fn check(

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use driftless_core::frame::FrameBuilder;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
 use driftless_core::limits::{FRAME_TARGET, MAX_SUMMARY_HEADS, MAX_WANTED};
-use driftless_core::reconcile::{Agreed, Reconciler};
+use driftless_core::reconcile::{Agreed, Reconciler, Summary};
 use driftless_core::session::{Pass, ReadFrame};
 
 use crate::database::Database;
@@ -18,7 +18,7 @@ use crate::served::{Look, Served};
 use crate::state::engine::Engine;
 use crate::state::replica::Replica;
 use crate::state::serving::Said;
-use crate::sync::space_graph::frontier_digest;
+use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::tables::layout::LogSeq;
 use crate::tables::log;
 
@@ -207,6 +207,20 @@ pub(super) fn decided<T>(
         }
         stream.said = database.ask_callbacks(peer, &stream.space, &stream.keys)?;
     }
+}
+
+/// What is here, if the peer goes by a frontier that may never have been.
+pub(super) fn confirm(
+    database: &Database,
+    peer: &PeerId,
+    stream: &mut Stream,
+    round: u32,
+) -> Result<Option<Summary>, Error> {
+    let readable = decided((database, peer, Look::Any), stream, |_, _, readable| Ok(readable))?;
+    let Some(graph) = SpaceGraph::of(database, stream.space)? else { return Ok(None) };
+    let again = stream.reconciler.confirm(&graph, graph.digest, round)?;
+    // Who may not read it learns not even what there is.
+    Ok(again.map(|again| if readable { again } else { Summary::default() }))
 }
 
 /// The next frame of what the peer lacks, or that there is nothing more.

@@ -1,8 +1,9 @@
 //! What nobody signed, what was signed for something else, and what comes again: commits, frames, whole sessions.
 
-use driftless::{Permission, Strength};
+use driftless::{Database, Permission, Strength};
 use driftless_core::commit::Header;
 use driftless_core::id::{CommitId, SpaceId};
+use driftless_core::limits::MAX_PAGE;
 use driftless_core::reconcile::Summary;
 use driftless_core::session::{Message, numbered};
 use driftless_core::sign::{AuthorKey, Signature};
@@ -45,6 +46,27 @@ async fn who_forges_is_heard_a_while_and_then_cut_off() {
         let after = trio.ann.space().digest().unwrap();
         assert!(after.commits <= before.commits + 1, "{name}");
         assert_eq!(after.documents, before.documents, "{name}");
+        trio.holds(name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_the_beginnings_of_other_spaces_makes_none_here() {
+    for (name, wire) in Wire::each() {
+        let mut trio = Trio::new(&wire).await;
+        let mallory = Byzantine::new(&wire, 66);
+        trio.admit(mallory.author(), Permission::Read).await;
+        let mut talk = mallory.open(&trio.ann.address, trio.id).await;
+        let own = Database::memory().unwrap();
+        for _ in 0..5 {
+            let foreign = own.create_space("team").unwrap();
+            for frame in foreign.feed(None, MAX_PAGE).unwrap().frames {
+                let verdicts = talk.offer(frame).await.unwrap();
+                assert_eq!(verdicts.len(), 1, "{name}");
+                assert_eq!(verdicts[0].code, "unreadable", "{name}");
+            }
+        }
+        assert_eq!(trio.ann.db.spaces().unwrap().len(), 1, "{name}");
         trio.holds(name).await;
     }
 }

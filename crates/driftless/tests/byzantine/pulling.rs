@@ -1,6 +1,6 @@
 //! Lies in pulls: pages that never end, hold nothing or are no pages; and strangers who pull.
 
-use driftless::{Address, Cursor, Error, Permission, Strength};
+use driftless::{Address, Cursor, Database, Error, Permission, Strength};
 use driftless_core::id::SpaceId;
 use driftless_core::limits::MAX_PAGE;
 use driftless_core::session::Message;
@@ -62,6 +62,13 @@ async fn whoever_pulls_from_a_liar_ends_soon_and_goes_on_with_the_others() {
         let (done, answered) = tokio::join!(trio.bob.network.pull(&address, &id), garbage);
         assert!(matches!(done, Err(Error::Peer(_) | Error::NotOpen(_))), "{name}: {done:?}");
         assert_eq!(answered, 1, "{name}");
+
+        // The beginning of another space is no page of this one.
+        let other = Database::memory().unwrap().create_space("team").unwrap().feed(None, MAX_PAGE).unwrap();
+        let foreign = feed(&mallory, listener.as_mut(), pulled(other.frames, true));
+        let (done, answered) = tokio::join!(trio.bob.network.pull(&address, &id), foreign);
+        assert!(matches!(done, Err(Error::Peer(_) | Error::NotOpen(_))), "{name}: {done:?}");
+        assert_eq!((answered, trio.bob.db.spaces().unwrap().len()), (1, 1), "{name}");
 
         let stale = feed(&mallory, listener.as_mut(), |request| Message::Stale { request, cursor: place(7) });
         let (done, answered) = tokio::join!(trio.bob.network.pull(&address, &id), stale);

@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
-use driftless::{Database, DrivenSession, Insert, Permission, Space, SpaceId, Strength, Subject};
-use driftless_core::session::{Event, Role};
+use driftless::{
+    Database, DrivenSession, Insert, Permission, SessionTurn, Space, SpaceId, Strength, Subject,
+};
+use driftless_core::session::{Event, Role, Session};
 use driftless_store::Storage;
 
 use crate::failing::{Failing, Fuse};
@@ -157,4 +159,53 @@ fn what_two_remembered_of_a_space_is_forgotten_with_it() {
     there.forget().unwrap();
     send(&here, &bob);
     assert!(exchange(&bob, &ann, &here.id()) > acquainted);
+}
+
+#[test]
+fn frames_that_came_together_become_durable_together_and_are_acknowledged_then() {
+    let (hand, fuse) = (Hand::new(), Fuse::new());
+    let (ann, bob) = (counted(1, &hand, &Fuse::new(), None), counted(2, &hand, &fuse, None));
+    let here = ann.create_space("team").unwrap();
+    here.grant(Subject::Key(bob.author().unwrap()), Permission::Write(Strength(10))).unwrap();
+    import(&bob, &bundle(&here));
+    let items = here.collection("items").unwrap();
+    for number in 0..500 {
+        let fields = map(&format!(r#"{{"text": "{}"}}"#, format!("{number} ").repeat(250)));
+        items.insert_with(fields, Insert { id: Some(number.into()), parent: None }).unwrap();
+    }
+    let mut asking = DrivenSession::new(&bob, Role::Dialer, ann.peer().unwrap()).unwrap();
+    let mut giving = DrivenSession::new(&ann, Role::Listener, bob.peer().unwrap()).unwrap();
+    asking.open(here.id());
+    let (mut frames, mut commits) = (0, 0);
+    loop {
+        let asked = asking.work().unwrap().0;
+        asked.iter().for_each(|message| giving.receive(message).unwrap());
+        let given = giving.work().unwrap().0;
+        fuse.commits();
+        let here_before = documents(&bob);
+        for message in &given {
+            asking.receive(message).unwrap();
+        }
+        // What is said next may acknowledge, so what was taken until then is durable.
+        let mut durable = 0;
+        while let Some(turn) = asking.turn().unwrap() {
+            durable += fuse.commits();
+            if let SessionTurn::Message(message) = turn {
+                giving.receive(&message).unwrap();
+                assert!(durable > 0 || documents(&bob) == here_before, "said before it is durable");
+            }
+        }
+        frames += given.iter().filter(|message| Session::is_data(message)).count();
+        commits += durable;
+        if asked.is_empty() && given.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(documents(&bob), 500);
+    assert!(frames > 5, "{frames} frames");
+    assert!(commits < frames as u64, "{commits} transactions for {frames} frames");
+}
+
+fn documents(database: &Database) -> u64 {
+    database.spaces().unwrap().iter().map(|space| space.documents).sum()
 }

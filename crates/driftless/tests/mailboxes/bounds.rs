@@ -168,6 +168,21 @@ async fn a_crowd_of_names_before_each_own_object_hides_none_and_makes_no_twin() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn crowds_of_odd_names_between_own_objects_hide_none_that_is_lost() {
+    let (place, ann, here, prefix) = scene(38, &small()).await;
+    let before = objects_of(&place, &ann);
+    for (at, many) in [("0000000000000001z", 10_000), ("0000000000000003-0", 10_000)] {
+        for odd in 0..many {
+            place.replace(&ObjectName::new(&format!("{prefix}{at}{odd:05}")).unwrap(), Some(vec![7]));
+        }
+    }
+    [2, 5, 7].iter().for_each(|at| place.replace(&before[*at], None));
+    let synced = sync(&on(&ann, here.id(), &place)).await;
+    assert_eq!((synced.repaired, synced.sent, synced.alarms), (3, 0, Vec::new()));
+    assert!(before.iter().all(|name| place.bytes(name).is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_that_was_removed_and_added_again_is_gone_on_with() {
     let (place, ann) = (MemoryMailbox::new(), Database::memory().unwrap());
     let bob = Database::memory().unwrap();

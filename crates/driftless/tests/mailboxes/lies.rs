@@ -2,8 +2,11 @@
 //! stays.
 
 use driftless_core::id::{PeerId, base32};
+use driftless_core::limits::MAX_PAGE;
 use driftless_core::sign::{Domain, NodeKey};
+use driftless_store::Storage;
 
+use super::failing::{Failing, Fuse};
 use super::*;
 
 /// A writer with a key of its own and no commits.
@@ -22,6 +25,18 @@ impl Stranger {
         heard: &[(Who, u8, [u8; 32])],
         lacks: &[(Who, u8)],
     ) -> ObjectName {
+        self.puts_with(place, space, number, (heard, lacks), &[])
+    }
+
+    /// The same, with these frames.
+    fn puts_with(
+        &self,
+        place: &MemoryMailbox,
+        space: SpaceId,
+        number: u8,
+        (heard, lacks): (&[(Who, u8, [u8; 32])], &[(Who, u8)]),
+        frames: &[Vec<u8>],
+    ) -> ObjectName {
         let store = [3; 16];
         let mut bytes =
             [&b"dlobject"[..], &[1], &space.0, &self.0.id().0, &store, &[number], &[0; 32]].concat();
@@ -33,8 +48,10 @@ impl Stranger {
         for ((peer, store), number) in lacks {
             bytes.extend([&peer.0[..], store, &[*number]].concat());
         }
-        // No seal, and a content that is plain and empty.
-        bytes.extend([0, 1, 0]);
+        // No seal, and a content that is plain.
+        let content = frames.iter().fold(vec![0], |content, frame| [content, blob(frame)].concat());
+        bytes.push(0);
+        bytes.extend(blob(&content));
         let signature = self.0.sign_object(&[&Domain::MailboxObject.hash(&[&bytes])]);
         bytes.extend(signature.0);
         let hash = base32(&Domain::MailboxObject.hash(&[&bytes]));
@@ -43,6 +60,17 @@ impl Stranger {
         place.replace(&name, Some(bytes));
         name
     }
+}
+
+// A length and bytes.
+fn blob(bytes: &[u8]) -> Vec<u8> {
+    let (mut length, mut blob) = (bytes.len(), Vec::new());
+    while length >= 0x80 {
+        blob.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    blob.push(length as u8);
+    [&blob, bytes].concat()
 }
 
 fn who(place: &MemoryMailbox, db: &Database) -> Who {
@@ -93,4 +121,46 @@ async fn what_a_stranger_says_of_others_is_no_alarm_that_stays() {
     assert!(told.alarms.iter().all(|alarm| alarm.kind == AlarmKind::Withheld), "{told:?}");
     assert_eq!(sync(&on(&bob, here.id(), &place)).await.alarms, []);
     assert_eq!(bob.mailboxes().unwrap()[0].alarms, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_beginnings_of_other_spaces_make_none_here_and_nobody_believed() {
+    let (place, [ann, bob], here) = scene().await;
+    let stranger = Stranger(NodeKey::from_seed(&[7; 32]));
+    let own = Database::memory().unwrap();
+    let begun = |_| own.create_space("notes").unwrap().feed(None, MAX_PAGE).unwrap().frames;
+    let frames: Vec<_> = (0..5).flat_map(begun).collect();
+    let lie = [(who(&place, &ann), 1, [9; 32])];
+    stranger.puts_with(&place, here.id(), 1, (&lie, &[(who(&place, &ann), 1)]), &frames);
+    sync(&on(&ann, here.id(), &place)).await;
+    let told = sync(&on(&bob, here.id(), &place)).await;
+    assert_eq!((told.received, told.refused), (0, frames.len() as u64));
+    assert_eq!(sync(&on(&bob, here.id(), &place)).await.alarms, []);
+    for db in [&ann, &bob] {
+        assert_eq!(db.spaces().unwrap().len(), 1);
+        assert!(db.space("notes").is_ok(), "its name stands for no other space");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_say_that_they_lack_costs_no_look_at_all_own_objects_each_time() {
+    let (place, fuse) = (MemoryMailbox::new(), Fuse::new());
+    let counting = fuse.clone();
+    let ann = Database::builder().wrap_storage(move |inner| {
+        let storage: Box<dyn Storage> =
+            Box::new(Failing { inner, fuse: counting, keeps_failed_commit: false });
+        storage
+    });
+    let ann = ann.memory().unwrap();
+    let here = shared(&ann, &[]);
+    fill(&here, 0, 400);
+    sync_with(&on(&ann, here.id(), &place), &MailboxOptions { batch_commits: 1, ..small() }).await;
+    let stranger = Stranger(NodeKey::from_seed(&[7; 32]));
+    for number in 1..=100 {
+        stranger.puts(&place, here.id(), number, &[], &[(who(&place, &ann), 2 + number)]);
+    }
+    fuse.reads();
+    sync(&on(&ann, here.id(), &place)).await;
+    let read = fuse.reads();
+    assert!(read < 20_000, "{read} rows were read for 400 own objects and 100 of a stranger");
 }

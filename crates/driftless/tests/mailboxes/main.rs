@@ -2,6 +2,10 @@
 
 mod bounds;
 mod contents;
+mod crowds;
+#[allow(dead_code, reason = "here it only counts what is read")]
+#[path = "../database/failing.rs"]
+mod failing;
 mod gone;
 mod hostile;
 mod hub;

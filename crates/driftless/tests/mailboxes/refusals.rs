@@ -1,6 +1,7 @@
 //! A mailbox that does not let us do everything: what can be done is done, and the rest is told.
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use driftless_net::BoxFuture;
@@ -15,6 +16,8 @@ pub(super) struct Strict {
     pub(super) no_delete: Arc<AtomicBool>,
     pub(super) no_put: Arc<AtomicBool>,
     pub(super) asked: Arc<AtomicU64>,
+    /// What is forgotten as soon as something is put.
+    pub(super) forgets: Arc<Mutex<Option<Space>>>,
 }
 
 impl Strict {
@@ -31,6 +34,9 @@ impl Place for Strict {
     ) -> BoxFuture<'a, Result<Put, MailboxError>> {
         if self.no_put.load(Ordering::SeqCst) {
             return Self::denied();
+        }
+        if let Some(space) = self.forgets.lock().unwrap().take() {
+            space.forget().unwrap();
         }
         self.inside.put_if_absent(name, bytes)
     }
@@ -149,4 +155,23 @@ async fn an_exchange_that_was_cancelled_says_nothing_of_how_the_mailbox_is() {
     assert_eq!(known().error, failed.error);
     sync(&through(&ann, id, &place)).await;
     assert!(known().last_ms > 0 && known().error.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_object_stands_for_one_whose_commits_were_forgotten_meanwhile() {
+    let place = Strict::default();
+    let ann = Database::memory().unwrap();
+    let here = shared(&ann, &[]);
+    let id = here.id();
+    fill(&here, 0, 12);
+    sync_with(&through(&ann, id, &place), &small()).await;
+    let all = objects_of(&place.inside, &ann);
+    // One was changed, and stays; another is put again, and while it is the space is forgotten.
+    place.inside.replace(&all[0], Some(vec![7; 300]));
+    place.inside.replace(&all[1], None);
+    place.no_delete.store(true, Ordering::SeqCst);
+    *place.forgets.lock().unwrap() = Some(here);
+    let synced = sync(&through(&ann, id, &place)).await;
+    assert_eq!((synced.repaired, synced.sent), (1, 0));
+    assert_eq!(objects_of(&place.inside, &ann), all);
 }

@@ -260,7 +260,13 @@ fn failure(error: tokio_postgres::Error) -> MailboxError {
         return MailboxError::Unreachable(format!("{error}{cause}"));
     };
     let text: String = said.message().chars().filter(|char| !char.is_control()).take(MAX_SAID).collect();
-    match *said.code() {
+    told(said.code(), text)
+}
+
+// What a server means by its code.
+fn told(code: &SqlState, text: String) -> MailboxError {
+    match *code {
+        SqlState::DISK_FULL => MailboxError::Full(text),
         SqlState::INSUFFICIENT_PRIVILEGE
         | SqlState::INVALID_PASSWORD
         | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
@@ -273,5 +279,18 @@ fn failure(error: tokio_postgres::Error) -> MailboxError {
         | SqlState::UNDEFINED_FUNCTION
         | SqlState::WRONG_OBJECT_TYPE => MailboxError::Unusable(text),
         _ => MailboxError::Unreachable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_room_is_full_and_not_out_of_reach() {
+        let told = |code| told(&SqlState::from_code(code), String::new());
+        assert!(matches!(told("53100"), MailboxError::Full(_)));
+        assert!(matches!(told("42501"), MailboxError::Denied(_)));
+        assert!(matches!(told("57P03"), MailboxError::Unreachable(_)));
     }
 }

@@ -299,6 +299,33 @@ fn a_row_that_is_not_as_it_was_written_is_damage() {
     }
 }
 
+#[test]
+fn a_document_that_is_damaged_keeps_nobody_from_reading_others() {
+    let home = tempdir().unwrap();
+    let (path, mut storage) = create(&home);
+    let ids: Vec<String> = (0..100).map(|number| format!("d{number:03}")).collect();
+    for (number, id) in (1..).zip(&ids) {
+        storage
+            .upsert(&Document { number, collection: 1, id, deleted: false, json: "{}", state: b"s" })
+            .unwrap();
+    }
+    storage.commit().unwrap();
+    drop(storage);
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("UPDATE document SET json = '{ }' WHERE id = 'd050'")
+        .unwrap();
+    let storage = open(&path, Access::Open).unwrap();
+    let read = |asked: &[&str]| {
+        let mut found = 0;
+        storage.documents_by_id(1, asked, &mut |_, _| found += 1).map(|()| found)
+    };
+    let mut others: Vec<&str> = ids.iter().map(String::as_str).filter(|id| *id != "d050").collect();
+    assert_eq!(read(&others), Ok(99));
+    others.push("d050");
+    assert!(matches!(read(&others), Err(StorageError::Damaged(_))));
+}
+
 // Whatever happens to the bytes: what is read is what was written, or an error. Never a panic, never a short result
 // without one.
 #[test]

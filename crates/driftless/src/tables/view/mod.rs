@@ -9,6 +9,8 @@ mod bodies;
 mod loaded;
 mod refold;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use driftless_core::broken::{Broken, is as is_broken};
@@ -96,6 +98,21 @@ pub(crate) struct Difference {
     pub removed: Sum,
 }
 
+impl Difference {
+    // Both, one after the other; `None` if the document is in the end what it was.
+    fn then(self, later: Self) -> Option<Self> {
+        let (removed, added) = (self.removed, later.added);
+        let kind = match (self.kind, later.kind) {
+            (ChangeKind::Insert, ChangeKind::Delete) => return None,
+            (ChangeKind::Insert, _) => ChangeKind::Insert,
+            (_, ChangeKind::Delete) => ChangeKind::Delete,
+            _ if removed == added => return None,
+            _ => ChangeKind::Update,
+        };
+        Some(Self { kind, removed, added, ..later })
+    }
+}
+
 // A document to be written.
 struct Written {
     number: u64,
@@ -145,6 +162,8 @@ pub(crate) struct View {
     stale: bool,
     // What the documents that were written since the last flush differ in.
     differences: Vec<Difference>,
+    // How often some were.
+    writes: usize,
     next: u64,
     /// Who causes what is applied now.
     pub source: Source,
@@ -178,13 +197,15 @@ impl View {
         loop {
             let some: Vec<Edit> = edits.by_ref().take(STEP).collect();
             if some.is_empty() {
-                return Ok(());
+                break;
             }
             self.apply_some(storage, collections, origin, some)?;
-            if self.dirty.len() >= if self.stale { FULL_OF_STALE } else { FULL } {
-                self.write(storage)?;
-            }
         }
+        // Never within a commit: what is folded anew has all of it, and would get the rest a second time.
+        if self.dirty.len() >= if self.stale { FULL_OF_STALE } else { FULL } {
+            self.write(storage)?;
+        }
+        Ok(())
     }
 
     fn apply_some(
@@ -307,12 +328,14 @@ impl View {
     /// Writes what differs to storage, keeps the indexes, and says what changed since this was asked last.
     pub(crate) fn flush(&mut self, storage: &mut dyn Storage) -> Result<Vec<Difference>, Error> {
         self.write(storage)?;
-        Ok(std::mem::take(&mut self.differences))
+        let differences = std::mem::take(&mut self.differences);
+        Ok(if std::mem::take(&mut self.writes) > 1 { each_once(differences) } else { differences })
     }
 
     fn write(&mut self, storage: &mut dyn Storage) -> Result<(), Error> {
         self.refold(storage)?;
         let dirty = std::mem::take(&mut self.dirty);
+        self.writes += usize::from(!dirty.is_empty());
         self.differences.reserve(dirty.len());
         for some in dirty.chunks(TOGETHER) {
             let (mut new, mut changed) = (Vec::with_capacity(some.len()), Vec::with_capacity(some.len()));
@@ -361,6 +384,7 @@ impl View {
         self.dirty.clear();
         self.stale = false;
         self.differences.clear();
+        self.writes = 0;
         self.bodies.clear();
     }
 
@@ -483,6 +507,29 @@ impl View {
         self.next = self.next.max(number + 1);
         self.documents.add(number, collection, id, text, found, self.source)
     }
+}
+
+// What documents that were written more than once differ in, in the order in which they first did.
+fn each_once(differences: Vec<Difference>) -> Vec<Difference> {
+    let mut places: HashMap<(u64, DocumentId), usize> = HashMap::with_capacity(differences.len());
+    let mut once: Vec<Option<Difference>> = Vec::with_capacity(differences.len());
+    for later in differences {
+        match places.entry((later.collection.number, later.id.clone())) {
+            Entry::Vacant(place) => {
+                place.insert(once.len());
+                once.push(Some(later));
+            }
+            Entry::Occupied(place) => {
+                if let Some(one) = once.get_mut(*place.get()) {
+                    *one = match one.take() {
+                        Some(earlier) => earlier.then(later),
+                        None => Some(later),
+                    };
+                }
+            }
+        }
+    }
+    once.into_iter().flatten().collect()
 }
 
 // A document that an edit is of, on the way to being loaded.
