@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use driftless_core::broken::{Broken, is as is_broken};
-use driftless_core::commit::{Vouched, commit_id};
+use driftless_core::commit::commit_id;
 use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, MAX_WANTED, SEND_WINDOW, WALK_STEP};
+use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, SEND_WINDOW, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
@@ -31,13 +31,13 @@ use crate::state::serving::Said;
 use crate::sync::discovery;
 use crate::sync::follow::{Batches, SyncBatch};
 use crate::sync::lookup;
+use crate::sync::missing::{check, orphaned};
 use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
 use crate::sync::stream::{Moved, Stream, confirm, decided, may_read, next_frame};
 use crate::tables::cursor;
 use crate::tables::layout::LogSeq;
-use crate::tables::log;
 use crate::tables::refused::{self, Claims, Reason};
 use crate::tables::view::Source;
 use crate::walk;
@@ -195,7 +195,11 @@ impl Host {
             Ask::Acknowledged { slot, digest } => self.meet(slot, &digest)?,
             Ask::Check { slot, heads, digest, round } => {
                 self.meet(slot, &digest)?;
-                let checked = self.check(slot, &heads, digest, round)?;
+                let reader = (&self.database, &self.peer);
+                let checked = match self.streams.get_mut(&slot) {
+                    Some(stream) => check(reader, stream, &heads, digest, round)?,
+                    None => Checked::default(),
+                };
                 session.handle_checked(slot, checked);
             }
             Ask::Confirm { slot, digest, round } => {
@@ -730,58 +734,6 @@ impl Host {
         Ok((ingested, Some(news)))
     }
 
-    fn check(
-        &mut self,
-        slot: Slot,
-        heads: &[CommitId],
-        digest: [u8; 8],
-        round: u32,
-    ) -> Result<Checked, Error> {
-        let Some(stream) = self.streams.get_mut(&slot) else { return Ok(Checked::default()) };
-        let reader = (&self.database, &self.peer, Look::Any);
-        let (mut checked, readable) = decided(reader, stream, |engine, stream, readable| {
-            if !engine.load(&stream.space)? {
-                return Ok((Checked { missing: heads.to_vec(), ..Checked::default() }, false));
-            }
-            let (storage, replica) = engine.parts(&stream.space)?;
-            let mut missing = Vec::new();
-            if digest != frontier_digest(replica) {
-                for head in heads {
-                    if replica.facts(storage, head)?.is_none() {
-                        missing.push(*head);
-                    }
-                }
-            }
-            let mut bodies = Vec::new();
-            if replica.counts.wanted > stream.wanting {
-                // Also what counts again, though it came long ago.
-                stream.asked = 0;
-            }
-            stream.wanting = replica.counts.wanted;
-            if replica.counts.wanted > 0 && missing.is_empty() {
-                while bodies.is_empty() {
-                    let page = replica::wanted_after(storage, replica.number, stream.asked, MAX_WANTED)?;
-                    let Some(last) = page.last() else { break };
-                    stream.asked = last.seq();
-                    for key in page {
-                        // What waits for the rest of a transaction has its body.
-                        if log::body(storage, key)?.is_none() {
-                            bodies.push(log::row(storage, key)?.id);
-                        }
-                    }
-                }
-            }
-            Ok((Checked { missing, bodies, again: Summary::default() }, readable))
-        })?;
-        if readable
-            && !checked.missing.is_empty()
-            && let Some(graph) = SpaceGraph::of(&self.database, stream.space)?
-        {
-            checked.again = stream.reconciler.again(&graph, graph.digest, round)?;
-        }
-        Ok(checked)
-    }
-
     // Bodies that the peer wants.
     fn want(&mut self, slot: Slot, ids: &[CommitId]) -> Result<(), Error> {
         let Some(stream) = self.streams.get_mut(&slot) else { return Ok(()) };
@@ -804,28 +756,6 @@ impl Host {
             Ok(())
         })
     }
-}
-
-// What waits for its parents, and those parents that are neither here nor waiting. A parent may come from elsewhere:
-// then what waits for it is missing all the same.
-fn orphaned(engine: &mut Engine, space: &SpaceId, early: &[Vouched]) -> Result<Vec<CommitId>, Error> {
-    if early.is_empty() || !engine.load(space)? {
-        return Ok(Vec::new());
-    }
-    let (storage, replica) = engine.parts(space)?;
-    let waiting: HashSet<CommitId> = early.iter().map(Vouched::id).collect();
-    let mut missing: BTreeSet<CommitId> = waiting.iter().take(MAX_WANTED / 2).copied().collect();
-    for header in early.iter().map(Vouched::header) {
-        for parent in header.previous.iter().chain(&header.parents) {
-            if missing.len() < MAX_WANTED
-                && !waiting.contains(parent)
-                && replica.facts(storage, parent)?.is_none()
-            {
-                missing.insert(*parent);
-            }
-        }
-    }
-    Ok(missing.into_iter().collect())
 }
 
 fn bounded(count: u64, most: u64, otherwise: &str) -> Result<(), Error> {

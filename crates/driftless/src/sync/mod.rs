@@ -4,6 +4,7 @@ pub mod plan;
 pub(crate) mod space_graph;
 pub(crate) mod pull;
 pub(crate) mod stream;
+pub(crate) mod missing;
 pub(crate) mod events;
 pub(crate) mod routes;
 pub(crate) mod discovery;
