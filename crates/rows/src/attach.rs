@@ -211,8 +211,10 @@ fn add(file: &Connection, space: &Space, name: &str, options: &Options) -> Resul
     let collection = collection_of(file, space, name)?;
     let mut columns = Vec::new();
     for (at, column) in described.columns.iter().enumerate().filter(|(at, _)| !described.is_key(*at)) {
+        // A row that is made of a document has the default where that does not speak of a column.
+        let base = default_digest(file, column)?;
         let column = agreed(space, &collection, at, column, &described, &columns)?;
-        columns.push(column);
+        columns.push(KnownColumn { base, ..column });
     }
     file.execute(
         "INSERT INTO driftless_tables VALUES(?1, ?2, ?3, ?4)",
@@ -379,6 +381,7 @@ impl File {
             self.connection.flush_prepared_statement_cache();
             return self.load();
         }
+        self.read_options()?;
         self.write(|file| {
             file.is_ours()?;
             let renamed = file.follow_tables()?;
@@ -437,6 +440,12 @@ impl File {
             // SQLite keeps triggers with the table that they are on, whatever it is called.
             let on = capture::installed_on(&self.connection, number)?;
             let now = on.clone().unwrap_or_else(|| name.clone());
+            if !is_wanted(&self.options, &name) {
+                // Somebody has chosen others since.
+                capture::remove(&self.connection, number)?;
+                self.forget_table(number)?;
+                continue;
+            }
             let Some(described) = schema::describe(&self.connection, &now)? else {
                 // That says nothing about the documents: where the table is made again, they become rows of it.
                 self.forget_table(number)?;
@@ -450,6 +459,10 @@ impl File {
             there.push(described.name.clone());
             if described.name != name {
                 self.options.columns.rename_table(&name, &described.name);
+                if let Tables::Named(named) = &mut self.options.tables {
+                    let same = named.iter_mut().filter(|wanted| wanted.eq_ignore_ascii_case(&name));
+                    same.for_each(|wanted| wanted.clone_from(&described.name));
+                }
                 self.take_policies()?;
                 renamed.0.push(("table".into(), described.name.clone(), collection.clone()));
             }
@@ -463,12 +476,15 @@ impl File {
                 params![number, described.name, json(&next)?],
             )?;
             if on.is_none() {
-                // It was dropped and made anew, as many a migration does.
-                capture::install(&self.connection, number, &described, &self.options)?;
+                // It was dropped and made anew, as many a migration does. What is not in it any more says nothing.
                 self.load()?;
                 let table = self.tables.iter().find(|table| table.number == number).cloned();
                 if let Some(table) = table {
-                    self.audit_table(&table)?;
+                    let is_anew = capture::is_without(&self.connection, number)?;
+                    capture::install(&self.connection, number, &described, &self.options)?;
+                    if self.audit_table(&table, !is_anew)?.1 > 0 {
+                        ledger::forget(&self.connection, ledger::PLACE)?;
+                    }
                 }
             }
         }
@@ -498,6 +514,10 @@ impl File {
     }
 
     fn forget_table(&self, number: i64) -> Result<(), Error> {
+        let collection = "collection = (SELECT collection FROM driftless_tables WHERE number = ?1)";
+        for of in ["driftless_waiting", "driftless_refused", "driftless_contested"] {
+            self.connection.execute(&format!("DELETE FROM {of} WHERE {collection}"), [number])?;
+        }
         for of in
             ["driftless_tables WHERE number", "driftless_known WHERE tbl", "driftless_pending WHERE tbl"]
         {
@@ -562,7 +582,7 @@ impl File {
             if taken.contains(&place) {
                 continue;
             }
-            let base = self.default_digest(column)?;
+            let base = default_digest(&self.connection, column)?;
             // Those of the key have numbers, too, and are not among these.
             let number = next.iter().map(|column| column.number + 1).max().unwrap_or_default();
             // One that was dropped and is there again: what the documents say of it comes back.
@@ -618,16 +638,14 @@ impl File {
         }
         Ok(same >= other)
     }
+}
 
-    // Of what rows have in a column that came after them; 0 if that is not certain.
-    fn default_digest(&self, column: &DescribedColumn) -> Result<u64, Error> {
-        let Some(default) = &column.default else { return Ok(digest(&Value::Null)) };
-        let value = self
-            .connection
-            .query_row(&format!("SELECT {default}"), [], |row| Ok(cell::read(row.get_ref(0)?)));
-        Ok(match value {
-            Ok(value) if column.affinity.keeps(&value) => digest(&value),
-            _ => 0,
-        })
-    }
+// Of what rows have in a column that nobody said; 0 if that is not certain.
+fn default_digest(file: &Connection, column: &DescribedColumn) -> Result<u64, Error> {
+    let Some(default) = &column.default else { return Ok(digest(&Value::Null)) };
+    let value = file.query_row(&format!("SELECT {default}"), [], |row| Ok(cell::read(row.get_ref(0)?)));
+    Ok(match value {
+        Ok(value) if column.affinity.keeps(&value) => digest(&value),
+        _ => 0,
+    })
 }

@@ -16,8 +16,10 @@ use crate::schema::quoted;
 type Keyed = (Vec<u8>, Vec<Value>);
 
 impl File {
-    /// Notes the rows of a table that are not what is known of them. How many.
-    pub(crate) fn audit_table(&self, table: &Table) -> Result<u64, Error> {
+    /// Notes the rows of a table that are not what is known of them, and not noted. How many that are not listed; and of how many that are not there
+    /// nothing is known any more, where that `says` nothing.
+    pub(crate) fn audit_table(&self, table: &Table, says: bool) -> Result<(u64, u64), Error> {
+        let noted = self.noted_ids(table)?;
         let mut found = Vec::new();
         let columns = table.described.key.len();
         let names = table
@@ -32,6 +34,7 @@ impl File {
             let key = (0..columns).map(|at| Ok(cell::read(row.get_ref(at)?)));
             let key = key.collect::<Result<Vec<_>, Error>>()?;
             let known = match key::to_id(&key) {
+                Ok(id) if noted.contains(&id.to_cbor()) => continue,
                 Ok(id) => ledger::known(&self.connection, table.number, &id.to_cbor())?,
                 Err(_) => None,
             };
@@ -44,7 +47,16 @@ impl File {
                 found.push(key);
             }
         }
-        found.extend(self.gone(table)?.into_iter().map(|(_, key)| key));
+        let gone: Vec<Keyed> = self.gone(table)?.into_iter().filter(|(id, _)| !noted.contains(id)).collect();
+        let mut forgotten = 0;
+        if says {
+            found.extend(gone.into_iter().map(|(_, key)| key));
+        } else {
+            for (id, _) in gone {
+                ledger::forget_known(&self.connection, table.number, &id)?;
+                forgotten += 1;
+            }
+        }
         let places: Vec<String> = (1..=columns).map(|n| format!("k{n}")).collect();
         let parameters: Vec<String> = (1..=columns).map(|n| format!("?{n}")).collect();
         let mut statement = self.connection.prepare(&format!(
@@ -58,7 +70,14 @@ impl File {
             crate::file::bind(&mut statement, key)?;
             statement.raw_execute()?;
         }
-        Ok(found.len() as u64)
+        // What is listed as refused is tried again, but nobody has missed it.
+        let refused: BTreeSet<String> = {
+            let mut statement =
+                self.connection.prepare_cached("SELECT key FROM driftless_refused WHERE collection = ?1")?;
+            statement.query_map([&table.collection], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        let missed = found.iter().filter(|key| !refused.contains(&crate::flush::shown(key)));
+        Ok((missed.count() as u64, forgotten))
     }
 
     /// Notes what the triggers missed in any table.
@@ -66,7 +85,7 @@ impl File {
         self.write_followed(|file| {
             let mut found = 0;
             for table in file.tables.clone() {
-                found += file.audit_table(&table)?;
+                found += file.audit_table(&table, true)?.0;
             }
             Ok(found)
         })

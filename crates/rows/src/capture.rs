@@ -133,6 +133,15 @@ pub(crate) fn installed_on(file: &Connection, number: i64) -> Result<Option<Stri
     Ok(table.filter(|_| count == 4))
 }
 
+/// Whether not one of the triggers of a number is there: they went with their table.
+pub(crate) fn is_without(file: &Connection, number: i64) -> Result<bool, Error> {
+    let [insert, update, key, delete, ..] = names(number);
+    let mut statement = file.prepare_cached(
+        "SELECT NOT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name IN (?1, ?2, ?3, ?4))",
+    )?;
+    Ok(statement.query_row([insert, update, key, delete], |row| row.get(0))?)
+}
+
 fn text(name: &str) -> String {
     format!("'{}'", name.replace('\'', "''"))
 }

@@ -47,7 +47,7 @@ pub(crate) struct File {
     pub by_options: bool,
     pub tables: Vec<Arc<Table>>,
     /// The version of the schema with which `tables` was read.
-    schema: i64,
+    pub schema: i64,
     /// Bytes that may go over in one run.
     pub run_bytes: usize,
     /// The tables became others since somebody asked.

@@ -132,7 +132,7 @@ impl File {
             if ledger::has_pending(&self.connection)?
                 && let Err(error @ driftless::Error::NotPermitted(_)) = self.space.may_write()
             {
-                return Ok(flushed.and(self.keep(&error.to_string())?));
+                return Ok(flushed.and(self.keep_all(&error.to_string())?));
             }
             let Some(taken) = self.take()? else { return Ok(flushed) };
             // A row that was not sent may have made way for its document.
@@ -554,25 +554,46 @@ impl File {
         Ok(())
     }
 
-    // What was changed by somebody who may not write: the notes of it stay, one for each row, and the rows are listed.
-    fn keep(&mut self, why: &str) -> Result<Flushed, Error> {
-        let Some(taken) = self.take()? else { return Ok(Flushed::default()) };
-        self.keeps = !taken.edits.is_empty();
-        let mut flushed = Flushed {
-            kept: taken.edits.len() as u64,
-            refused: taken.refused.len() as u64,
-            ..Flushed::default()
+    // What was changed by somebody who may not write: the notes of it stay, one for each row, and the rows are listed. What was
+    // found is taken in batches, each once, until nobody has noted anything since.
+    fn keep_all(&mut self, why: &str) -> Result<Flushed, Error> {
+        let count = |file: &Self, which: &str| -> Result<i64, Error> {
+            let query = format!("SELECT count(*) FROM driftless_pending WHERE {which}");
+            Ok(file.connection.query_row(&query, [], |row| row.get(0))?)
         };
-        let notes = "SELECT count(*) FROM driftless_pending";
-        let notes: i64 = self.connection.query_row(notes, [], |row| row.get(0))?;
-        let listed = |change: &Change| self.is_refused(change, why);
-        if notes == taken.edits.len() as i64
-            && taken.edits.iter().map(listed).collect::<Result<Vec<_>, _>>()?.into_iter().all(|listed| listed)
-        {
-            return Ok(flushed);
+        let stands = |file: &Self| -> Result<String, Error> {
+            let last = "SELECT max(seq) FROM driftless_pending";
+            let last: Option<i64> = file.connection.query_row(last, [], |row| row.get(0))?;
+            Ok(format!("{} {} {} {why}", file.turn()?, file.schema, last.unwrap_or_default()))
+        };
+        let mut flushed = Flushed::default();
+        if ledger::get(&self.connection, ledger::KEPT)? != Some(stands(self)?) {
+            // Rows that are again what they were can be what the space says.
+            flushed.retry = true;
+            let mut left = count(self, &format!("op = {FOUND}"))?;
+            loop {
+                let Some((more, found)) = self.keep(why)? else { break };
+                flushed.refused += more;
+                left -= found;
+                if left <= 0 || found == 0 {
+                    break;
+                }
+            }
+            if left <= 0 {
+                let stands = stands(self)?;
+                self.write(|file| ledger::put(&file.connection, ledger::KEPT, stands))?;
+            }
         }
-        // Rows that are again what they were can be what the space says.
-        flushed.retry = true;
+        flushed.kept = count(self, "true")?.unsigned_abs();
+        self.keeps = flushed.kept > 0;
+        Ok(flushed)
+    }
+
+    // Some of it: how many rows are refused, and how many notes of what was found were taken.
+    fn keep(&mut self, why: &str) -> Result<Option<(u64, i64)>, Error> {
+        let Some(taken) = self.take()? else { return Ok(None) };
+        let found = format!("SELECT count(*) FROM driftless_pending WHERE op = {FOUND} AND seq <= ?1");
+        let found: i64 = self.connection.query_row(&found, [taken.last.found], |row| row.get(0))?;
         self.write(|file| {
             let connection = &file.connection;
             if !file.take_away(&taken)? {
@@ -595,15 +616,7 @@ impl File {
             }
             Ok(())
         })?;
-        Ok(flushed)
-    }
-
-    fn is_refused(&self, change: &Change, why: &str) -> Result<bool, Error> {
-        let Some(table) = self.tables.get(change.table) else { return Ok(true) };
-        let query = "SELECT EXISTS(SELECT 1 FROM driftless_refused WHERE collection = ?1 AND key = ?2 AND detail = ?3)";
-        let mut statement = self.connection.prepare_cached(query)?;
-        let key = key_text(table, &change.id);
-        Ok(statement.query_row(params![table.collection, key, why], |row| row.get(0))?)
+        Ok(Some((taken.refused.len() as u64, found)))
     }
 
     fn staged(&self, edits: &[Change], token: &[u8]) -> Result<Option<Transaction>, Error> {

@@ -33,6 +33,9 @@ pub(crate) const TELL: &str = "tell";
 /// How often notes were taken away: whoever has read some sees that they are not there any more.
 pub(crate) const TURN: &str = "turn";
 
+/// How the notes stood when all of them were last kept of somebody who may not write.
+pub(crate) const KEPT: &str = "kept";
+
 /// Of a table, by its number: a REPLACE may have taken rows away since they were counted.
 pub(crate) fn unsure(table: i64) -> String {
     format!("unsure {table}")
@@ -457,8 +460,14 @@ fn sealing(space: &Space, writer: &str) -> Result<blake3::Hash, Error> {
     Ok(blake3::keyed_hash(&secret, &said))
 }
 
-/// Whether the file belongs to this space of this database, and its tables were made by it.
+/// Whether the file belongs to this space of this database, and its tables were made by it, in the format that is read here.
 pub(crate) fn belongs_to(file: &Connection, space: &Space) -> Result<bool, Error> {
+    let format = get::<i64>(file, FORMAT)?.unwrap_or_default();
+    if format != VERSION {
+        return Err(Error::Attached(format!(
+            "it was put under sync in format {format}, of which this version knows nothing: use a version that does"
+        )));
+    }
     let peer = space.database().peer()?.to_string();
     if get::<String>(file, SPACE)? != Some(space.id().to_string()) || get::<String>(file, PEER)? != Some(peer)
     {

@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{File, Table};
-use crate::ledger::{self, Known};
+use crate::ledger::{self, Known, KnownColumn};
 use crate::schema::quoted;
 
 impl File {
@@ -97,35 +97,49 @@ impl File {
             if digest(cell) == known.cell(column) {
                 continue;
             }
-            let default = table.column(*place).and_then(|column| column.default.as_deref());
-            let sql = format!(
-                "UPDATE OR ABORT {} SET {} = ({}) WHERE {}",
-                quoted(table.name()),
-                quoted(&column.name),
-                default.unwrap_or("NULL"),
-                table.matches_key(1)
-            );
-            let done = self.connection.prepare_cached(&sql).map_err(Error::from).and_then(|mut statement| {
-                crate::file::bind(&mut statement, key)?;
-                Ok(statement.raw_execute()?)
-            });
-            match done {
-                Ok(_) => {
-                    let after = self.row(table, key)?.unwrap_or_default();
-                    let at = table.columns.iter().position(|(one, _)| one.number == column.number);
-                    if let Some(cell) = at.and_then(|at| after.get(at)) {
-                        forgotten.set(column.number, digest(cell));
-                    }
-                }
-                // What cannot be the default stays, and an audit finds it.
-                Err(Error::File(error))
-                    if matches!(
-                        error.sqlite_error_code(),
-                        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown)
-                    ) => {}
-                Err(error) => return Err(error),
+            if let Some(digest) = self.to_default(table, key, column, *place)? {
+                forgotten.set(column.number, digest);
             }
         }
         Ok(forgotten)
+    }
+
+    /// Gives a column of a row its default: the digest of it. What cannot be the default stays.
+    pub(crate) fn to_default(
+        &self,
+        table: &Table,
+        key: &[Value],
+        column: &KnownColumn,
+        place: usize,
+    ) -> Result<Option<u64>, Error> {
+        let default = table.column(place).and_then(|column| column.default.as_deref());
+        let sql = format!(
+            "UPDATE OR ABORT {} SET {} = ({}) WHERE {}",
+            quoted(table.name()),
+            quoted(&column.name),
+            default.unwrap_or("NULL"),
+            table.matches_key(1)
+        );
+        let done = self.connection.prepare_cached(&sql).map_err(Error::from).and_then(|mut statement| {
+            crate::file::bind(&mut statement, key)?;
+            Ok(statement.raw_execute()?)
+        });
+        match done {
+            Ok(_) => {
+                let after = self.row(table, key)?.unwrap_or_default();
+                let at = table.columns.iter().position(|(one, _)| one.number == column.number);
+                Ok(at.and_then(|at| after.get(at)).map(digest))
+            }
+            // An audit finds it.
+            Err(Error::File(error))
+                if matches!(
+                    error.sqlite_error_code(),
+                    Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown)
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }

@@ -71,8 +71,9 @@ impl std::fmt::Debug for Rows {
 
 impl Rows {
     /// Puts a file under sync with a space: its rows become documents, and documents rows, with the first `sync`. Where
-    /// the space has a row of the file already, the space's values hold. A file that is attached to this space takes the
-    /// options, but keeps its policies: others are refused.
+    /// the space has a row of the file already, the space's values hold. A file that is attached to this space takes all of the
+    /// options (`options` says those that it has), but keeps its policies: others are refused. Tables that are not wanted any
+    /// more are left alone from then on, with their rows and documents.
     pub fn attach(path: impl AsRef<Path>, space: &Space, options: Options) -> Result<Self, Error> {
         let path = path.as_ref();
         let connection = connect(path)?;
@@ -132,6 +133,11 @@ impl Rows {
     /// Whether the file was under sync before it was attached or opened.
     pub fn was_attached(&self) -> bool {
         self.was_attached
+    }
+
+    /// What was chosen when the file was attached, or since.
+    pub fn options(&self) -> &Options {
+        &self.file.options
     }
 
     /// The path of the file.

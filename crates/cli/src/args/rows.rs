@@ -8,8 +8,11 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 pub(crate) struct AttachChoices {
     /// Only this table; may be given several times. If left out, all that have a primary key, and those that come later
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", conflicts_with = "all_tables")]
     pub(crate) table: Vec<String>,
+    /// All tables again, of a file that was attached with some
+    #[arg(long)]
+    pub(crate) all_tables: bool,
     /// How concurrent changes of a column merge: last (if left out), counter, max, min or set. The same on every device
     #[arg(long, value_name = "TABLE.COLUMN=POLICY")]
     pub(crate) merge: Vec<String>,
@@ -17,14 +20,23 @@ pub(crate) struct AttachChoices {
     #[arg(long, value_name = "N")]
     pub(crate) part: Option<u32>,
     /// A row under a key that another device used before is not sent, and listed
-    #[arg(long)]
+    #[arg(long, overrides_with = "merge_double")]
     pub(crate) refuse_double: bool,
+    /// It is merged with that of the other device, which takes `--refuse-double` back
+    #[arg(long, overrides_with = "refuse_double")]
+    pub(crate) merge_double: bool,
     /// The application's own triggers do not run for rows that come from elsewhere
-    #[arg(long)]
+    #[arg(long, overrides_with = "triggers")]
     pub(crate) no_triggers: bool,
+    /// They do, which takes `--no-triggers` back
+    #[arg(long, overrides_with = "no_triggers")]
+    pub(crate) triggers: bool,
     /// Foreign keys do not hold for rows that come from elsewhere, as in an application that leaves them off
-    #[arg(long)]
+    #[arg(long, overrides_with = "foreign_keys")]
     pub(crate) no_foreign_keys: bool,
+    /// They do, which takes `--no-foreign-keys` back
+    #[arg(long, overrides_with = "no_foreign_keys")]
+    pub(crate) foreign_keys: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,7 +50,8 @@ pub(crate) enum RowsCommand {
 The application goes on as before, whatever program writes: triggers in the file note which rows change, in the
 application's own transactions. `driftless rows sync` does the rest. Where the space has a row already, its values hold.
 A table without a primary key is left out, and said so; `rows detach` takes everything out again. A file that is attached
-already takes the other choices of a new `attach`; how its columns merge stays.")]
+already takes the choices that a new `attach` says, and keeps the others; how its columns merge stays. Tables that are not
+chosen any more are left alone from then on.")]
     Attach {
         /// The SQLite file
         file: PathBuf,

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use driftless::{Database, SpaceId};
-use driftless_rows::{DoubleCreate, Error, Exchanged, Options, Policy, Rows, Status, Tables, detach};
+use driftless_rows::{
+    DoubleCreate, Error, Exchanged, Options, PerColumn, Policy, Rows, Status, Tables, detach,
+};
 
 use super::Context;
 use crate::args::{AttachChoices, RowsCommand};
@@ -15,6 +17,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, Table, escape, thousands};
 
 const LIST: &str = "rows.json";
+// The code of a file that a program keeps locked.
+const BUSY: &str = "file_busy";
 // Bytes of the database's pages that are kept in memory: files are written through from one end to the other, so that more
 // would be of little use, and a first copy of many rows stays small.
 const PAGES: u64 = 32 * 1024 * 1024;
@@ -38,8 +42,9 @@ pub(super) fn run(context: &mut Context, command: RowsCommand) -> Result<(), Fai
                 found => {
                     let file = found?;
                     match detach(&file) {
-                        // The application has made it anew.
-                        Err(Error::NotAttached(_)) if list(context)?.contains(&file) => {}
+                        // The application has made it anew, or something else lies there now.
+                        Err(Error::NotAttached(_) | Error::Unusable { .. })
+                            if list(context)?.contains(&file) => {}
                         done => done?,
                     }
                     file
@@ -66,9 +71,11 @@ pub(super) fn run(context: &mut Context, command: RowsCommand) -> Result<(), Fai
 
 fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoices) -> Result<(), Failure> {
     let file = found(context, file)?;
-    let options = options(choices)?;
     let database = context.write()?;
     let space = database.space(space)?;
+    // What is not said of a file that is attached stays.
+    let before = Rows::open(&file, &database).ok().filter(|rows| rows.space().id() == space.id());
+    let options = options(before.map(|rows| rows.options().clone()), choices)?;
     let bar = super::network::progress(context);
     bar.set_message("noting the rows that are there");
     bar.enable_steady_tick(TICK);
@@ -99,17 +106,21 @@ fn attach(context: &mut Context, file: &Path, space: &str, choices: AttachChoice
     let names = if names.is_empty() { "no table yet".to_owned() } else { names.join(", ") };
     output.text(format!("{}: {} under sync", escape(&line.file), escape(&names)))?;
     if line.again {
-        output.note("it was under sync before: it has these options now; how columns merge is what it was");
+        output.note("it was under sync before: it has these options now; what was not said, and how columns merge, is what it was");
     }
     output.note("next: driftless rows sync");
     Ok(())
 }
 
-fn options(choices: AttachChoices) -> Result<Options, Failure> {
-    let AttachChoices { table, merge, part, refuse_double, no_triggers, no_foreign_keys } = choices;
-    let mut options = Options::default();
+fn options(before: Option<Options>, choices: AttachChoices) -> Result<Options, Failure> {
+    let AttachChoices { table, all_tables, merge, part, .. } = choices;
+    let mut options = before.unwrap_or_default();
+    // Policies that are not said stay as they are anyway, and others are refused.
+    options.columns = PerColumn::default();
     if !table.is_empty() {
         options.tables = Tables::Named(table);
+    } else if all_tables {
+        options.tables = Tables::All;
     }
     for wish in merge {
         let hint = "a column and a policy, like `stock.count=counter`: last, counter, max, min or set";
@@ -127,35 +138,51 @@ fn options(choices: AttachChoices) -> Result<Options, Failure> {
         };
         options.columns = options.columns.with(table, column, policy);
     }
-    options.part = part;
-    options.triggers = !no_triggers;
-    options.foreign_keys = !no_foreign_keys;
-    if refuse_double {
-        options.double_create = DoubleCreate::Refuse;
+    options.part = part.or(options.part);
+    let AttachChoices { refuse_double, merge_double, .. } = choices;
+    if refuse_double || merge_double {
+        options.double_create = if refuse_double { DoubleCreate::Refuse } else { DoubleCreate::Merge };
+    }
+    if choices.no_triggers || choices.triggers {
+        options.triggers = choices.triggers;
+    }
+    if choices.no_foreign_keys || choices.foreign_keys {
+        options.foreign_keys = choices.foreign_keys;
     }
     Ok(options)
 }
 
 fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) -> Result<(), Failure> {
     let database = context.write()?;
-    let (mut all, mut failed) = (Vec::new(), None);
+    let (mut all, mut locked, mut failed) = (Vec::new(), Vec::new(), None);
     let mut kept = 0;
     for file in named(context, file)? {
-        let exchanged = exchange(context, &database, &file, audit);
-        match exchanged {
-            Ok((rows, done)) => {
-                kept += done.flushed.kept;
-                if !watch || done != Exchanged::default() {
-                    print(&mut context.output, rows.path(), &done)?;
-                }
+        // Who keeps it locked for a while will be done with it: a watch tries again.
+        let opened = Rows::open(&file, &database).inspect_err(|error| {
+            if error.code() == BUSY {
+                locked.push(file.clone());
+            }
+        });
+        let exchanged = opened.map_err(Failure::from).and_then(|mut rows| {
+            let done = exchange(context, &mut rows, audit);
+            if done.is_ok() || watch {
                 all.push(rows);
             }
+            done
+        });
+        match exchanged {
+            Ok(done) => {
+                kept += done.flushed.kept;
+                if !watch || done != Exchanged::default() {
+                    print(&mut context.output, &file, &done)?;
+                }
+            }
             // The other files have nothing to do with it.
-            Err(failure) => failed = Some(put_off(context, failed, failure)),
+            Err(failure) => failed = Some(put_off(context, failed, of_file(&file, failure))),
         }
     }
     match failed {
-        Some(failure) if !watch || all.is_empty() => return Err(failure),
+        Some(failure) if !watch || all.is_empty() && locked.is_empty() => return Err(failure),
         Some(failure) => context.output.note(failure.message),
         None => {}
     }
@@ -173,15 +200,23 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
     context.output.note("-- waiting for changes; Ctrl-C ends this");
     context.output.flush()?;
     let (sender, done) = std::sync::mpsc::channel();
+    let all = all.into_iter().map(|rows| (rows.path().to_owned(), Some(rows)));
     let threads: Vec<_> = all
-        .into_iter()
-        .map(|mut rows| {
-            let (sender, gone) = (sender.clone(), gone.clone());
+        .chain(locked.into_iter().map(|path| (path, None)))
+        .map(|(path, mut rows)| {
+            let (sender, gone, database) = (sender.clone(), gone.clone(), database.clone());
             std::thread::spawn(move || {
-                let path = rows.path().to_owned();
                 let goes_on = || !gone.as_ref().is_some_and(|gone| gone.load(Ordering::Relaxed));
+                // Each try waits for whoever keeps it locked.
+                while rows.is_none() && goes_on() {
+                    match Rows::open(&path, &database) {
+                        Err(error) if error.code() == BUSY => {}
+                        opened => rows = Some(opened.map_err(|error| of_file(&path, error.into()))?),
+                    }
+                }
+                let Some(mut rows) = rows else { return Ok(()) };
                 let tell = |outcome| _ = sender.send((path.clone(), outcome));
-                rows.watch(goes_on, tell)
+                rows.watch(goes_on, tell).map_err(|error| of_file(&path, error.into()))
             })
         })
         .collect();
@@ -190,8 +225,8 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
         match outcome {
             Ok(done) => print(&mut context.output, &path, &done)?,
             Err(error) => {
-                let failure = Failure::from(error);
-                context.output.note(format!("{}: {}", escape(&path.display().to_string()), failure.message));
+                let failure = of_file(&path, error.into());
+                context.output.note(escape(&failure.message));
             }
         }
         context.output.flush()?;
@@ -200,7 +235,7 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
     for thread in threads {
         match thread.join() {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => failed = Some(put_off(context, failed, error.into())),
+            Ok(Err(failure)) => failed = Some(put_off(context, failed, failure)),
             Err(_) => {
                 let hint = "run the command again; what was half done is finished then";
                 let failure = Failure::new(Exit::Failed, "internal", "watching a file ended by itself", hint);
@@ -211,13 +246,16 @@ fn sync(context: &mut Context, file: Option<&Path>, watch: bool, audit: bool) ->
     failed.map_or(Ok(()), Err)
 }
 
-fn exchange(
-    context: &mut Context,
-    database: &Database,
-    file: &Path,
-    audit: bool,
-) -> Result<(Rows, Exchanged), Failure> {
-    let mut rows = Rows::open(file, database)?;
+// Which file it is about, where that is not said.
+fn of_file(file: &Path, mut failure: Failure) -> Failure {
+    let file = file.display().to_string();
+    if !failure.message.contains(&file) {
+        failure.message = format!("{file}: {}", failure.message);
+    }
+    failure
+}
+
+fn exchange(context: &mut Context, rows: &mut Rows, audit: bool) -> Result<Exchanged, Failure> {
     let bar = super::network::progress(context);
     bar.enable_steady_tick(TICK);
     let shown = bar.clone();
@@ -235,7 +273,7 @@ fn exchange(
     bar.finish_and_clear();
     let (found, mut done) = done?;
     done.flushed.found += found;
-    Ok((rows, done))
+    Ok(done)
 }
 
 // Of several failures the last is the command's; those before it are told.
@@ -321,31 +359,31 @@ fn status(context: &mut Context, file: Option<&Path>, losers: bool) -> Result<()
     let database = context.read()?;
     let mut failed = None;
     for file in named(context, file)? {
-        let mut rows = match Rows::open(&file, &database) {
-            Ok(rows) => rows,
-            Err(error) => {
-                failed = Some(put_off(context, failed, error.into()));
-                continue;
-            }
-        };
-        let status = rows.status()?;
-        let line = contract::rows::Status {
-            file: status.file.display().to_string(),
-            space: status.space,
-            tables: status.tables,
-            pending: status.pending,
-            waiting: rows.waiting()?.into_iter().map(waiting).collect(),
-            refused: rows.refused()?.into_iter().map(refused).collect(),
-            elsewhere: status.elsewhere,
-            left_out: status.left_out,
-            losers: match losers {
-                true => Some(rows.losers()?.into_iter().map(loser).collect()),
-                false => None,
-            },
-        };
-        show(&mut context.output, &line)?;
+        match stands(&file, &database, losers) {
+            Ok(line) => show(&mut context.output, &line)?,
+            Err(error) => failed = Some(put_off(context, failed, of_file(&file, error.into()))),
+        }
     }
     failed.map_or(Ok(()), Err)
+}
+
+fn stands(file: &Path, database: &Database, losers: bool) -> Result<contract::rows::Status, Error> {
+    let mut rows = Rows::open(file, database)?;
+    let status = rows.status()?;
+    Ok(contract::rows::Status {
+        file: status.file.display().to_string(),
+        space: status.space,
+        tables: status.tables,
+        pending: status.pending,
+        waiting: rows.waiting()?.into_iter().map(waiting).collect(),
+        refused: rows.refused()?.into_iter().map(refused).collect(),
+        elsewhere: status.elsewhere,
+        left_out: status.left_out,
+        losers: match losers {
+            true => Some(rows.losers()?.into_iter().map(loser).collect()),
+            false => None,
+        },
+    })
 }
 
 fn waiting(row: driftless_rows::WaitingRow) -> contract::rows::Waiting {

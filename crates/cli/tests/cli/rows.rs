@@ -216,3 +216,86 @@ fn a_status_says_what_is_not_well_with_rows_and_a_sync_what_it_found() {
     let said = sandbox.ok(&["status"]);
     assert!(said.contains("is not there") && !said.contains("All is well"), "{said}");
 }
+
+#[test]
+fn a_file_that_is_attached_again_keeps_what_is_not_said() {
+    let sandbox = Sandbox::new();
+    let app = Connection::open(sandbox.path("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE article(id INTEGER PRIMARY KEY, a); CREATE TABLE customer(id INTEGER PRIMARY KEY, a); INSERT INTO customer VALUES(1, 'secret')")
+        .unwrap();
+    let attach = |more: &[&str]| {
+        let words = [&["rows", "attach", "app.db", "world"], more].concat();
+        let tables = sandbox.json(&words)["tables"].as_array().unwrap().clone();
+        tables.iter().map(|table| table["table"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let options = || -> Value {
+        let query = "SELECT value FROM driftless_settings WHERE name = 'options'";
+        serde_json::from_str(&app.query_row(query, [], |row| row.get::<_, String>(0)).unwrap()).unwrap()
+    };
+    assert_eq!(
+        attach(&["--table", "article", "--refuse-double", "--no-triggers", "--no-foreign-keys"]),
+        "article"
+    );
+    assert_eq!(attach(&["--part", "1"]), "article");
+    let kept = options();
+    assert_eq!((&kept["double_create"], &kept["triggers"]), (&"refuse".into(), &false.into()), "{kept}");
+    assert_eq!((&kept["foreign_keys"], &kept["part"]), (&false.into(), &1.into()), "{kept}");
+    sandbox.ok(&["rows", "sync"]);
+    assert_eq!(sandbox.lines(&["find", "world", "customer"]).len(), 0);
+    assert_eq!(
+        attach(&["--all-tables", "--merge-double", "--triggers", "--foreign-keys"]),
+        "article customer"
+    );
+    let widened = options();
+    assert_eq!((&widened["double_create"], &widened["part"]), (&"merge".into(), &1.into()), "{widened}");
+    assert_eq!((&widened["triggers"], &widened["foreign_keys"]), (&true.into(), &true.into()), "{widened}");
+    assert_eq!(attach(&["--table", "article"]), "article");
+    sandbox.ok(&["rows", "sync"]);
+    assert_eq!(sandbox.lines(&["find", "world", "customer"]).len(), 0);
+}
+
+#[test]
+fn a_file_that_is_locked_or_none_any_more_is_named_and_stops_nothing() {
+    let sandbox = Sandbox::new();
+    for name in ["here.db", "odd.db", "zoo.db"] {
+        let app = Connection::open(sandbox.path(name)).unwrap();
+        app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY)").unwrap();
+        sandbox.ok(&["rows", "attach", name, "world"]);
+    }
+    std::fs::write(sandbox.path("odd.db"), "this is a text").unwrap();
+    for words in [&["rows", "sync"][..], &["rows", "status"]] {
+        let ran = sandbox.run(words);
+        assert!(ran.code != Some(0) && ran.stdout.contains("zoo.db"), "{ran:?}");
+        assert!(ran.stderr.contains("odd.db is not a SQLite file"), "{ran:?}");
+    }
+    sandbox.ok(&["rows", "detach", "odd.db"]);
+    sandbox.ok(&["rows", "sync"]);
+    assert_eq!(std::fs::read(sandbox.path("odd.db")).unwrap(), b"this is a text");
+    // A program keeps one locked while a watch begins, and lets go later.
+    let app = Connection::open(sandbox.path("here.db")).unwrap();
+    app.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES('late')").unwrap();
+    let ran = sandbox.run(&["rows", "status"]);
+    assert!(ran.stdout.contains("zoo.db") && ran.stderr.contains("here.db"), "{ran:?}");
+    let mut watch = sandbox.start(&["rows", "sync", "--watch"]);
+    watch.stderr.until("waiting for changes");
+    app.execute_batch("COMMIT").unwrap();
+    watch.stdout.until("here.db: 1 sent");
+    // What is taken out of sync elsewhere is watched no more.
+    sandbox.ok(&["rows", "detach", "here.db"]);
+    sandbox.ok(&["rows", "detach", "zoo.db"]);
+    assert!(!watch.wait().success());
+}
+
+#[test]
+fn an_audit_finds_what_nobody_noted_or_listed() {
+    let sandbox = Sandbox::new();
+    let app = Connection::open(sandbox.path("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE t(id TEXT PRIMARY KEY, a)").unwrap();
+    sandbox.ok(&["rows", "attach", "app.db", "world"]);
+    sandbox.ok(&["rows", "sync"]);
+    app.execute_batch("INSERT INTO t VALUES('a', 1), ('big', zeroblob(2000000))").unwrap();
+    for sent in [1, 0] {
+        let found = sandbox.json(&["rows", "sync", "--audit"]);
+        assert_eq!((&found["sent"], &found["found"]), (&sent.into(), &0.into()), "{found}");
+    }
+}

@@ -5,7 +5,7 @@
 use driftless::{Document, DocumentId, Value};
 
 use super::Pass;
-use super::row::{Cell, Refusal};
+use super::row::{Cell, Refusal, silent};
 use crate::cell;
 use crate::error::Error;
 use crate::file::{Table, bind, bind_from};
@@ -103,6 +103,11 @@ impl Pass<'_> {
         let mut cells = self.cells(of, document);
         // A row of a table that others may refer to can have to make way first.
         if cells.len() != document.fields.len() || (known.is_some() && self.refers) {
+            return Way::Alone;
+        }
+        if cells.len() < of.columns.len()
+            && known.as_ref().is_some_and(|known| silent(of, document, known).next().is_some())
+        {
             return Way::Alone;
         }
         if known.as_ref().is_some_and(|known| !cells.iter().any(|cell| cell.differs(of, known))) {

@@ -1,6 +1,7 @@
 //! Writing one row: what is different of it, under the application's constraints.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use driftless::{Document, DocumentId, Value};
@@ -11,7 +12,7 @@ use super::{CHECK, COLUMN, KEY, NOT_NULL, OTHER, Outcome, PARENT, Pass, TRIES, T
 use crate::cell::{self, digest};
 use crate::error::Error;
 use crate::file::{Table, bind, now_ms};
-use crate::ledger::{self, Known};
+use crate::ledger::{self, Known, KnownColumn};
 use crate::schema::quoted;
 
 // One cell that a document speaks of.
@@ -94,8 +95,12 @@ impl Pass<'_> {
         }
         let mut next = self.next(&of, known.clone(), &cells);
         if let Some(known) = &known {
+            self.to_defaults(table, &of, document, known, &mut next)?;
             cells.retain(|cell| cell.differs(&of, known));
             if cells.is_empty() {
+                if next != *known {
+                    ledger::put_known(&self.file.connection, of.number, &bytes, &next)?;
+                }
                 return Ok(Outcome::Done);
             }
         }
@@ -176,6 +181,50 @@ impl Pass<'_> {
             }
         }
         Ok(Outcome::Waits(UNIQUE, "other rows do not make way for it".into()))
+    }
+
+    // A column that a document spoke of once, and does not any more, was of a row that was deleted before this one was made, or
+    // was taken out: it has its default, as where the row is made only now. What a row has in a column of which nobody ever
+    // spoke is its own.
+    fn to_defaults(
+        &mut self,
+        table: usize,
+        of: &Table,
+        document: &Document,
+        known: &Known,
+        next: &mut Known,
+    ) -> Result<(), Error> {
+        let mut silent: Vec<&(KnownColumn, usize)> = silent(of, document, known).collect();
+        if silent.is_empty() {
+            return Ok(());
+        }
+        let mut spoken = vec![false; silent.len()];
+        self.collection(table)?.get_keeping(&document.id, &mut |before| {
+            for (spoken, (column, _)) in spoken.iter_mut().zip(&silent) {
+                *spoken |= before.fields.get(&column.field).is_some();
+            }
+            match spoken.iter().all(|spoken| *spoken) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(true),
+            }
+        })?;
+        let mut spoken = spoken.into_iter();
+        silent.retain(|_| spoken.next().unwrap_or_default());
+        let Some(key) = of.key_of(&document.id).filter(|_| !silent.is_empty()) else { return Ok(()) };
+        if self.refers {
+            let names: Vec<String> = silent.iter().map(|(column, _)| column.name.clone()).collect();
+            self.make_way(table, &key, Some(&names))?;
+        }
+        self.file.let_triggers_run(self.has_triggers(table))?;
+        for (column, place) in silent {
+            if let Some(digest) = self.file.to_default(of, &key, column, *place)?
+                && digest != known.cell(column)
+            {
+                next.set(column.number, digest);
+                self.applied.updated += 1;
+            }
+        }
+        Ok(())
     }
 
     // What a document says of the columns that there are.
@@ -315,6 +364,18 @@ pub(super) fn insertion(of: &Table, cells: &[Cell<'_>]) -> String {
         keys.into_iter().chain(columns.map(|(column, _)| quoted(&column.name))).collect();
     let on = quoted(of.name());
     format!("INSERT OR ABORT INTO {on}({}) VALUES({})", names.join(", "), parameters.join(", "))
+}
+
+/// The columns of a row of which more is known than its document says.
+pub(super) fn silent<'t>(
+    of: &'t Table,
+    document: &'t Document,
+    known: &'t Known,
+) -> impl Iterator<Item = &'t (KnownColumn, usize)> {
+    of.columns.iter().filter(|(column, _)| {
+        known.cells.get(column.number).is_some_and(|digest| *digest != 0)
+            && document.fields.get(&column.field).is_none()
+    })
 }
 
 // Some names, for people: there may be thousands, and each may be long.

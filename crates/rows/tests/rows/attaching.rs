@@ -194,3 +194,34 @@ fn a_file_without_the_policies_of_other_devices_is_refused_however_many_older_do
     rows.sync().unwrap();
     assert!(rows.status().unwrap().left_out[0].why.contains("policies"), "{:?}", rows.status());
 }
+
+#[test]
+fn tables_that_are_not_wanted_any_more_are_left_alone_and_a_renamed_one_stays_wanted() {
+    let schema =
+        "CREATE TABLE article(id INTEGER PRIMARY KEY, a); CREATE TABLE customer(id INTEGER PRIMARY KEY, a);";
+    let named = |names: &[&str]| {
+        let mut options = Options::default();
+        options.tables = Tables::Named(names.iter().map(|name| (*name).to_owned()).collect());
+        options
+    };
+    let mut shop = shops_with(1, schema, &named(&["article"])).pop().unwrap();
+    shop.sql("INSERT INTO article VALUES(1, 'x'); INSERT INTO customer VALUES(1, 'secret')");
+    shop.sync();
+    shop.sql("ALTER TABLE article RENAME TO goods; INSERT INTO goods VALUES(2, 'y')");
+    shop.sync();
+    let under_sync = |rows: &Rows| -> Vec<String> {
+        rows.status().unwrap().tables.into_iter().map(|table| table.table).collect()
+    };
+    assert_eq!(under_sync(shop.rows()), ["goods"]);
+    assert_eq!(shop.rows().options().tables, Tables::Named(vec!["goods".into()]));
+    // Widened, and taken back: what was not sent until then stays here.
+    let mut rows = Rows::attach(&shop.path, &shop.space, named(&["goods", "customer"])).unwrap();
+    assert_eq!(under_sync(&rows), ["goods", "customer"]);
+    assert_eq!(under_sync(&Rows::attach(&shop.path, &shop.space, named(&["goods"])).unwrap()), ["goods"]);
+    rows.sync().unwrap();
+    shop.sync();
+    assert_eq!(shop.space.collection("customer").unwrap().page(0, 10).unwrap().0.len(), 0);
+    assert_eq!(shop.space.collection("article").unwrap().page(0, 10).unwrap().0.len(), 2);
+    let triggers = "SELECT count(*) v FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'customer'";
+    assert_eq!(shop.quoted(triggers), "0");
+}

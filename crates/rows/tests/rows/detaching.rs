@@ -63,3 +63,15 @@ fn what_was_read_for_one_space_is_not_committed_after_the_file_was_taken_out_of_
     assert_eq!(shop.rows().sync().unwrap_err().code(), "not_attached");
     assert_eq!(count(&shop.space), 1);
 }
+
+#[test]
+fn a_file_of_another_format_is_not_taken_as_it_is() {
+    let mut shop = one();
+    shop.rows = None;
+    shop.sql("UPDATE driftless_settings SET value = 2 WHERE name = 'format'");
+    let refused = Rows::open(&shop.path, &shop.database).unwrap_err();
+    assert!(refused.code() == "attached" && refused.to_string().contains("format 2"), "{refused}");
+    let again = Rows::attach(&shop.path, &shop.space, Options::default());
+    assert_eq!(again.unwrap_err().code(), "attached");
+    detach(&shop.path).unwrap();
+}

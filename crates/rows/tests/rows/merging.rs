@@ -117,3 +117,64 @@ fn every_sequence_of_up_to_five_operations_ends_as_the_table_says() {
     }
     eprintln!("{checked} histories");
 }
+
+#[test]
+fn a_row_that_was_made_again_has_no_cell_of_the_old_one_whoever_heard_of_what_when() {
+    let schema = "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b INTEGER DEFAULT 7, c);";
+    for by_document in [false, true] {
+        let mut all = crate::shop::shops(3, schema);
+        all[0].sql("INSERT INTO t VALUES(1, 'x', 2, 3), (2, 'y', 2, 3)");
+        crate::shop::settle(&mut all);
+        // An older version of the application has no such column, and whoever writes documents needs none.
+        let t = all[0].space.collection("t").unwrap();
+        t.delete(&1.into()).unwrap();
+        crate::shop::carry(&all.iter().collect::<Vec<_>>());
+        // The second hears of the deletion, the third of both at once.
+        all[1].sync();
+        if by_document {
+            t.save(&1.into(), driftless::Map::from_json(r#"{"a": "new"}"#).unwrap()).unwrap();
+            t.edit(&2.into(), driftless::operators_from_json(r#"{"$unset": {"b": 1}}"#).unwrap()).unwrap();
+        } else {
+            all[2].sql("CREATE TABLE other(id INTEGER PRIMARY KEY)");
+            t.save(&1.into(), driftless::Map::from_json(r#"{"a": "old", "c": 9}"#).unwrap()).unwrap();
+            t.delete(&1.into()).unwrap();
+            t.save(&1.into(), driftless::Map::from_json(r#"{"a": "new"}"#).unwrap()).unwrap();
+        }
+        crate::shop::settle(&mut all);
+        all[2].sql("DROP TABLE IF EXISTS other");
+        crate::shop::settle(&mut all);
+        crate::shop::assert_same(&all);
+        let row = "SELECT a || b || coalesce(c, '-') v FROM t ORDER BY id";
+        let other = if by_document { "'y73'" } else { "'y23'" };
+        for shop in &mut all {
+            assert_eq!(shop.quoted(row), format!("'new7-' {other}"));
+            assert_eq!(shop.rows().audit().unwrap(), 0);
+        }
+        // What is made of it from now on is everybody's.
+        all[1].sql("UPDATE t SET b = 8 WHERE id = 1");
+        all[2].sql("UPDATE t SET a = 'newer' WHERE id = 1");
+        crate::shop::settle(&mut all);
+        crate::shop::assert_same(&all);
+        assert!(all[0].quoted(row).starts_with("'newer8-'"));
+    }
+}
+
+#[test]
+fn what_a_row_has_in_a_column_that_nobody_else_has_stays_its_own() {
+    let mut all = crate::shop::shops(1, "CREATE TABLE t(id INTEGER PRIMARY KEY, a);");
+    all[0].sql("INSERT INTO t VALUES(1, 'x')");
+    all[0].sync();
+    let path = all[0]._folder.path().join("wider.db");
+    let app = rusqlite::Connection::open(&path).unwrap();
+    app.execute_batch(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a, shelf); INSERT INTO t VALUES(1, 'x', 'top')",
+    )
+    .unwrap();
+    let mut rows = driftless_rows::Rows::attach(&path, &all[0].space, Default::default()).unwrap();
+    rows.sync().unwrap();
+    all[0].sql("UPDATE t SET a = 'y'");
+    all[0].sync();
+    rows.sync().unwrap();
+    let row: String = app.query_row("SELECT a || shelf FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(row, "ytop");
+}

@@ -171,3 +171,31 @@ fn rows_of_a_reader_go_by_a_revert_whatever_else_came_that_fits_no_row() {
     assert_eq!(all[1].quoted("SELECT id || ' ' || n v FROM t"), "'1 1' '2 2'");
     assert_eq!(all[1].rows().audit().unwrap(), 0);
 }
+
+#[test]
+fn however_many_rows_a_reader_has_all_are_counted_and_none_is_noted_again_and_again() {
+    let mut all = reader();
+    all[1].sql("CREATE TABLE u(id INTEGER PRIMARY KEY, a)");
+    all[1].sync();
+    driftless_rows::detach(&all[1].path).unwrap();
+    // Two thousand are as in the space, and five thousand are not there.
+    all[0].sql("CREATE TABLE u(id INTEGER PRIMARY KEY, a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO u SELECT i, i FROM n");
+    all[0].sync();
+    carry(&[&all[0], &all[1]]);
+    all[1].sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 7000) INSERT INTO u SELECT i, i FROM n");
+    all[1].rows =
+        Some(driftless_rows::Rows::attach(&all[1].path, &all[1].space, Default::default()).unwrap());
+    assert_eq!(all[1].sync().flushed.kept, 4500);
+    assert_eq!(all[1].waiting(), []);
+    assert_eq!(all[1].rows().refused().unwrap().len(), 4500);
+    let last = "SELECT max(seq) || ' ' || count(*) v FROM driftless_pending";
+    let noted = all[1].quoted(last);
+    assert_eq!(all[1].sync().flushed.kept, 4500);
+    assert_eq!(all[1].quoted(last), noted);
+    all[1].sql("UPDATE u SET a = 'mine' WHERE id = 1; UPDATE u SET a = 5 WHERE id = 6000");
+    assert_eq!(all[1].sync().flushed.kept, 4501);
+    all[1].rows().revert().unwrap();
+    assert_eq!(all[1].quoted("SELECT count(*) v FROM u"), "2500");
+    all[1].sql("UPDATE u SET a = 'mine' WHERE id = 1");
+    assert_eq!(all[1].sync().flushed.kept, 1);
+}

@@ -363,3 +363,50 @@ fn a_column_that_was_added_later_is_not_taken_for_another() {
     assert_same(&all);
     assert_eq!((all[0].rows().audit().unwrap(), all[1].rows().audit().unwrap()), (0, 0));
 }
+
+#[test]
+fn a_table_that_was_dropped_and_made_again_says_nothing_of_its_documents_whenever_somebody_looks() {
+    for between in [false, true] {
+        for rows in ["", "INSERT INTO t(id, a) VALUES(2, 'new')"] {
+            let mut all = shops(2, "CREATE TABLE t(id INTEGER PRIMARY KEY, a);");
+            all[0].sql("INSERT INTO t VALUES(1, 'x'), (2, 'y'), (3, 'z')");
+            settle(&mut all);
+            // What was deleted before is deleted.
+            all[0].sql("DELETE FROM t WHERE id = 3");
+            if between {
+                all[0].sync();
+            }
+            all[0].sql("DROP TABLE t");
+            if between {
+                all[0].sync();
+            }
+            all[0].sql(&format!("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); {rows}"));
+            settle(&mut all);
+            assert_eq!(all[0].quoted("SELECT id v FROM t WHERE id < 3 ORDER BY id"), "1 2");
+            assert_eq!(all[1].quoted("SELECT a v FROM t WHERE id = 1"), "'x'");
+            assert_eq!(all[1].quoted("SELECT count(*) v FROM t"), "2");
+            assert_eq!(all[0].rows().audit().unwrap(), 0);
+        }
+    }
+    // A migration that copies the rows into a new table keeps them, and what is not sent yet.
+    let mut all = shops(2, "CREATE TABLE t(id INTEGER PRIMARY KEY, a);");
+    all[0].sql("INSERT INTO t VALUES(1, 'x'), (2, 'y'), (3, 'z')");
+    settle(&mut all);
+    all[0].sql("UPDATE t SET a = 'mine' WHERE id = 1; DELETE FROM t WHERE id = 3; CREATE TABLE n(id INTEGER PRIMARY KEY, a TEXT); INSERT INTO n SELECT * FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t; UPDATE t SET a = 'yours' WHERE id = 2");
+    settle(&mut all);
+    assert_eq!(all[1].quoted("SELECT id || a v FROM t ORDER BY id"), "'1mine' '2yours'");
+}
+
+#[test]
+fn what_waits_of_a_table_that_is_dropped_waits_no_more() {
+    let mut all = shops(2, "CREATE TABLE t(id INTEGER PRIMARY KEY, n CHECK(n > 0));");
+    let n = driftless::Map::from_json(r#"{"n": -4}"#).unwrap();
+    all[0].space.collection("t").unwrap().save(&3.into(), n).unwrap();
+    all[1].sql("INSERT INTO t VALUES(9, zeroblob(2000000))");
+    settle(&mut all);
+    assert_eq!((all[1].waiting().len(), all[1].rows().refused().unwrap().len()), (1, 1));
+    all[1].sql("DROP TABLE t");
+    all[1].sync();
+    let status = all[1].rows().status().unwrap();
+    assert_eq!((status.waiting, status.refused), (0, 0));
+}

@@ -32,7 +32,7 @@ fn a_table_that_was_made_anew_without_a_usable_key_is_left_out_and_listed_until_
         assert_eq!(all[0].rows().status().unwrap().tables.len(), 1);
         all[0].sql(&anew("id TEXT PRIMARY KEY"));
         settle(&mut all);
-        assert_same(&all[..0]);
+        assert_same(&all);
         assert_eq!(all[0].quoted("SELECT v FROM t WHERE id = '2'"), "'there'");
         assert_eq!(listed(&mut all[0]), []);
     }
