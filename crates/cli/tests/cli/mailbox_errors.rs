@@ -73,7 +73,7 @@ fn a_folder_whose_disk_is_not_mounted_is_not_filled_again_unless_it_is_said() {
     assert_eq!(sandbox.json(&["mailbox", "sync", "world", &url, "--anew"])["repaired"], 1);
     assert!(!fs::exists(sandbox.path("other")).unwrap());
     assert_eq!(sandbox.json(&["mailbox", "sync", "world", &url])["repaired"], 0);
-    sandbox.fails(6, "mailbox_gone", &["mailbox", "sync", "world"]);
+    sandbox.fails(6, "mailbox_gone", &["mailbox", "sync", "world", &other]);
 }
 
 #[cfg(unix)]
