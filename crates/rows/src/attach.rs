@@ -482,7 +482,9 @@ impl File {
                 if let Some(table) = table {
                     let is_anew = capture::is_without(&self.connection, number)?;
                     capture::install(&self.connection, number, &described, &self.options)?;
-                    if self.audit_table(&table, !is_anew)?.1 > 0 {
+                    let (found, forgotten) = self.audit_table(&table, !is_anew)?;
+                    self.found += found;
+                    if forgotten > 0 {
                         ledger::forget(&self.connection, ledger::PLACE)?;
                     }
                 }

@@ -52,6 +52,8 @@ pub(crate) struct File {
     pub run_bytes: usize,
     /// The tables became others since somebody asked.
     pub followed: bool,
+    /// Rows that were found to be different in tables that had lost their triggers.
+    pub found: u64,
     /// A word that only this file has.
     pub writer: String,
     pub triggers_on: bool,
@@ -243,6 +245,7 @@ impl File {
             tables: Vec::new(),
             schema: 0,
             followed: false,
+            found: 0,
             run_bytes: RUN_BYTES,
             writer: writer.unwrap_or_default(),
             triggers_on: true,

@@ -95,7 +95,7 @@ impl Pass<'_> {
         }
         let mut next = self.next(&of, known.clone(), &cells);
         if let Some(known) = &known {
-            self.put_defaults(table, &of, document, known, &mut next)?;
+            self.restore_defaults(table, &of, document, known, &mut next)?;
             cells.retain(|cell| cell.differs(&of, known));
             if cells.is_empty() {
                 if next != *known {
@@ -186,7 +186,7 @@ impl Pass<'_> {
     // A column that a document spoke of once, and does not any more, was of a row that was deleted before this one was made, or
     // was taken out: it has its default, as where the row is made only now. What a row has in a column of which nobody ever
     // spoke is its own.
-    fn put_defaults(
+    fn restore_defaults(
         &mut self,
         table: usize,
         of: &Table,
