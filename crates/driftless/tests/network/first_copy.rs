@@ -9,7 +9,12 @@ async fn a_first_copy_that_is_cut_goes_on_with_the_rest() {
     let (ann, bob, cid) = (memory(), memory(), memory());
     let (at_ann, at_bob, at_cid) = (on(&net, &ann), on(&net, &bob), on(&net, &cid));
     let here = ann.create_space("team").unwrap();
-    fill(&here, 0, 4000);
+    // More frames than become durable together.
+    let items = here.collection("items").unwrap();
+    for number in 0..1000 {
+        let text = format!("{number} ").repeat(400);
+        items.insert(Map::from_json(&format!(r#"{{"text": "{text}"}}"#)).unwrap()).unwrap();
+    }
     for other in [&bob, &cid] {
         here.grant(Subject::Key(other.author().unwrap()), Permission::Read).unwrap();
     }
