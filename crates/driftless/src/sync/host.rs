@@ -12,7 +12,7 @@ use driftless_core::broken::{Broken, is as is_broken};
 use driftless_core::commit::commit_id;
 use driftless_core::frame;
 use driftless_core::id::{AuthorId, CommitId, PeerId, SpaceId};
-use driftless_core::limits::{FRAME_TARGET, MAX_ROUNDS, SEND_WINDOW, WALK_STEP};
+use driftless_core::limits::{MAX_ROUNDS, WALK_STEP};
 use driftless_core::reconcile::{Agreed, Heard, Reconciler, Salt, Summary};
 use driftless_core::session::{
     Ask, Checked, Cursor, Declined, Ingested, Opened, Pass, ReadFrame, Session, Slot, Surveyed, Verdict,
@@ -32,6 +32,7 @@ use crate::sync::discovery;
 use crate::sync::follow::{Batches, SyncBatch};
 use crate::sync::lookup;
 use crate::sync::missing::{check, orphaned};
+use crate::sync::owed::{Owed, Taken};
 use crate::sync::pull;
 use crate::sync::routes::Ear;
 use crate::sync::space_graph::{SpaceGraph, frontier_digest};
@@ -49,12 +50,6 @@ const FEW_HEADS: usize = 64;
 // Commits with a broken header, signature or body, and frames that are none, in one connection. An honest peer sends
 // what it has let in itself, so it sends none of these; a few may be the fault of its disk.
 const MAX_FORGED: u64 = 64;
-
-// Frames of this size are rarely the last: until the next ones are there a frame is not made durable, which takes as long
-// for several as for one.
-const FULL: usize = FRAME_TARGET / 4;
-// Frames that become durable together: meanwhile the other half of what a sender may send is on its way.
-const TOGETHER: usize = SEND_WINDOW / FRAME_TARGET / 2;
 
 /// Answers the questions of one session.
 #[derive(Debug)]
@@ -77,18 +72,7 @@ pub(crate) struct Host {
     /// Who is told of what became durable.
     pub(crate) batches: Option<Batches>,
     failure: Option<Error>,
-    /// Frames that were taken and are not yet acknowledged, and how often the database had taken something back before.
-    owed: Vec<Owed>,
-    undone: u64,
-}
-
-// What is said of a frame once it is durable.
-#[derive(Debug)]
-struct Owed {
-    slot: Slot,
-    number: u64,
-    ingested: Ingested,
-    news: Option<(SyncBatch, Moved)>,
+    owed: Owed,
 }
 
 impl Host {
@@ -106,8 +90,7 @@ impl Host {
             ear: None,
             batches: None,
             failure: None,
-            owed: Vec::new(),
-            undone: 0,
+            owed: Owed::default(),
         }
     }
 
@@ -127,15 +110,7 @@ impl Host {
 
     /// Makes the frames that were taken durable, and says so.
     pub(crate) fn acknowledge(&mut self, session: &mut Session) -> Result<(), Error> {
-        if self.owes() {
-            let undone = self.database.read_durable(|engine| Ok(engine.undone))?;
-            if undone != self.undone {
-                return Err(Error::damaged(
-                    "what came was taken back together with something that met the damage",
-                ));
-            }
-        }
-        for Owed { slot, number, ingested, news } in std::mem::take(&mut self.owed) {
+        for Taken { slot, number, ingested, news } in self.owed.settle(&self.database)? {
             if let Some((batch, moved)) = news {
                 self.tell_batch(batch, moved, None)?;
             }
@@ -175,8 +150,8 @@ impl Host {
                 session.handle_read(slot, read);
             }
             Ask::Ingest { slot, number, frame, digest } => {
-                let before = self.moved;
-                let alone = frame.len() < FULL && !self.owes();
+                let (more, before) = (Owed::is_full(&frame), self.moved);
+                let alone = !more && !self.owes();
                 let (ingested, news) = self.ingest(slot, &frame, alone)?;
                 self.count(slot, &before);
                 self.meet(slot, &digest)?;
@@ -187,8 +162,8 @@ impl Host {
                     session.handle_ingested(slot, number, ingested);
                     return Ok(());
                 }
-                self.owed.push(Owed { slot, number, ingested, news });
-                if frame.len() < FULL || self.owed.len() >= TOGETHER {
+                self.owed.push(Taken { slot, number, ingested, news });
+                if !more || self.owed.is_enough() {
                     self.acknowledge(session)?;
                 }
             }
@@ -670,11 +645,9 @@ impl Host {
             .map(|commit| commit_id(&commit.header))
             .collect();
         let (forged, mut new) = (&mut self.forged, Vec::new());
-        let (first, undone) = (self.owed.is_empty(), &mut self.undone);
+        let owed = &mut self.owed;
         let take = |engine: &mut Engine| {
-            if first {
-                *undone = engine.undone;
-            }
+            owed.begin(engine.undone);
             engine.source(Source::Peer);
             let taken = ingest(engine, received)?;
             new = taken.new;

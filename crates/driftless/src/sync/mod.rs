@@ -12,6 +12,7 @@ pub(crate) mod lookup;
 pub(crate) mod counted;
 pub(crate) mod command;
 pub(crate) mod follow;
+pub(crate) mod owed;
 pub(crate) mod host;
 pub(crate) mod driven;
 pub(crate) mod connection;
